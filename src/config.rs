@@ -1,0 +1,147 @@
+//! What a user can set: bounds and deadlines.
+
+use std::time::Duration;
+
+/// The bounds and deadlines of a connection. Each has a default that suits most; each method says when to change it.
+///
+/// ```
+/// use wsflow::Config;
+///
+/// let config = Config::default().write_high_water_mark(256 * 1024).max_message_size(None);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) read_buffer_max: usize,
+    pub(crate) write_high_water_mark: usize,
+    pub(crate) max_message_size: Option<usize>,
+    pub(crate) max_frame_size: Option<usize>,
+    pub(crate) max_fragments: Option<usize>,
+    pub(crate) fragment_size: Option<usize>,
+    pub(crate) copy_payloads_up_to: usize,
+    pub(crate) close_timeout: Option<Duration>,
+    pub(crate) tcp_end_timeout: Duration,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) nodelay: bool,
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            read_buffer_max: 128 * KIB,
+            write_high_water_mark: 128 * KIB,
+            max_message_size: Some(64 * MIB),
+            max_frame_size: None,
+            max_fragments: Some(65_536),
+            fragment_size: Some(256 * KIB),
+            copy_payloads_up_to: 0,
+            close_timeout: Some(Duration::from_secs(10)),
+            tcp_end_timeout: Duration::from_secs(2),
+            write_timeout: None,
+            nodelay: true,
+        }
+    }
+}
+
+impl Config {
+    /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
+    ///
+    /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks when
+    /// it is idle. A frame that does not fit gets a buffer of its own, which counts towards
+    /// [`max_message_size`](Self::max_message_size). Smaller saves memory on many connections; larger pays only where
+    /// the system hands over more than 128 KiB at a time.
+    pub fn read_buffer_max(mut self, bytes: usize) -> Self {
+        self.read_buffer_max = bytes.max(KIB);
+        self
+    }
+
+    /// From which queued cost on the sink waits, in bytes. Default 128 KiB; 0 counts as 1.
+    ///
+    /// A message costs its payload and 32 bytes until all of it has been written. The mark is overshot by at most one
+    /// message. Larger lets a bursty producer run ahead; smaller keeps what is sent fresh.
+    pub fn write_high_water_mark(mut self, bytes: usize) -> Self {
+        self.write_high_water_mark = bytes.max(1);
+        self
+    }
+
+    /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
+    ///
+    /// A larger one ends the connection with Close 1009, before it is held in memory.
+    pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_message_size = bytes.into();
+        self
+    }
+
+    /// The largest frame that is accepted from the peer, in bytes of payload. Default `None`: only
+    /// [`max_message_size`](Self::max_message_size) counts.
+    ///
+    /// A larger one ends the connection with Close 1009. Set it where a peer is known to send in small frames.
+    pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_frame_size = bytes.into();
+        self
+    }
+
+    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit.
+    ///
+    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
+    pub fn max_fragments(mut self, frames: impl Into<Option<usize>>) -> Self {
+        self.max_fragments = frames.into();
+        self
+    }
+
+    /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
+    /// 256 KiB; `None`: never; 0 counts as 1.
+    ///
+    /// Pongs and Close frames can go out between two frames, not within one. `None` suits a peer that cannot put
+    /// fragments together.
+    pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.fragment_size = bytes.into().map(|bytes| bytes.max(1));
+        self
+    }
+
+    /// Received payloads up to this many bytes get an allocation of their own. Default 0: never.
+    ///
+    /// A received message is a slice of the read buffer and keeps all of that buffer alive. This is free for messages
+    /// that are dropped soon, and dear for the ones that are kept: a cache of the last price of each of 10 000 symbols
+    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy costs some 16 ns.
+    pub fn copy_payloads_up_to(mut self, bytes: usize) -> Self {
+        self.copy_payloads_up_to = bytes;
+        self
+    }
+
+    /// How long closing may take. Default 10 s; `None`: no limit.
+    ///
+    /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
+    /// then again the time until the peer's Close frame has come.
+    pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.close_timeout = timeout.into();
+        self
+    }
+
+    /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
+    ///
+    /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
+    /// violation to leave.
+    pub fn tcp_end_timeout(mut self, timeout: Duration) -> Self {
+        self.tcp_end_timeout = timeout;
+        self
+    }
+
+    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
+    ///
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Whether `TCP_NODELAY` is set. Default `true`.
+    ///
+    /// Without it the system may hold a small message back for some 40 ms. It is read by `connect` alone.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+}

@@ -1,0 +1,155 @@
+//! A message: what the stream yields and the sink takes.
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// One whole WebSocket message, either direction (RFC 6455, section 5.6).
+///
+/// Cloning is cheap: both variants are reference-counted slices. A received message is usually a slice of the
+/// connection's read buffer and keeps that buffer alive as long as it lives; see
+/// [`Config::copy_payloads_up_to`](crate::Config::copy_payloads_up_to) for messages that are kept.
+///
+/// Pings, pongs and Close frames are not messages: the connection deals with them itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// A text message, valid UTF-8.
+    Text(Utf8Bytes),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        Self::Binary(data.into())
+    }
+
+    /// The text, if this is a text message.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text.as_str()),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload, whatever its kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_str().as_bytes(),
+            Self::Binary(data) => data,
+        }
+    }
+
+    /// The payload, whatever its kind, without a copy.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Binary(data) => data,
+        }
+    }
+
+    /// Length of the payload in bytes (of UTF-8, for text).
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload has no bytes. An empty message is a message like any other.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// Whether this is a text message.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether this is a binary message.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+}
+
+impl From<Utf8Bytes> for Message {
+    fn from(text: Utf8Bytes) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(data: Bytes) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(data: Vec<u8>) -> Self {
+        Self::Binary(data.into())
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(data: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(data))
+    }
+}
+
+impl From<Message> for tungstenite::Message {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text),
+            Message::Binary(data) => Self::Binary(data),
+        }
+    }
+}
+
+/// A tungstenite message that is a control frame or a raw frame has no counterpart here; it comes back unchanged.
+impl TryFrom<tungstenite::Message> for Message {
+    type Error = tungstenite::Message;
+
+    fn try_from(message: tungstenite::Message) -> Result<Self, Self::Error> {
+        match message {
+            tungstenite::Message::Text(text) => Ok(Self::Text(text)),
+            tungstenite::Message::Binary(data) => Ok(Self::Binary(data)),
+            other => Err(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_at_most_40_bytes() {
+        assert!(size_of::<Message>() <= 40);
+        assert!(size_of::<Option<Result<Message, crate::Error>>>() <= 40);
+    }
+
+    #[test]
+    fn converts_to_and_from_tungstenite() {
+        for message in [Message::from("text"), Message::from(vec![1, 2, 3])] {
+            let there = tungstenite::Message::from(message.clone());
+            assert_eq!(Message::try_from(there), Ok(message));
+        }
+        let ping = tungstenite::Message::Ping(Bytes::from_static(b"x"));
+        assert_eq!(Message::try_from(ping.clone()), Err(ping));
+    }
+}
