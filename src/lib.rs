@@ -2,9 +2,19 @@
 
 mod close;
 mod config;
+mod connection;
 mod error;
+mod frame;
+mod handshake;
+mod mask;
 mod message;
+mod protocol;
+mod read_buffer;
 mod stats;
+mod stream;
+mod transport;
+mod utf8;
+mod wakers;
 
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::Config;
@@ -13,4 +23,6 @@ pub use error::{
     Phase, Violation,
 };
 pub use message::Message;
+pub use protocol::{Pong, ReadyState};
 pub use stats::Stats;
+pub use stream::{UpgradedParts, WebSocketStream};

@@ -1,0 +1,3 @@
+//! x
+/// t
+pub type Transport = tokio::net::TcpStream;
