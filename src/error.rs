@@ -69,8 +69,20 @@ impl Error {
     }
 }
 
+impl Error {
+    /// An error of the TLS library, or of its absence.
+    pub(crate) fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Tls(Arc::from(error.into()))
+    }
+}
+
+/// A TLS stream fails with an [`io::Error`] around what rustls says: that is [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
+        #[cfg(feature = "rustls-tls")]
+        if let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return Self::tls(cause.clone());
+        }
         Self::Io(Arc::new(error))
     }
 }

@@ -1,3 +1,184 @@
-//! x
-/// t
-pub type Transport = tokio::net::TcpStream;
+//! What a connection runs over: TCP, or TLS over it.
+
+use std::error::Error as _;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tower_service::Service as _;
+
+use crate::error::Error;
+
+/// The IO of a connection that this crate opened: `S` itself, or TLS over it.
+///
+/// It forwards every call, vectored writes included. A TLS variant keeps encrypted output of its own (rustls up to
+/// 64 KiB) until the transport takes it; `poll_flush` hands it all on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Transport<S = TcpStream> {
+    /// No TLS.
+    Plain(S),
+    /// TLS by rustls. The session, with the peer's certificates, is in its `get_ref().1`.
+    #[cfg(feature = "rustls-tls")]
+    Rustls(Box<tokio_rustls::client::TlsStream<S>>),
+    /// TLS by the operating system's library.
+    #[cfg(feature = "native-tls")]
+    NativeTls(Box<tokio_native_tls::TlsStream<S>>),
+}
+
+impl<S> Transport<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// The IO underneath TLS: to ask a [`TcpStream`] for its addresses or options. Reading or writing it directly breaks
+    /// the connection.
+    pub fn get_ref(&self) -> &S {
+        match self {
+            Self::Plain(io) => io,
+            #[cfg(feature = "rustls-tls")]
+            Self::Rustls(io) => io.get_ref().0,
+            #[cfg(feature = "native-tls")]
+            Self::NativeTls(io) => io.get_ref().get_ref().get_ref(),
+        }
+    }
+}
+
+/// Calls a method of `AsyncRead` or `AsyncWrite` on whichever IO it is.
+macro_rules! forward {
+    ($transport:expr, $io:ident => $call:expr) => {
+        match $transport {
+            Transport::Plain($io) => $call,
+            #[cfg(feature = "rustls-tls")]
+            Transport::Rustls($io) => $call,
+            #[cfg(feature = "native-tls")]
+            Transport::NativeTls($io) => $call,
+        }
+    };
+}
+
+impl<S> AsyncRead for Transport<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        forward!(self.get_mut(), io => Pin::new(io).poll_read(cx, buf))
+    }
+}
+
+impl<S> AsyncWrite for Transport<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        forward!(self.get_mut(), io => Pin::new(io).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self.get_mut(), io => Pin::new(io).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        forward!(self, io => io.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self.get_mut(), io => Pin::new(io).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self.get_mut(), io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+/// Resolves the host of `address`, which has a port, and opens TCP to it. Where the host has addresses of IPv6 and IPv4
+/// the second family is tried beside the first after 300 ms (RFC 8305).
+pub(crate) async fn connect_tcp(address: Uri, nodelay: bool) -> Result<TcpStream, Error> {
+    let mut connector = HttpConnector::new();
+    // The scheme is ws or wss.
+    connector.enforce_http(false);
+    connector.set_nodelay(nodelay);
+    let connecting = async {
+        std::future::poll_fn(|cx| {
+            ready!(connector.poll_ready(cx))?;
+            Poll::Ready(Ok(()))
+        })
+        .await?;
+        connector.call(address).await
+    };
+    match connecting.await {
+        Ok(stream) => Ok(stream.into_inner()),
+        Err(error) => {
+            let kind = std::iter::successors(error.source(), |&cause| cause.source())
+                .find_map(|cause| cause.downcast_ref::<io::Error>())
+                .map_or(io::ErrorKind::Other, io::Error::kind);
+            Err(io::Error::new(kind, error).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says which method was called last.
+    #[derive(Default)]
+    struct Recorder(&'static str);
+
+    impl AsyncRead for Recorder {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.0 = "read";
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            self.0 = "write";
+            Poll::Ready(Ok(0))
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.0 = "write_vectored";
+            Poll::Ready(Ok(0))
+        }
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0 = "flush";
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.0 = "shutdown";
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn every_method_is_forwarded() {
+        let mut transport = Transport::Plain(Recorder::default());
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(transport.is_write_vectored());
+        assert!(Pin::new(&mut transport).poll_read(cx, &mut ReadBuf::new(&mut [])).is_ready());
+        assert_eq!(transport.get_ref().0, "read");
+        assert!(Pin::new(&mut transport).poll_write(cx, b"").is_ready());
+        assert_eq!(transport.get_ref().0, "write");
+        assert!(Pin::new(&mut transport).poll_write_vectored(cx, &[]).is_ready());
+        assert_eq!(transport.get_ref().0, "write_vectored");
+        assert!(Pin::new(&mut transport).poll_flush(cx).is_ready());
+        assert_eq!(transport.get_ref().0, "flush");
+        assert!(Pin::new(&mut transport).poll_shutdown(cx).is_ready());
+        assert_eq!(transport.get_ref().0, "shutdown");
+    }
+}

@@ -1,0 +1,312 @@
+//! The builder of connections, and the attempt to connect.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::Connector;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::{Error, InvalidHeader, InvalidProtocol, InvalidUrl, Phase};
+use crate::handshake;
+use crate::request::{self, Request};
+use crate::stream::WebSocketStream;
+use crate::subprotocol::Subprotocols;
+use crate::target::Target;
+use crate::tls;
+use crate::transport::{self, Transport};
+
+/// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
+/// own patience of some two minutes.
+const PHASE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl WebSocketStream {
+    /// Connects to a `ws` or `wss` URL with the defaults of [`builder`](Self::builder).
+    ///
+    /// Errors and what dropping the future does: as [`ClientBuilder::connect`].
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder(url).connect().await
+    }
+
+    /// Begins a connection with options. `http` and `https` count as `ws` and `wss`.
+    ///
+    /// Userinfo in the URL is sent as Basic credentials (RFC 7617), unless
+    /// [`header`](ClientBuilder::header) sets `Authorization`.
+    pub fn builder(url: impl AsRef<str>) -> ClientBuilder {
+        ClientBuilder::new(Target::parse(url.as_ref()))
+    }
+}
+
+/// The options of one connection.
+///
+/// Nothing fails and nothing is sent before one of `connect`, `connect_over` and `connect_tls_over` is awaited. These
+/// judge what was given, before any IO, in this order: URL, scheme, fragment, host, subprotocols, headers.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), wsflow::Error> {
+/// use std::time::Duration;
+/// use wsflow::WebSocketStream;
+///
+/// let ws = WebSocketStream::builder("wss://example.com/feed")
+///     .protocols(["v2.feed", "v1.feed"])
+///     .header("Authorization", "Bearer …")
+///     .connect_timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing happens until `connect` is awaited"]
+pub struct ClientBuilder {
+    target: Result<Target, InvalidUrl>,
+    protocols: Result<Subprotocols, InvalidProtocol>,
+    headers: Result<HeaderMap, InvalidHeader>,
+    config: Config,
+    connector: Option<Connector>,
+    connect_timeout: Option<Duration>,
+    tls_timeout: Option<Duration>,
+    handshake_timeout: Option<Duration>,
+    tcp: Option<Box<dyn FnOnce(&TcpStream) + Send>>,
+    signal: Option<CancellationToken>,
+}
+
+impl ClientBuilder {
+    fn new(target: Result<Target, InvalidUrl>) -> Self {
+        Self {
+            target,
+            protocols: Ok(Subprotocols::default()),
+            headers: Ok(HeaderMap::new()),
+            config: Config::default(),
+            connector: None,
+            connect_timeout: Some(PHASE_TIMEOUT),
+            tls_timeout: Some(PHASE_TIMEOUT),
+            handshake_timeout: Some(PHASE_TIMEOUT),
+            tcp: None,
+            signal: None,
+        }
+    }
+
+    /// Takes URL and headers from a request.
+    ///
+    /// The URI must be absolute. Of the headers that the handshake owns, `Sec-WebSocket-Protocol` is taken as
+    /// [`protocols`](Self::protocols); the others, `Host` and `Sec-WebSocket-Key` among them, are ignored and made anew.
+    /// Method and version are not looked at.
+    pub fn from_request(request: http::Request<()>) -> Self {
+        let mut builder = Self::new(Target::parse(&request.uri().to_string()));
+        builder.protocols = Subprotocols::from_header(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
+        let headers = request.headers().iter().filter(|(name, _)| !request::is_owned(name));
+        builder.headers = Ok(headers.map(|(name, value)| (name.clone(), value.clone())).collect());
+        builder
+    }
+
+    /// The subprotocols to offer, in the order of preference; they replace those set before. Default: none.
+    ///
+    /// The server must choose one of them, else connecting fails. Names are tokens (RFC 6455, section 4.1), and no two
+    /// may differ in case only.
+    pub fn protocols(mut self, protocols: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.protocols = Subprotocols::new(protocols);
+        self
+    }
+
+    /// Adds a header to the request; one of the same name set before is sent too.
+    ///
+    /// Refused with [`InvalidHeader::Owned`] are those that the handshake sets itself: `Host` (see
+    /// [`host`](Self::host)), `Connection`, `Upgrade` and `Sec-WebSocket-` followed by `Key`, `Version`, `Protocol`,
+    /// `Extensions` or `Accept`. The first header that is refused is the one reported.
+    pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
+        if let Ok(headers) = &mut self.headers {
+            match request::header(name.as_ref(), value.as_ref()) {
+                Ok((name, value)) => {
+                    headers.append(name, value);
+                }
+                Err(error) => self.headers = Err(error),
+            }
+        }
+        self
+    }
+
+    /// Adds the header `Origin`, which browsers send (RFC 6455, section 10.2). Default: none is sent.
+    pub fn origin(self, origin: impl AsRef<str>) -> Self {
+        self.header(ORIGIN, origin.as_ref())
+    }
+
+    /// The bounds and deadlines of the connection once it is open. Default: [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The TLS settings to use for `wss`: own roots, a client certificate. Default: rustls with the platform's
+    /// verifier, or the operating system's library if the feature `native-tls` alone is on.
+    ///
+    /// A rustls configuration without ALPN protocols gets `http/1.1`. [`Connector::Plain`] is refused for `wss`; for
+    /// `ws` the connector is not used.
+    pub fn tls(mut self, connector: Connector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
+    /// Another host than the URL's for the header `Host`, and for the name sent to (SNI) and proven by a TLS server. It
+    /// may have a port, which `Host` shows. TCP still goes to the URL's host.
+    pub fn host(mut self, host: impl AsRef<str>) -> Self {
+        self.target = self.target.and_then(|target| target.with_host(host.as_ref()));
+        self
+    }
+
+    /// How long name resolution and TCP may take. Default 30 s; `None`: no limit but the system's.
+    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// How long the TLS handshake may take. Default 30 s; `None`: no limit.
+    pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.tls_timeout = timeout.into();
+        self
+    }
+
+    /// How long may pass from sending the request to the end of the response's head. Default 30 s; `None`: no limit.
+    ///
+    /// The body of a refusal is waited for at most 1 s more, and within this limit.
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// Called once with the TCP socket when it is connected, before anything is sent: to set socket options. Only
+    /// [`connect`](Self::connect) calls it.
+    pub fn tcp(mut self, options: impl FnOnce(&TcpStream) + Send + 'static) -> Self {
+        self.tcp = Some(Box::new(options));
+        self
+    }
+
+    /// A token that aborts the attempt with [`Error::Aborted`] and drops its socket.
+    ///
+    /// If it is cancelled beforehand no socket is opened. Once the connection is open it does nothing.
+    pub fn signal(mut self, token: CancellationToken) -> Self {
+        self.signal = Some(token);
+        self
+    }
+
+    /// Opens TCP, TLS for `wss`, and the WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// Misuse ([`Error::InvalidUrl`], [`InvalidProtocol`](Error::InvalidProtocol),
+    /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Io`] for
+    /// name resolution and TCP, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
+    /// [`Error::Handshake`] for a response that breaks RFC 6455, section 4.1, [`Error::Timeout`] with the phase,
+    /// [`Error::Aborted`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts the attempt and drops its socket.
+    pub async fn connect(self) -> Result<WebSocketStream, Error> {
+        let request = self.request()?;
+        let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, tcp, signal, .. } = self;
+        let attempt = async move {
+            let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
+            let connecting = transport::connect_tcp(request.target.address().clone(), config.nodelay);
+            let stream = within(Phase::Connect, connect_timeout, connecting).await?;
+            if let Some(tcp) = tcp {
+                tcp(&stream);
+            }
+            let transport = match connector {
+                Some(connector) => {
+                    let wrapping = tls::wrap(connector, request.target.server_name(), stream);
+                    within(Phase::Tls, tls_timeout, wrapping).await?
+                }
+                None => Transport::Plain(stream),
+            };
+            open(transport, &request, handshake_timeout, config).await
+        };
+        unless_cancelled(signal, attempt).await
+    }
+
+    /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
+    /// pipe. It never adds TLS, also not for `wss`; the URL gives the request its host and path.
+    ///
+    /// [`tls`](Self::tls), [`tcp`](Self::tcp), [`connect_timeout`](Self::connect_timeout) and
+    /// [`tls_timeout`](Self::tls_timeout) have no effect. Errors and cancel safety: as [`connect`](Self::connect).
+    pub async fn connect_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let request = self.request()?;
+        let Self { config, handshake_timeout, signal, .. } = self;
+        unless_cancelled(signal, open(io, &request, handshake_timeout, config)).await
+    }
+
+    /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
+    ///
+    /// [`tcp`](Self::tcp) and [`connect_timeout`](Self::connect_timeout) have no effect. Errors and cancel safety: as
+    /// [`connect`](Self::connect).
+    pub async fn connect_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let request = self.request()?;
+        let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
+        let attempt = async move {
+            let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
+            let transport = within(Phase::Tls, tls_timeout, wrapping).await?;
+            open(transport, &request, handshake_timeout, config).await
+        };
+        unless_cancelled(signal, attempt).await
+    }
+
+    /// What is asked for, or the first thing that is wrong with it.
+    fn request(&self) -> Result<Request, Error> {
+        Ok(Request { target: self.target.clone()?, protocols: self.protocols.clone()?, headers: self.headers.clone()? })
+    }
+}
+
+/// Without the values of headers, which may be secrets.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("target", &self.target)
+            .field("protocols", &self.protocols)
+            .field("headers", &self.headers.as_ref().map(|headers| headers.keys().collect::<Vec<_>>()))
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open<S>(
+    mut io: S,
+    request: &Request,
+    limit: Option<Duration>,
+    config: Config,
+) -> Result<WebSocketStream<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let negotiated = handshake::open(&mut io, request, limit).await?;
+    Ok(WebSocketStream::new(io, negotiated, config))
+}
+
+async fn within<T>(
+    phase: Phase,
+    limit: Option<Duration>,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match limit {
+        Some(limit) => timeout(limit, step).await.unwrap_or(Err(Error::Timeout(phase))),
+        None => step.await,
+    }
+}
+
+async fn unless_cancelled<T>(
+    signal: Option<CancellationToken>,
+    attempt: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match signal {
+        Some(token) => token.run_until_cancelled(attempt).await.unwrap_or(Err(Error::Aborted)),
+        None => attempt.await,
+    }
+}

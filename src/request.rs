@@ -1,0 +1,85 @@
+//! The request that opens a connection (RFC 6455, section 4.1).
+
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, UPGRADE};
+use http::{HeaderValue, Uri};
+use tokio_tungstenite::tungstenite::handshake::client::generate_request;
+
+use crate::error::{Error, InvalidHeader, InvalidUrl};
+use crate::subprotocol::Subprotocols;
+use crate::target::Target;
+
+/// What a client asks for. Everything in it has been judged: it can be sent as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) target: Target,
+    pub(crate) protocols: Subprotocols,
+    /// Headers of the caller, none of them [owned](is_owned) by the handshake.
+    pub(crate) headers: HeaderMap,
+}
+
+impl Request {
+    /// The bytes to send, for a `key` that was made for this connection alone.
+    pub(crate) fn encode(&self, key: &str) -> Result<Vec<u8>, Error> {
+        let impossible = |error: String| Error::InvalidUrl(InvalidUrl::Resource(error.into()));
+        let mut request = http::Request::new(());
+        *request.uri_mut() = Uri::from(self.target.resource().clone());
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.target.host().clone());
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
+        let key = HeaderValue::from_str(key).map_err(|error| impossible(error.to_string()))?;
+        headers.insert("sec-websocket-key", key);
+        if let Some(protocols) = self.protocols.header() {
+            headers.insert("sec-websocket-protocol", protocols);
+        }
+        let (mut bytes, _) = generate_request(request).map_err(|error| impossible(error.to_string()))?;
+
+        // The caller's headers, which may be secrets, come after: `generate_request` logs what it is given.
+        bytes.truncate(bytes.len().saturating_sub(b"\r\n".len()));
+        let explicit = self.headers.contains_key(AUTHORIZATION);
+        let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));
+        for (name, value) in self.headers.iter().chain(credentials) {
+            push_title_case(&mut bytes, name);
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        Ok(bytes)
+    }
+}
+
+/// A header of the caller, judged.
+pub(crate) fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), InvalidHeader> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader::Name(name.into()))?;
+    if is_owned(&parsed) {
+        return Err(InvalidHeader::Owned(name.into()));
+    }
+    let value = HeaderValue::from_bytes(value).map_err(|_| InvalidHeader::Value(name.into()))?;
+    Ok((parsed, value))
+}
+
+/// Whether the handshake alone sets this header: its value is what the response is judged by.
+pub(crate) fn is_owned(name: &HeaderName) -> bool {
+    const OWNED: [&str; 8] = [
+        "host",
+        "connection",
+        "upgrade",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-protocol",
+        "sec-websocket-extensions",
+        "sec-websocket-accept",
+    ];
+    OWNED.contains(&name.as_str())
+}
+
+/// Some servers still compare names with case, and expect the one that most clients send.
+fn push_title_case(bytes: &mut Vec<u8>, name: &HeaderName) {
+    let mut starts_word = true;
+    for byte in name.as_str().bytes() {
+        bytes.push(if starts_word { byte.to_ascii_uppercase() } else { byte });
+        starts_word = byte == b'-';
+    }
+}

@@ -1,0 +1,101 @@
+//! The response's head: read, and judged (RFC 6455, section 4.1).
+
+use http::header::{AsHeaderName, CONNECTION, HeaderName, UPGRADE};
+use http::{HeaderValue, Response, StatusCode, Version};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::error::{HeaderText, InvalidResponse};
+use crate::subprotocol::Subprotocols;
+
+/// How many headers a response may have: more than a chain of proxies adds, at 4 KiB of stack.
+const MAX_HEADERS: usize = 128;
+
+/// What a response that switches protocols agrees to.
+#[derive(Debug)]
+pub(crate) struct Agreement {
+    /// The chosen subprotocol, `""` for none.
+    pub(crate) protocol: String,
+    /// The extensions in use, as the server names them, `""` for none.
+    pub(crate) extensions: String,
+}
+
+/// The head at the start of `bytes` and its length in bytes; `None` if it is not whole yet.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse> {
+    let malformed = |error: &dyn ToString| InvalidResponse::Malformed(error.to_string().into());
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(len) = parsed.parse(bytes).map_err(|error| malformed(&error))? else {
+        return Ok(None);
+    };
+    let mut response = Response::new(());
+    *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    *response.status_mut() =
+        StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|error| malformed(&error))?;
+    for header in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
+        response.headers_mut().append(name, value);
+    }
+    Ok(Some((len, response)))
+}
+
+/// Judges a response of status 101 to a request with this `key` that offered these `protocols`.
+pub(crate) fn judge(
+    response: &Response<()>,
+    key: &str,
+    protocols: &Subprotocols,
+) -> Result<Agreement, InvalidResponse> {
+    // A status line of HTTP/1.0 cannot switch protocols (RFC 9110, section 15.2).
+    if response.version() != Version::HTTP_11 {
+        return Err(InvalidResponse::Malformed("101 in HTTP/1.0".into()));
+    }
+    // 4.1, item 2. Upgrade may list protocols, but of these one only is in use after a 101.
+    let upgrade = text(response, UPGRADE);
+    if !upgrade.0.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        return Err(InvalidResponse::Upgrade(upgrade));
+    }
+    // Item 3.
+    let connection = text(response, CONNECTION);
+    let mut tokens = connection.0.as_deref().unwrap_or_default().split(',');
+    if !tokens.any(|token| token.trim_matches(OWS).eq_ignore_ascii_case("upgrade")) {
+        return Err(InvalidResponse::Connection(connection));
+    }
+    // Item 4.
+    let accept = text(response, "sec-websocket-accept");
+    if accept.0.as_deref() != Some(&derive_accept_key(key.as_bytes())) {
+        return Err(InvalidResponse::Accept(accept));
+    }
+    Ok(Agreement {
+        extensions: judge_extensions(text(response, "sec-websocket-extensions"))?,
+        protocol: judge_protocol(text(response, "sec-websocket-protocol"), protocols)?,
+    })
+}
+
+/// Item 5, and section 9.1: only what was offered may be in use, and nothing is offered.
+fn judge_extensions(extensions: HeaderText) -> Result<String, InvalidResponse> {
+    match extensions.0 {
+        Some(value) if !value.is_empty() => Err(InvalidResponse::Extension(value)),
+        _ => Ok(String::new()),
+    }
+}
+
+/// Item 6. Where some were offered one of them must be chosen: stricter than the RFC, as WHATWG has it.
+fn judge_protocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String, InvalidResponse> {
+    match protocol.0.as_deref().unwrap_or_default() {
+        "" if offered.is_empty() => Ok(String::new()),
+        "" => Err(InvalidResponse::NoProtocol),
+        name if offered.contains(name) => Ok(name.to_owned()),
+        _ => Err(InvalidResponse::Protocol(protocol)),
+    }
+}
+
+/// Optional white space around a value (RFC 9110, section 5.6.3).
+const OWS: [char; 2] = [' ', '\t'];
+
+/// The whole value of a header: several lines of it mean one list (RFC 9110, section 5.3).
+fn text(response: &Response<()>, name: impl AsHeaderName) -> HeaderText {
+    let lines = response.headers().get_all(name);
+    let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    let whole = lines.iter().map(|line| line.trim_matches(OWS)).collect::<Vec<_>>().join(", ");
+    HeaderText((!lines.is_empty()).then(|| whole.into()))
+}

@@ -1,0 +1,102 @@
+//! The subprotocols that a client offers.
+
+use http::HeaderValue;
+
+use crate::error::InvalidProtocol;
+
+/// A list of valid names, no two alike, in the order of preference. It may be empty: then none is offered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subprotocols(Vec<String>);
+
+impl Subprotocols {
+    /// Judges the names (RFC 6455, section 4.1, item 10). Names that differ only in case count as the same, as
+    /// web-platform-tests have it.
+    pub(crate) fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidProtocol> {
+        let mut valid: Vec<String> = Vec::new();
+        for name in names {
+            let name = name.into();
+            if name.is_empty() {
+                return Err(InvalidProtocol::Empty);
+            }
+            if !name.bytes().all(is_token) {
+                return Err(InvalidProtocol::Character(name.into()));
+            }
+            if valid.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+                return Err(InvalidProtocol::Duplicate(name.into()));
+            }
+            valid.push(name);
+        }
+        Ok(Self(valid))
+    }
+
+    /// The list that the values of `Sec-WebSocket-Protocol` in a request mean.
+    pub(crate) fn from_header<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> Result<Self, InvalidProtocol> {
+        let mut names = Vec::new();
+        for value in values {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            names.extend(value.split(',').map(|name| name.trim_matches([' ', '\t']).to_owned()));
+        }
+        Self::new(names)
+    }
+
+    /// The value that offers them, or `None` when there is none to offer.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        if self.is_empty() { None } else { HeaderValue::try_from(self.0.join(", ")).ok() }
+    }
+
+    /// Whether none is offered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this very name was offered; its case counts.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|offered| offered == name)
+    }
+}
+
+/// U+0021 to U+007E without the separators of RFC 2616, section 2.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}"#.contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b45_b46_names_that_are_refused() {
+        assert_eq!(Subprotocols::new([""]).unwrap_err(), InvalidProtocol::Empty);
+        assert_eq!(Subprotocols::new(["a", ""]).unwrap_err(), InvalidProtocol::Empty);
+        let separators = "()<>@,;:\\\"/[]?={} \t";
+        for c in (0..=0xff).filter_map(char::from_u32) {
+            let name = format!("a{c}b");
+            let valid = ('\u{21}'..='\u{7e}').contains(&c) && !separators.contains(c);
+            match Subprotocols::new([name.as_str()]) {
+                Ok(names) => assert!(valid && names.contains(&name), "{c:?}"),
+                Err(error) => assert_eq!((error, valid), (InvalidProtocol::Character(name.into()), false)),
+            }
+        }
+    }
+
+    #[test]
+    fn b47_b48_no_name_twice_whatever_its_case() {
+        for (names, twice) in [(["echo", "echo"], "echo"), (["echo", "eCho"], "eCho")] {
+            assert_eq!(Subprotocols::new(names).unwrap_err(), InvalidProtocol::Duplicate(twice.into()));
+        }
+    }
+
+    #[test]
+    fn b24_b49_the_header_keeps_the_order_and_is_absent_for_none() {
+        assert_eq!(Subprotocols::new(["b", "a"]).unwrap().header().unwrap(), "b, a");
+        assert_eq!(Subprotocols::new([""; 0]).unwrap().header(), None);
+    }
+
+    #[test]
+    fn a_header_is_read_as_the_list_it_means() {
+        let values = [HeaderValue::from_static("a,b"), HeaderValue::from_static(" c\t")];
+        assert_eq!(Subprotocols::from_header(&values).unwrap().header().unwrap(), "a, b, c");
+        let values = [HeaderValue::from_static("a,,b")];
+        assert_eq!(Subprotocols::from_header(&values).unwrap_err(), InvalidProtocol::Empty);
+    }
+}

@@ -1,0 +1,270 @@
+//! Where to connect to: a URL, judged and taken apart before any IO.
+
+use std::fmt;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderValue, uri::Authority};
+use percent_encoding::percent_decode_str;
+use url::{Position, Url};
+
+use crate::error::InvalidUrl;
+
+/// A URL that can be connected to, and what each step of connecting takes from it.
+///
+/// The [`url`](Self::url) stays what the WHATWG getter shows, userinfo included; nothing else here shows a password.
+#[derive(Clone)]
+pub(crate) struct Target {
+    url: Url,
+    address: Uri,
+    resource: PathAndQuery,
+    host: HeaderValue,
+    server_name: String,
+    credentials: Option<HeaderValue>,
+}
+
+impl Target {
+    /// The steps of the WHATWG constructor, in their order: parse, map `http` to `ws`, judge the scheme, the fragment.
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
+        let mut url = Url::parse(url)?;
+        let scheme = match url.scheme() {
+            "http" | "ws" => "ws",
+            "https" | "wss" => "wss",
+            other => return Err(InvalidUrl::Scheme(other.into())),
+        };
+        // http and ws, https and wss have the same default ports: what was elided stays so.
+        url.set_scheme(scheme).map_err(|()| InvalidUrl::Scheme(scheme.into()))?;
+        if url.fragment().is_some() {
+            return Err(InvalidUrl::Fragment);
+        }
+        let (host, server_name) = host_of(&url)?;
+        Ok(Self {
+            address: address_of(&url)?,
+            resource: resource_of(&url)?,
+            credentials: credentials_of(&url),
+            host,
+            server_name,
+            url,
+        })
+    }
+
+    /// The same target under another name: for the header `Host`, and for SNI and the certificate. `host` may have a
+    /// port, which the header shows. What is connected to stays as it was.
+    pub(crate) fn with_host(self, host: &str) -> Result<Self, InvalidUrl> {
+        let invalid = || InvalidUrl::Host(host.into());
+        // The URL parser would take these for the end of the host, or drop them.
+        if host.contains(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '@') || c.is_whitespace() || c.is_control()) {
+            return Err(invalid());
+        }
+        let url = Url::parse(&format!("{}://{host}", self.url.scheme())).map_err(|_| invalid())?;
+        let (host, server_name) = host_of(&url)?;
+        Ok(Self { host, server_name, ..self })
+    }
+
+    /// The URL as it was judged, scheme mapped, userinfo kept.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether the scheme asks for TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.url.scheme() == "wss"
+    }
+
+    /// Host and port to open TCP to. The port is always explicit.
+    pub(crate) fn address(&self) -> &Uri {
+        &self.address
+    }
+
+    /// The resource name of the request line (RFC 6455, section 3).
+    pub(crate) fn resource(&self) -> &PathAndQuery {
+        &self.resource
+    }
+
+    /// The value of `Host`.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// The name that the server's certificate must have: a DNS name or an address without brackets.
+    pub(crate) fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// The URL's userinfo as a value of `Authorization`.
+    pub(crate) fn credentials(&self) -> Option<&HeaderValue> {
+        self.credentials.as_ref()
+    }
+}
+
+/// Without the userinfo, which is a secret, and the query, which often has one.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)
+    }
+}
+
+/// Host and port as the header `Host` shows them, the default port elided, and the name to look for in a certificate.
+fn host_of(url: &Url) -> Result<(HeaderValue, String), InvalidUrl> {
+    let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
+    let header = &url[Position::BeforeHost..Position::AfterPort];
+    let header = HeaderValue::from_str(header).map_err(|_| InvalidUrl::Host(host.into()))?;
+    // A name in a certificate, and in SNI (RFC 6066, section 3), has no trailing dot.
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((header, name.strip_suffix('.').unwrap_or(name).to_owned()))
+}
+
+fn address_of(url: &Url) -> Result<Uri, InvalidUrl> {
+    let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
+    let port = url.port_or_known_default().ok_or(url::ParseError::InvalidPort)?;
+    let authority = Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(host.into()))?;
+    Uri::builder()
+        .scheme(url.scheme())
+        .authority(authority)
+        .path_and_query("/")
+        .build()
+        .map_err(|_| InvalidUrl::Host(host.into()))
+}
+
+fn resource_of(url: &Url) -> Result<PathAndQuery, InvalidUrl> {
+    // An empty query is not sent (RFC 6455, section 3).
+    let end = if url.query() == Some("") { Position::AfterPath } else { Position::AfterQuery };
+    url[Position::BeforePath..end]
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| InvalidUrl::Resource(error.to_string().into()))
+}
+
+/// Basic credentials (RFC 7617, section 2), sent without being asked for: a refused upgrade is not tried again.
+fn credentials_of(url: &Url) -> Option<HeaderValue> {
+    let (user, password) = (url.username(), url.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(user).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(password.unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Target {
+        Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn b1_b3_b4_b5_urls_that_are_refused() {
+        use InvalidUrl::{Fragment, Scheme};
+        for url in ["", "ws://", "ws://foo bar/", "ws://h:65536/", "ws://h:x/", "/relative", "h/relative", "wss://[::1"]
+        {
+            assert!(matches!(Target::parse(url), Err(InvalidUrl::Parse(_))), "{url:?}");
+        }
+        for (url, scheme) in
+            [("ftp://h/", "ftp"), ("mailto:a@b", "mailto"), ("about:blank", "about"), ("wsx://h", "wsx")]
+        {
+            assert_eq!(Target::parse(url).unwrap_err(), Scheme(scheme.into()), "{url:?}");
+        }
+        for url in ["ws://h/#", "ws://h/#test", "http://h#", "wss://h/?a#b"] {
+            assert_eq!(Target::parse(url).unwrap_err(), Fragment, "{url:?}");
+        }
+        // B6: the scheme is judged before the fragment.
+        assert_eq!(Target::parse("ftp://h/#").unwrap_err(), Scheme("ftp".into()));
+    }
+
+    #[test]
+    fn b2_b7_to_b12_the_url_that_the_getter_shows() {
+        for (given, shown) in [
+            ("http://h/x", "ws://h/x"),
+            ("https://h:443/x", "wss://h/x"),
+            ("http://h:443", "ws://h:443/"),
+            ("https://h:80", "wss://h:80/"),
+            ("WS://HOST", "ws://host/"),
+            ("ws://h:80", "ws://h/"),
+            ("wss://h:443", "wss://h/"),
+            ("ws://h:443", "ws://h:443/"),
+            ("ws:h", "ws://h/"),
+            ("ws:/h", "ws://h/"),
+            (" ws://h/a b\u{1}", "ws://h/a%20b"),
+            ("ws://h/?\u{e5}", "ws://h/?%C3%A5"),
+            ("ws://h/?foo%20bar baz", "ws://h/?foo%20bar%20baz"),
+            ("ws://h/?x\0y\0", "ws://h/?x%00y"),
+            ("ws://b\u{fc}cher.example/", "ws://xn--bcher-kva.example/"),
+            ("ws://me:secret@h/", "ws://me:secret@h/"),
+        ] {
+            assert_eq!(target(given).url().as_str(), shown, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn b23_the_resource_and_what_else_is_taken_from_the_url() {
+        for (url, resource, host, address, name) in [
+            ("ws://h", "/", "h", "ws://h:80/", "h"),
+            ("wss://h/a?b=c", "/a?b=c", "h", "wss://h:443/", "h"),
+            ("ws://h/a?", "/a", "h", "ws://h:80/", "h"),
+            ("ws://u:p@h:8080/", "/", "h:8080", "ws://h:8080/", "h"),
+            ("wss://[2001:DB8::1]/", "/", "[2001:db8::1]", "wss://[2001:db8::1]:443/", "2001:db8::1"),
+            ("wss://[::1]:9000/", "/", "[::1]:9000", "wss://[::1]:9000/", "::1"),
+            ("wss://127.1/", "/", "127.0.0.1", "wss://127.0.0.1:443/", "127.0.0.1"),
+            ("wss://h.example./", "/", "h.example.", "wss://h.example.:443/", "h.example"),
+            ("ws://h:0/", "/", "h:0", "ws://h:0/", "h"),
+        ] {
+            let target = target(url);
+            assert_eq!(target.resource().as_str(), resource, "{url}");
+            assert_eq!(target.host(), host, "{url}");
+            assert_eq!(target.address().to_string(), address, "{url}");
+            assert_eq!(target.server_name(), name, "{url}");
+            assert_eq!(target.is_secure(), url.starts_with("wss"), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_character_that_a_url_can_keep_can_stand_in_the_request_line() {
+        for c in (0..=0x24f).filter_map(char::from_u32).filter(|&c| c != '#') {
+            target(&format!("ws://h/a{c}b?c{c}d"));
+        }
+        assert!(matches!(Target::parse(&format!("ws://h/{}", "x".repeat(70_000))), Err(InvalidUrl::Resource(_))));
+    }
+
+    #[test]
+    fn b13_userinfo_becomes_basic_credentials_and_is_not_shown() {
+        for (url, credentials) in [
+            ("ws://h/", None),
+            ("ws://@h/", None),
+            ("ws://foo:bar@h/", Some("foo:bar")),
+            ("ws://foo@h/", Some("foo:")),
+            ("ws://:bar@h/", Some(":bar")),
+            ("ws://f%6Fo:b%3Aa%C3%A5@h/", Some("foo:b:a\u{e5}")),
+        ] {
+            let target = target(url);
+            let expected = credentials.map(|pair| format!("Basic {}", BASE64_STANDARD.encode(pair)));
+            assert_eq!(target.credentials().map(|value| value.to_str().unwrap()), expected.as_deref(), "{url}");
+        }
+        let shown = format!("{:?}", target("ws://foo:bar@h/?token=x"));
+        assert_eq!(shown, "ws://h:80/");
+        assert!(format!("{:?}", target("ws://foo:bar@h/").credentials()).contains("Sensitive"));
+    }
+
+    #[test]
+    fn another_host_changes_the_header_and_the_name_but_not_the_address() {
+        for (given, host, name) in [
+            ("EXAMPLE.com", "example.com", "example.com"),
+            ("example.com:8443", "example.com:8443", "example.com"),
+            ("example.com:443", "example.com", "example.com"),
+            ("[::1]:1", "[::1]:1", "::1"),
+            ("b\u{fc}cher.example", "xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ] {
+            let target = target("wss://127.0.0.1:9443/").with_host(given).unwrap();
+            assert_eq!(target.host(), host, "{given}");
+            assert_eq!(target.server_name(), name, "{given}");
+            assert_eq!(target.address().to_string(), "wss://127.0.0.1:9443/", "{given}");
+        }
+        for given in ["", "a/", "a?", "a#", "u@a", "a b", "a\n", "a\\", "a:x", ":80"] {
+            let refused = target("ws://h/").with_host(given).unwrap_err();
+            assert_eq!(refused, InvalidUrl::Host(given.into()), "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! TLS: which library with which settings, and its handshake.
+
+#[cfg(feature = "rustls-tls")]
+use std::sync::Arc;
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+use std::sync::OnceLock;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::Connector;
+
+use crate::error::Error;
+use crate::transport::Transport;
+
+/// What this client speaks, for ALPN (RFC 7301): a server that also speaks HTTP/2 must not choose it.
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+const ALPN: &str = "http/1.1";
+
+/// The connector to use for a connection that must have TLS: never [`Connector::Plain`]. Without a given one it is
+/// rustls, or the operating system's library where that feature alone is on.
+pub(crate) fn connector(given: Option<Connector>) -> Result<Connector, Error> {
+    match given {
+        Some(Connector::Plain) => {
+            Err(Error::tls("Connector::Plain was given for a connection that needs TLS; use the scheme ws instead"))
+        }
+        #[cfg(feature = "rustls-tls")]
+        Some(Connector::Rustls(config)) if config.alpn_protocols.is_empty() => {
+            let mut config = rustls::ClientConfig::clone(&config);
+            config.alpn_protocols = vec![ALPN.into()];
+            Ok(Connector::Rustls(Arc::new(config)))
+        }
+        Some(given) => Ok(given),
+        None => default_connector(),
+    }
+}
+
+/// Rustls with the ring provider, named so that none needs to be installed for the process, and the platform's
+/// verifier. It is made once: loading the roots takes some milliseconds and a MiB.
+#[cfg(feature = "rustls-tls")]
+fn default_connector() -> Result<Connector, Error> {
+    use rustls_platform_verifier::BuilderVerifierExt as _;
+
+    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Connector::Rustls(config.clone()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_platform_verifier())
+        .map_err(Error::tls)?
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.into()];
+    Ok(Connector::Rustls(CONFIG.get_or_init(|| Arc::new(config)).clone()))
+}
+
+/// The operating system's library with its own roots, made once.
+#[cfg(all(feature = "native-tls", not(feature = "rustls-tls")))]
+fn default_connector() -> Result<Connector, Error> {
+    static CONNECTOR: OnceLock<native_tls::TlsConnector> = OnceLock::new();
+    if let Some(connector) = CONNECTOR.get() {
+        return Ok(Connector::NativeTls(connector.clone()));
+    }
+    let connector = native_tls::TlsConnector::builder().request_alpns(&[ALPN]).build().map_err(Error::tls)?;
+    Ok(Connector::NativeTls(CONNECTOR.get_or_init(|| connector).clone()))
+}
+
+#[cfg(not(any(feature = "rustls-tls", feature = "native-tls")))]
+fn default_connector() -> Result<Connector, Error> {
+    Err(Error::tls("no TLS in this build: it needs the feature `rustls-tls` or `native-tls` of wsflow"))
+}
+
+/// Does the TLS handshake over `io`, with a server whose certificate must be for `server_name`: a DNS name or an
+/// address. `connector` is one that [`connector`] gave.
+pub(crate) async fn wrap<S>(connector: Connector, server_name: &str, io: S) -> Result<Transport<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match connector {
+        #[cfg(feature = "rustls-tls")]
+        Connector::Rustls(config) => {
+            let name = rustls::pki_types::ServerName::try_from(server_name.to_owned()).map_err(Error::tls)?;
+            let stream = tokio_rustls::TlsConnector::from(config).connect(name, io).await.map_err(handshake_error)?;
+            Ok(Transport::Rustls(Box::new(stream)))
+        }
+        #[cfg(feature = "native-tls")]
+        Connector::NativeTls(connector) => {
+            let connector = tokio_native_tls::TlsConnector::from(connector);
+            let stream = connector.connect(server_name, io).await.map_err(Error::tls)?;
+            Ok(Transport::NativeTls(Box::new(stream)))
+        }
+        _ => {
+            let _unused = (server_name, io);
+            Err(Error::tls("a connector of an unknown kind"))
+        }
+    }
+}
+
+/// Whatever ends the TLS handshake is a failure of TLS, a lost connection too.
+#[cfg(feature = "rustls-tls")]
+fn handshake_error(error: std::io::Error) -> Error {
+    match error.into() {
+        Error::Io(error) => Error::Tls(error),
+        other => other,
+    }
+}
