@@ -2,6 +2,7 @@
 
 mod client;
 mod close;
+pub mod compat;
 mod config;
 mod connection;
 mod error;

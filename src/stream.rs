@@ -211,10 +211,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// Once it was polled the Close is queued. It goes on when this is called again or the stream is polled.
     pub async fn close_with(&mut self, frame: CloseFrame) -> Result<Closed, Error> {
-        self.connection.close(frame)?;
+        self.begin_close(frame)?;
         // An unclean end is an answer here, not an error.
         let _ = poll_fn(|cx| self.connection.poll_closed(cx)).await;
         Ok(self.connection.closed().cloned().unwrap_or_else(Closed::abnormal))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// Queues our Close frame behind what is queued, without waiting for anything.
+    pub(crate) fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
+        Ok(self.connection.close(frame)?)
     }
 }
 
@@ -251,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.close(CloseFrame::empty())?;
+        self.begin_close(CloseFrame::empty())?;
         self.connection.poll_closed(cx)
     }
 }
