@@ -70,9 +70,11 @@ pub struct ClientBuilder {
     connect_timeout: Option<Duration>,
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
-    tcp: Option<Box<dyn FnOnce(&TcpStream) + Send>>,
+    tcp: Option<TcpOptions>,
     signal: Option<CancellationToken>,
 }
+
+type TcpOptions = Box<dyn FnOnce(&TcpStream) + Send>;
 
 impl ClientBuilder {
     pub(crate) fn new(target: Result<Target, InvalidUrl>) -> Self {

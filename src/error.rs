@@ -333,3 +333,13 @@ impl fmt::Display for Phase {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_at_most_32_bytes() {
+        assert!(size_of::<Error>() <= 32);
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) fn connector(given: Option<Connector>) -> Result<Connector, Error> {
 /// verifier. It is made once: loading the roots takes some milliseconds and a MiB.
 #[cfg(feature = "rustls-tls")]
 fn default_connector() -> Result<Connector, Error> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
+    use rustls_platform_verifier::BuilderVerifierExt;
 
     static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -46,7 +46,7 @@ fn default_connector() -> Result<Connector, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
+        .and_then(BuilderVerifierExt::with_platform_verifier)
         .map_err(Error::tls)?
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.into()];
