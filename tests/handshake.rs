@@ -740,7 +740,7 @@ async fn b205_b206_after_opening_a_token_does_nothing() {
     let builder = WebSocketStream::builder(server.url("/")).signal(token.clone());
     let (ws, mut peer) = tokio::join!(builder.connect(), server.accept());
     token.cancel();
-    let (mut io, _) = ws.expect("open").into_parts();
+    let mut io = ws.expect("open").into_parts().io;
     io.write_all(&[0x81, 0x81, 1, 2, 3, 4, b'x' ^ 1]).await.expect("still open");
     peer.expect_text("x").await;
     peer.raw("y").await;
