@@ -21,10 +21,11 @@ fn hello(server_name: Option<&str>) -> Hello {
 }
 
 fn is_rustls(connector: &Connector) -> bool {
-    #[cfg(feature = "rustls-tls")]
-    return matches!(connector, Connector::Rustls(_));
-    #[cfg(not(feature = "rustls-tls"))]
-    return false;
+    match connector {
+        #[cfg(feature = "rustls-tls")]
+        Connector::Rustls(_) => true,
+        _ => false,
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 mod frame;
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 pub mod tls;
 
 use std::fmt::Debug;
