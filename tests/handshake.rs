@@ -780,3 +780,11 @@ async fn the_futures_can_be_sent_to_another_thread() {
     is_send(&WebSocketStream::builder(URL).connect_over(tokio::io::duplex(1).0));
     is_send(&WebSocketStream::builder(URL).connect_tls_over(tokio::io::duplex(1).0));
 }
+
+#[cfg(not(any(feature = "rustls-tls", feature = "native-tls")))]
+#[tokio::test]
+async fn wss_in_a_build_without_tls_says_which_feature_it_needs_before_any_io() {
+    let refused = error(WebSocketStream::connect("wss://127.0.0.1:0/").await);
+    assert!(matches!(refused, Error::Tls(_)), "{refused:?}");
+    assert!(refused.to_string().contains("rustls-tls"), "{refused}");
+}

@@ -2,23 +2,20 @@
 //!
 //! ```ignore
 //! let server = Script::bind().await;
-//! let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), async {
-//!     let mut peer = server.peer().await;
-//!     peer.accept().await;
-//!     peer
-//! });
+//! let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
 //! peer.text("hello").await;
 //! peer.expect_close(1000, "").await;
 //! peer.expect_eof().await;
 //! ```
 //!
-//! Whatever a verb expects and does not get is a panic that says so; what does not come at all is one after the peer's
-//! patience.
+//! Whatever is expected and does not come is a panic that says so, at latest after the peer's patience.
 
 // Each test binary uses its own part of the script, and sees all of it.
 #![allow(dead_code, unreachable_pub)]
 
 mod frame;
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+pub mod tls;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -69,7 +66,7 @@ impl Script {
 }
 
 /// How long a peer over a real socket waits for anything: far more than a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The server's side of one connection.
 pub struct Peer<IO = TcpStream> {
@@ -106,6 +103,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         Self { io, buf: BytesMut::new(), last_mask: [0; 4], patience: PATIENCE }
     }
 
+    /// The IO itself, of which nothing was read.
+    pub fn into_io(self) -> IO {
+        assert!(self.buf.is_empty(), "{:?} was read", self.buf);
+        self.io
+    }
+
     // The opening handshake.
 
     /// Reads the request's head.
@@ -124,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         self.accept_with("").await
     }
 
-    /// As [`accept`](Self::accept), with more header lines, each with its line end.
+    /// With more header lines, each with its line end.
     pub async fn accept_with(&mut self, lines: &str) -> Head {
         let head = self.request().await;
         self.raw(head.answer(lines)).await;
