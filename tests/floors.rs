@@ -22,8 +22,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("connection.rs", 3),
     ("handshake.rs", 3),
     ("read_buffer.rs", 3),
+    ("refusal.rs", 3),
+    ("request.rs", 3),
+    ("response.rs", 3),
+    ("subprotocol.rs", 3),
+    ("target.rs", 3),
+    ("tls.rs", 3),
     ("transport.rs", 3),
     ("wakers.rs", 3),
+    ("client.rs", 4),
     ("stream.rs", 4),
 ];
 
