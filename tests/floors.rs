@@ -32,6 +32,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("wakers.rs", 3),
     ("client.rs", 4),
     ("stream.rs", 4),
+    ("compat/mod.rs", 5),
+    ("compat/dispatch.rs", 5),
+    ("compat/event.rs", 5),
+    ("compat/shared.rs", 5),
 ];
 
 /// On this floor the files do not know one another, but for `mod.rs`, which ties them together.

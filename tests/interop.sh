@@ -21,7 +21,7 @@ elif [[ $(installed_websockets) == "$WEBSOCKETS" ]] || {
 } >"$ROOT/pip.log" 2>&1; then
     export INTEROP_PYTHON=$ROOT/venv/bin/python
 else
-    skip "websockets: it cannot be installed: $(tail -n 1 "$ROOT/pip.log")"
+    skip "websockets: it cannot be installed, see target/interop/pip.log"
 fi
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
@@ -31,7 +31,7 @@ elif [[ $(installed_ws) == "$WS" ]] ||
     INTEROP_NODE=$(command -v node)
     export INTEROP_NODE NODE_PATH=$ROOT/node_modules
 else
-    skip "ws: it cannot be installed: $(tail -n 1 "$ROOT/npm.log")"
+    skip "ws: it cannot be installed, see target/interop/npm.log"
 fi
 
 if [[ -z ${INTEROP_PYTHON-}${INTEROP_NODE-} ]]; then
