@@ -216,17 +216,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
+        let step = if self.protocol.is_done() {
+            Poll::Ready(())
+        } else if self.poll_read(role, cx).is_ready() {
+            self.wakers.done(role);
+            Poll::Ready(())
+        } else {
+            self.poll_deadline(role, cx)
+        };
+        // Last, since nobody need poll again after the step that ended the connection: the peer waits for our end.
         if self.protocol.is_write_side_done() {
             self.shut_down(role, cx);
         }
-        if self.protocol.is_done() {
-            return Poll::Ready(());
-        }
-        if self.poll_read(role, cx).is_ready() {
-            self.wakers.done(role);
-            return Poll::Ready(());
-        }
-        self.poll_deadline(role, cx)
+        step
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
