@@ -76,7 +76,13 @@ impl Dispatch {
         released: &mut u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
+        let mut taken = 0;
         while let Poll::Ready(ready) = Pin::new(&mut *stream).poll_ready(cx) {
+            if taken == REQUESTS_PER_TURN {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            taken += 1;
             let Some(request) = (if ready.is_ok() { self.shared.next_request(cx) } else { None }) else { break };
             // Neither can fail: the sink is ready, and the frame was judged when it was asked for.
             let _ = match request {
@@ -119,3 +125,7 @@ impl Dispatch {
         event::call(&self.shared, &WebSocket { handle }, slot, event);
     }
 }
+
+/// How many requests are carried out before the amount is brought up to date and the socket is read: a sender that is
+/// as fast as the transport would hold up both for ever.
+const REQUESTS_PER_TURN: usize = 256;
