@@ -77,7 +77,7 @@ pub struct ClientBuilder {
 type TcpOptions = Box<dyn FnOnce(&TcpStream) + Send>;
 
 impl ClientBuilder {
-    fn new(target: Result<Target, InvalidUrl>) -> Self {
+    pub(crate) fn new(target: Result<Target, InvalidUrl>) -> Self {
         Self {
             target,
             protocols: Ok(Subprotocols::default()),
@@ -259,6 +259,11 @@ impl ClientBuilder {
             open(transport, &request, handshake_timeout, config).await
         };
         unless_cancelled(signal, attempt).await
+    }
+
+    /// What is wrong with the subprotocols, for a caller that is told before it connects.
+    pub(crate) fn check_protocols(&self) -> Result<(), InvalidProtocol> {
+        self.protocols.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
     /// What is asked for, or the first thing that is wrong with it.

@@ -1,11 +1,112 @@
-//! A backpressure-aware streaming WebSocket client.
+//! A WebSocket client with backpressure: the connection is a [`Stream`](futures_core::Stream) of messages and a
+//! [`Sink`](futures_sink::Sink) for them, and every buffer in it has a bound.
+//!
+//! ```no_run
+//! use futures::{SinkExt, StreamExt};
+//! use wsflow::WebSocketStream;
+//!
+//! # async fn example() -> Result<(), wsflow::Error> {
+//! let mut ws = WebSocketStream::connect("wss://example.com/feed").await?;
+//! ws.send("subscribe".into()).await?;
+//! while let Some(message) = ws.next().await.transpose()? {
+//!     println!("{:?}", message.as_text());
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! * [`WebSocketStream`] is the connection; its docs say what waits for what, what a dropped future loses, and how
+//!   closing ends. [`ClientBuilder`] has the options of connecting, [`Config`] the bounds and deadlines.
+//! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
+//!
+//! # What is held in memory
+//!
+//! | what | at most |
+//! |---|---|
+//! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB and grows and shrinks by use |
+//! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
+//! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 256 KiB of one message, is encoded ahead |
+//! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
+//! | pings without an answer | 16 |
+//! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
+//! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
+//!
+//! The event API adds a queue without a bound, as a browser has: `send` never waits there.
+//!
+//! # TLS
+//!
+//! By default `wss` uses rustls with the ring provider and the platform's certificate verifier, without any set-up by the
+//! application. Own roots, a client certificate, or another provider come in as a [`Connector`]:
+//!
+//! ```no_run
+//! # #[cfg(feature = "rustls-tls")]
+//! # async fn example(roots: rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use wsflow::{Connector, WebSocketStream};
+//!
+//! let provider = Arc::new(rustls::crypto::ring::default_provider());
+//! let tls = rustls::ClientConfig::builder_with_provider(provider)
+//!     .with_safe_default_protocol_versions()?
+//!     .with_root_certificates(roots)
+//!     .with_no_client_auth(); // or .with_client_auth_cert(certificates, key)?
+//! let ws = WebSocketStream::builder("wss://localhost:8443/")
+//!     .tls(Connector::Rustls(Arc::new(tls)))
+//!     .connect()
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The feature `native-tls` adds the operating system's TLS; it is the default where `rustls-tls` is switched off.
+//!
+//! # Stability
+//!
+//! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite: each of their 0.x releases is a
+//! breaking release of this crate, too.
+//!
+//! # The house
+//!
+//! Imports point down; a test holds them to it.
+//!
+//! ```text
+//! 5 compat      compat/mod.rs           the browser's WebSocket: readyState, send, close, on*
+//!               compat/shared.rs        what its handles and its task share: the queue, bufferedAmount
+//!               compat/dispatch.rs      the task that drives a connection and calls the handlers
+//!               compat/event.rs         events and handlers
+//! 4 public      client.rs               builder, connect
+//!               stream.rs               WebSocketStream: Stream + Sink, polled in place
+//! 3 IO, time    connection.rs           transport + protocol + one timer; polls IO after the handshake
+//!               read_buffer.rs          how much is read, into what
+//!               wakers.rs               who waits for the transport: a reader and a writer
+//!               handshake.rs            the opening handshake: a request out, a response in
+//!               request.rs, response.rs, refusal.rs    each of its three texts
+//!               transport.rs, tls.rs    TCP, and TLS over it
+//!               target.rs               the URL, judged and taken apart
+//!               subprotocol.rs          the subprotocols that are offered
+//! 2 protocol    protocol/mod.rs         sans-IO: no IO, no clock; the one fail()
+//!               protocol/inbound.rs     frames -> messages: fragments, limits, UTF-8
+//!               protocol/outbound.rs    messages -> bytes: header, mask; what has been written so far
+//!               protocol/closing.rs     the close handshake: one enum
+//!               protocol/pings.rs       pings that wait for their pongs
+//! 1 wire        frame.rs  mask.rs  utf8.rs
+//! 0 words       message.rs  close.rs  error.rs  config.rs  stats.rs
+//! ```
+//!
+//! A message on its way in: `connection` reads into the read buffer; `protocol` takes it apart (`frame`), checks and
+//! assembles it (`inbound`, `utf8`); `stream` yields it, as a slice of the read buffer where it came in one frame. On its
+//! way out: `stream` hands it to `protocol`, `outbound` makes frames of it (`frame`, `mask`), `connection` writes them and
+//! tells `outbound` how many bytes were taken, which is what `poll_ready` waits for and `buffered_amount` shows.
 
 mod client;
 mod close;
+pub mod compat;
 mod config;
+mod connection;
 mod error;
+mod frame;
 mod handshake;
+mod mask;
 mod message;
+mod protocol;
+mod read_buffer;
 mod refusal;
 mod request;
 mod response;
@@ -15,6 +116,8 @@ mod subprotocol;
 mod target;
 mod tls;
 mod transport;
+mod utf8;
+mod wakers;
 
 pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
@@ -24,7 +127,9 @@ pub use error::{
     Phase, Violation,
 };
 pub use message::Message;
+pub use protocol::{Pong, ReadyState};
 pub use stats::Stats;
-pub use stream::WebSocketStream;
+pub use stream::{UpgradedParts, WebSocketStream};
 pub use tokio_tungstenite::Connector;
+pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use transport::Transport;

@@ -1,52 +1,264 @@
-//! An open WebSocket.
+//! `WebSocketStream`: a connection as a `Stream` and a `Sink` with bounded buffers, polled in place.
 
-use bytes::BytesMut;
-use http::Response;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::{FusedStream, Stream};
+use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
-use crate::config::Config;
-use crate::handshake::Negotiated;
-use crate::transport::Transport;
+use crate::{
+    close::{CloseFrame, Closed},
+    config::Config,
+    connection::Connection,
+    error::Error,
+    handshake::Negotiated,
+    message::Message,
+    protocol::{Pong, ReadyState},
+    stats::Stats,
+    transport::Transport,
+};
 
-/// An open WebSocket over `S`.
+/// A WebSocket connection as a [`Stream`] of messages and a [`Sink`] for them.
+///
+/// It is polled in place: it spawns nothing, queues nothing between tasks and takes no lock. Whatever the connection has
+/// to do by itself (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody
+/// polls it, be it for reading or for writing. A connection that nobody polls does nothing, and holds back its peer.
+///
+/// # Reading
+///
+/// `next()` yields each message. After a clean close it yields `None`; after an unclean one a single `Err`, then `None`
+/// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items.
+///
+/// The socket is read only when what was read before is used up, so a slow reader slows the peer down: no more than
+/// [`Config::read_buffer_max`] and the one message being put together is held here.
+///
+/// `Pending` means that the socket has nothing; the task is woken by the socket, or by a deadline.
+///
+/// # Writing
+///
+/// `ready()`, and so `feed()` and `send()`, wait while the queued cost is at or above
+/// [`Config::write_high_water_mark`]; the cost of a message is its payload and 32 bytes, until all of it was written.
+/// That is the only bound and never an error.
+///
+/// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, on `flush()`, and whenever the
+/// buffered input is used up, before the socket is read again. So a loop that reads and feeds needs no flush of its own.
+///
+/// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since
+/// each waits for the other to read. Read and write in turns (`tokio::select!`), or
+/// [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) the stream between two
+/// tasks, or set [`Config::write_timeout`].
+///
+/// # Closing
+///
+/// After our Close is queued no message is yielded any more. The end shows when it is over: an `Err` once the peer was
+/// told, `None` once the transport ended, each within [`Config::tcp_end_timeout`]. `SinkExt::close()` sends a Close
+/// frame without a code and is done when the closing handshake is: `Ok` if it was clean, else the `Err` that the stream
+/// yields as well.
+///
+/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it.
+///
+/// # Cancel safety
+///
+/// Nothing is lost when a future of `next`, `flush`, `ready`, `close` or [`close_with`](Self::close_with) is dropped:
+/// what was read stays, what was queued stays queued, and a frame that was begun is finished by the next poll. A `feed`
+/// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
+/// it.
+///
+/// # Drop
+///
+/// Dropping it drops the transport at once: what was queued and not flushed is lost, and the peer sees no Close frame.
+/// Use [`close_with`](Self::close_with) first.
 #[derive(Debug)]
 pub struct WebSocketStream<S = Transport> {
-    io: S,
+    connection: Connection<S>,
+    config: Config,
     negotiated: Negotiated,
 }
 
-impl<S> WebSocketStream<S> {
-    pub(crate) fn new(io: S, negotiated: Negotiated, _config: Config) -> Self {
-        Self { io, negotiated }
+/// An upgraded transport in its parts: what [`WebSocketStream::from_upgraded_parts`] takes and
+/// [`WebSocketStream::into_parts`] gives back.
+#[derive(Debug, Clone)]
+pub struct UpgradedParts<S> {
+    /// The transport, after the handshake.
+    pub io: S,
+    /// Bytes that were read from it already and belong to the frames.
+    pub read_buf: Bytes,
+    /// The agreed subprotocol, `""` if none.
+    pub protocol: String,
+    /// The agreed extensions, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
+    pub extensions: String,
+    /// Bounds and deadlines.
+    pub config: Config,
+}
+
+impl<S> UpgradedParts<S> {
+    /// The parts of a transport from which nothing was read, without subprotocol and extensions.
+    pub fn new(io: S) -> Self {
+        Self {
+            io,
+            read_buf: Bytes::new(),
+            protocol: String::new(),
+            extensions: String::new(),
+            config: Config::default(),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    pub(crate) fn new(io: S, mut negotiated: Negotiated, config: Config) -> Self {
+        let read_buf = std::mem::take(&mut negotiated.read_buf);
+        Self { connection: Connection::new(io, read_buf, &config), config, negotiated }
     }
 
-    /// The URL that was connected to.
+    /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, and from which nothing was read
+    /// since.
+    pub fn from_upgraded(io: S, config: Config) -> Self {
+        Self::from_upgraded_parts(UpgradedParts { config, ..UpgradedParts::new(io) })
+    }
+
+    /// Takes a transport that was upgraded elsewhere, with the bytes that were read too far and what was agreed on.
+    pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Self {
+        let UpgradedParts { io, read_buf, protocol, extensions, config } = parts;
+        let read_buf = BytesMut::from(read_buf);
+        Self::new(io, Negotiated { url: None, response: None, protocol, extensions, read_buf }, config)
+    }
+
+    /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
+    ///
+    /// What was fed and not flushed is dropped, as is the beginning of a fragmented message.
+    pub fn into_parts(self) -> UpgradedParts<S> {
+        let Negotiated { protocol, extensions, .. } = self.negotiated;
+        let (io, read_buf) = self.connection.into_parts();
+        UpgradedParts { io, read_buf, protocol, extensions, config: self.config }
+    }
+
+    /// The transport.
+    ///
+    /// Reading from it or writing to it by hand breaks the connection.
+    pub fn get_ref(&self) -> &S {
+        self.connection.io()
+    }
+
+    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
     pub fn url(&self) -> Option<&Url> {
         self.negotiated.url.as_ref()
     }
 
-    /// Status and headers of the response that opened the connection.
-    pub fn response(&self) -> Option<&Response<()>> {
+    /// The response to the upgrade request, with its headers. `None` when the transport was upgraded elsewhere.
+    pub fn response(&self) -> Option<&http::Response<()>> {
         self.negotiated.response.as_ref()
     }
 
-    /// The chosen subprotocol, `""` for none.
+    /// The subprotocol that the server chose, `""` if none.
     pub fn protocol(&self) -> &str {
         &self.negotiated.protocol
     }
 
-    /// The extensions in use, `""` for none.
+    /// The extensions in use, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
     pub fn extensions(&self) -> &str {
         &self.negotiated.extensions
     }
 
-    /// The IO.
-    pub fn get_ref(&self) -> &S {
-        &self.io
+    /// Whether the connection is open, closing or closed. It moves only while the stream is polled.
+    pub fn ready_state(&self) -> ReadyState {
+        self.connection.ready_state()
     }
 
-    /// The IO and what was read from it beyond the handshake.
-    pub fn into_parts(self) -> (S, BytesMut) {
-        (self.io, self.negotiated.read_buf)
+    /// Payload bytes that the sink has taken and the transport has not. Framing is not counted, nor is what the
+    /// operating system holds. What could not be sent when the connection ended stays in it for ever.
+    pub fn buffered_amount(&self) -> u64 {
+        self.connection.buffered_amount()
+    }
+
+    /// What the connection has counted so far.
+    pub fn stats(&self) -> Stats {
+        self.connection.stats()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<&Closed> {
+        self.connection.closed()
+    }
+
+    /// Queues a ping with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait.
+    ///
+    /// The [`Pong`] is resolved by whoever polls the stream for reading.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is too long, if 16 pings wait for their pongs already, or if the connection is not open.
+    pub fn send_ping(&mut self, payload: impl Into<Bytes>) -> Result<Pong, Error> {
+        self.connection.ping(payload.into())
+    }
+
+    /// Closes the connection: sends what is queued, then a Close frame, and waits for the peer's and for the end of the
+    /// transport. Messages that come meanwhile are counted in [`Stats::discarded_messages`] and dropped.
+    ///
+    /// On a connection that is closing already it sends nothing and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// Only if the code may not be sent or the reason is too long; then nothing was sent and the connection stays open.
+    /// How the connection ended is in the answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled the Close is queued. It goes on when this is called again or the stream is polled.
+    pub async fn close_with(&mut self, frame: CloseFrame) -> Result<Closed, Error> {
+        self.begin_close(frame)?;
+        // An unclean end is an answer here, not an error.
+        let _ = poll_fn(|cx| self.connection.poll_closed(cx)).await;
+        Ok(self.connection.closed().cloned().unwrap_or_else(Closed::abnormal))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// Queues our Close frame behind what is queued, without waiting for anything.
+    pub(crate) fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
+        Ok(self.connection.close(frame)?)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
+    type Item = Result<Message, Error>;
+
+    #[inline]
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connection.poll_next(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocketStream<S> {
+    fn is_terminated(&self) -> bool {
+        self.connection.is_read_side_ended()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
+    type Error = Error;
+
+    #[inline]
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_ready(cx)
+    }
+
+    #[inline]
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        self.connection.send(message)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.begin_close(CloseFrame::empty())?;
+        self.connection.poll_closed(cx)
     }
 }

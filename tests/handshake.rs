@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytes::BytesMut;
 use futures::FutureExt as _;
 use proptest::prelude::*;
 use support::{Head, Peer, Script, error};
@@ -17,7 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use wsflow::{
-    ClientBuilder, Config, Error, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl, Phase, WebSocketStream,
+    ClientBuilder, Config, Error, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl, Phase, UpgradedParts,
+    WebSocketStream,
 };
 
 const URL: &str = "ws://example.com/a?b=c";
@@ -499,7 +501,8 @@ async fn b42_what_comes_with_the_head_is_kept() {
         let frames = frames[..len].to_vec();
         let sent = frames.clone();
         let ws = connect_to(move |head| [head.answer("").as_bytes(), &sent].concat()).await.expect("open");
-        let (mut io, mut rest) = ws.into_parts();
+        let UpgradedParts { mut io, read_buf, .. } = ws.into_parts();
+        let mut rest = BytesMut::from(read_buf);
         while io.read_buf(&mut rest).await.expect("the rest") > 0 {}
         assert_eq!(rest, frames);
     }
@@ -517,7 +520,8 @@ async fn b42_a_head_byte_by_byte_and_a_frame_behind_it() {
     };
     let connecting = async {
         let ws = WebSocketStream::builder(URL).connect_over(io).await.expect("open");
-        let (mut io, mut rest) = ws.into_parts();
+        let UpgradedParts { mut io, read_buf, .. } = ws.into_parts();
+        let mut rest = BytesMut::from(read_buf);
         while io.read_buf(&mut rest).await.expect("the rest") > 0 {}
         rest
     };
@@ -533,7 +537,7 @@ async fn informational_responses_before_the_101_are_skipped() {
     };
     let ws = connect_to(answer).await.expect("open");
     assert_eq!(ws.response().expect("a response").headers().get("link"), None);
-    assert_eq!(ws.into_parts().1, "x");
+    assert_eq!(ws.into_parts().read_buf, "x");
     let refusing = fixed("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(refused(error(connect_to(refusing).await)).status(), 404);
 }
@@ -762,7 +766,7 @@ async fn b205_b206_after_opening_a_token_does_nothing() {
     let builder = WebSocketStream::builder(server.url("/")).signal(token.clone());
     let (ws, mut peer) = tokio::join!(builder.connect(), server.accept());
     token.cancel();
-    let (mut io, _) = ws.expect("open").into_parts();
+    let mut io = ws.expect("open").into_parts().io;
     io.write_all(&[0x81, 0x81, 1, 2, 3, 4, b'x' ^ 1]).await.expect("still open");
     peer.expect_text("x").await;
     peer.raw("y").await;

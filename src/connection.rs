@@ -1,0 +1,315 @@
+//! A connection after the handshake: a transport, the protocol over it, and one timer.
+//!
+//! The only file that polls IO after the handshake. Everything that owns a connection goes through the same few steps:
+//! [`poll_next`](Connection::poll_next) for the reader; [`poll_ready`](Connection::poll_ready),
+//! [`send`](Connection::send) and [`poll_flush`](Connection::poll_flush) for the writer; and
+//! [`poll_closed`](Connection::poll_closed) for whoever waits for the end.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::coop,
+    time::{Instant, Sleep},
+};
+
+use crate::{
+    close::{CloseFrame, Closed},
+    config::Config,
+    error::{Error, InvalidControl},
+    message::Message,
+    protocol::{Pong, Protocol, ReadyState},
+    read_buffer::ReadBuffer,
+    stats::Stats,
+    wakers::{Role, Wakers},
+};
+
+/// So many messages count as one step of tokio's cooperative budget: a firehose starves nobody.
+const MESSAGES_PER_STEP: u8 = 32;
+
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    io: S,
+    read_buffer: ReadBuffer,
+    protocol: Protocol,
+    wakers: Wakers,
+    /// Made when it is first needed.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When the bytes in the read buffer were read.
+    read_at: Instant,
+    read_side: ReadSide,
+    write_side: WriteSide,
+    messages_in_step: u8,
+}
+
+/// What the reader has been told of the end.
+#[derive(Debug, PartialEq, Eq)]
+enum ReadSide {
+    Open,
+    /// The one error.
+    ErrorReported,
+    /// `None`, for ever.
+    Ended,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum WriteSide {
+    Flushed,
+    /// Something was written and not flushed: the transport may hold it.
+    Written,
+    ShutDown,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// `read_buf`: what has been read from `io` already.
+    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config) -> Self {
+        Self {
+            io,
+            read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
+            protocol: Protocol::new(config),
+            wakers: Wakers::default(),
+            timer: None,
+            read_at: Instant::now(),
+            read_side: ReadSide::Open,
+            write_side: WriteSide::Flushed,
+            messages_in_step: 0,
+        }
+    }
+
+    pub(crate) fn io(&self) -> &S {
+        &self.io
+    }
+
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        (self.io, self.read_buffer.bytes.freeze())
+    }
+
+    pub(crate) fn ready_state(&self) -> ReadyState {
+        self.protocol.ready_state()
+    }
+
+    pub(crate) fn buffered_amount(&self) -> u64 {
+        self.protocol.buffered_amount()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.protocol.stats()
+    }
+
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.protocol.closed()
+    }
+
+    /// Whether the reader has got `None`.
+    pub(crate) fn is_read_side_ended(&self) -> bool {
+        self.read_side == ReadSide::Ended
+    }
+
+    /// The next message, the one error, or the end.
+    #[inline]
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if self.messages_in_step == MESSAGES_PER_STEP {
+            ready!(coop::poll_proceed(cx)).made_progress();
+            self.messages_in_step = 0;
+        }
+        loop {
+            if let Some(message) = self.next_buffered() {
+                self.messages_in_step += 1;
+                return Poll::Ready(Some(Ok(message)));
+            }
+            if self.read_side == ReadSide::Ended {
+                return Poll::Ready(None);
+            }
+            let step = self.poll_step(Role::Reader, cx);
+            if self.read_side == ReadSide::Open
+                && let Some(error) = self.protocol.error()
+            {
+                let error = error.clone();
+                self.read_side = ReadSide::ErrorReported;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if self.protocol.is_done() {
+                self.read_side = ReadSide::Ended;
+                return Poll::Ready(None);
+            }
+            ready!(step);
+        }
+    }
+
+    /// Ready when another message may be queued.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if self.protocol.is_worth_a_write() {
+                let _ = self.poll_write(Role::Writer, cx);
+            }
+            let answer = match self.protocol.send_error() {
+                Some(error) => Err(error),
+                None if !self.protocol.is_at_mark() => Ok(()),
+                None => {
+                    ready!(self.poll_deadline(Role::Writer, cx));
+                    continue;
+                }
+            };
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(answer);
+        }
+    }
+
+    /// Queues a message. Nothing is written.
+    #[inline]
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.protocol.send(message)
+    }
+
+    /// Ready when the transport has taken everything that was queued, and was flushed.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let write = self.poll_write(Role::Writer, cx);
+            let answer = match self.protocol.write_failure() {
+                Some(error) => Err(error),
+                None if write.is_ready() => Ok(()),
+                None => {
+                    ready!(self.poll_deadline(Role::Writer, cx));
+                    continue;
+                }
+            };
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(answer);
+        }
+    }
+
+    /// Begins the closing handshake, unless it has begun.
+    pub(crate) fn close(&mut self, frame: CloseFrame) -> Result<(), InvalidControl> {
+        self.protocol.close(frame, Instant::now().into_std())
+    }
+
+    /// Ready when the connection has ended. Messages that still come are counted and dropped.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            // None is yielded once our Close is queued.
+            let _ = self.next_buffered();
+            let step = self.poll_step(Role::Writer, cx);
+            if self.protocol.is_done() {
+                return Poll::Ready(self.protocol.error().cloned().map_or(Ok(()), Err));
+            }
+            ready!(step);
+        }
+    }
+
+    pub(crate) fn ping(&mut self, payload: Bytes) -> Result<Pong, Error> {
+        self.protocol.ping(payload, Instant::now().into_std())
+    }
+
+    #[inline]
+    fn next_buffered(&mut self) -> Option<Message> {
+        self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes)
+    }
+
+    /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
+    /// none of them can do anything.
+    fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        // A writer that waits does not keep the reader from reading.
+        let _ = self.poll_write(role, cx);
+        let step = if self.protocol.is_done() {
+            Poll::Ready(())
+        } else if self.poll_read(role, cx).is_ready() {
+            self.wakers.done(role);
+            Poll::Ready(())
+        } else {
+            self.poll_deadline(role, cx)
+        };
+        // Last, since nobody need poll again after the step that ended the connection: the peer waits for our end.
+        if self.protocol.is_write_side_done() {
+            self.shut_down(role, cx);
+        }
+        step
+    }
+
+    fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        let missing = self.protocol.missing(&self.read_buffer.bytes);
+        let (io, read_buffer) = (&mut self.io, &mut self.read_buffer);
+        let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, missing)));
+        self.read_at = Instant::now();
+        match result {
+            Ok(0) => self.protocol.handle_end(None),
+            Ok(n) => self.protocol.handle_read(n),
+            // TLS calls an end without close_notify an error.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.protocol.handle_end(None),
+            Err(error) => self.protocol.handle_end(Some(error.into())),
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when there is nothing to write and nothing to flush, or nobody who would take it.
+    fn poll_write(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        while self.protocol.is_writable() {
+            let io = &mut self.io;
+            let [first, second] = self.protocol.output();
+            let result = if first.is_empty() && second.is_empty() {
+                if self.write_side != WriteSide::Written {
+                    break;
+                }
+                ready!(self.wakers.poll(role, cx, |cx| Pin::new(io).poll_flush(cx))).map(|()| None)
+            } else {
+                let result = self.wakers.poll(role, cx, |cx| match (first.is_empty(), second.is_empty()) {
+                    (_, true) => Pin::new(io).poll_write(cx, &first),
+                    (true, _) => Pin::new(io).poll_write(cx, &second),
+                    _ => Pin::new(io).poll_write_vectored(cx, &[first, second]),
+                });
+                if result.is_pending() {
+                    self.protocol.handle_stall(Instant::now().into_std());
+                }
+                ready!(result).map(Some)
+            };
+            match result {
+                Ok(None) => self.write_side = WriteSide::Flushed,
+                Ok(Some(0)) => {
+                    let error = io::Error::from(io::ErrorKind::WriteZero);
+                    self.protocol.handle_write_error(error.into(), Instant::now().into_std());
+                }
+                Ok(Some(n)) => {
+                    self.write_side = WriteSide::Written;
+                    self.protocol.advance(n, Instant::now().into_std());
+                }
+                Err(error) => self.protocol.handle_write_error(error.into(), Instant::now().into_std()),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Shuts the write side of the transport down, as far as that goes without waiting for it.
+    fn shut_down(&mut self, role: Role, cx: &mut Context<'_>) {
+        let io = &mut self.io;
+        if self.write_side != WriteSide::ShutDown
+            // There is nobody left to tell of an error.
+            && self.wakers.poll(role, cx, |cx| Pin::new(io).poll_shutdown(cx)).is_ready()
+        {
+            self.write_side = WriteSide::ShutDown;
+        }
+    }
+
+    /// Ready when a deadline has passed and was dealt with.
+    fn poll_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.protocol.deadline().map(Instant::from_std) else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // Set too early, it is set anew when it fires: cheaper than moving it whenever the deadline moves.
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(self.wakers.poll(role, cx, |cx| timer.as_mut().poll(cx)));
+            let now = Instant::now();
+            if deadline <= now {
+                self.protocol.handle_timeout(now.into_std());
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The closing handshake (RFC 6455, section 7).
+//!
+//! ```text
+//!            close()                          our Close is out:      the peer's Close
+//!   Open ───────────────► Sent { Queued } ──► Sent { Out, until } ──────────┐
+//!    │ │                      │ the peer's Close                            ▼
+//!    │ └──────────────────────┴────────────► Received { Queued } ──► Received { Out }
+//!    │   the peer's Close                        │  our answer is out         │ end of the transport,
+//!    │                                           │  deadline                  │ or deadline
+//!    │ fail()                                    ▼                            ▼
+//!    ├───────────► Failed { Queued } ──► Failed { Out } ──────────────────► Done
+//!    │                                          end of the transport, or deadline
+//!    └─ the transport ends or breaks: Done
+//! ```
+//!
+//! What is asked of a connection's state is asked here and stored nowhere else.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    close::{CloseFrame, Closed},
+    error::{Error, Phase},
+};
+
+/// The state of a connection as the browser's `readyState` counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum ReadyState {
+    /// 0: the opening handshake is under way.
+    Connecting = 0,
+    /// 1: messages can be sent and received.
+    Open = 1,
+    /// 2: the closing handshake is under way.
+    Closing = 2,
+    /// 3: the connection has ended, or never came to be.
+    Closed = 3,
+}
+
+impl From<ReadyState> for u16 {
+    fn from(state: ReadyState) -> Self {
+        state as Self
+    }
+}
+
+/// How far our own Close frame has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    /// Not taken by the transport as a whole.
+    Queued,
+    /// Taken by the transport.
+    Out,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// We began to close. `until` is when the peer's answer is overdue; it is set when our Close frame is out.
+    Sent {
+        ours: Ours,
+        until: Option<Instant>,
+    },
+    /// The peer's Close has come. `ended`: the transport's end, too. `error`: what makes this an unclean end.
+    Received {
+        ours: Ours,
+        ended: bool,
+        until: Instant,
+        closed: Closed,
+        error: Option<Error>,
+    },
+    /// We failed the connection. The peer is told by a Close frame where it can be.
+    Failed {
+        ours: Ours,
+        until: Instant,
+        closed: Closed,
+        error: Error,
+    },
+    Done {
+        closed: Closed,
+        error: Option<Error>,
+    },
+}
+
+/// The closing handshake of one connection.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    state: State,
+    close_timeout: Option<Duration>,
+    tcp_end_timeout: Duration,
+}
+
+impl Closing {
+    pub(crate) fn new(close_timeout: Option<Duration>, tcp_end_timeout: Duration) -> Self {
+        Self { state: State::Open, close_timeout, tcp_end_timeout }
+    }
+
+    // What is asked of it.
+
+    pub(crate) fn ready_state(&self) -> ReadyState {
+        match self.state {
+            State::Open => ReadyState::Open,
+            State::Sent { .. } | State::Received { .. } => ReadyState::Closing,
+            State::Failed { .. } if self.error().is_none() => ReadyState::Closing,
+            State::Failed { .. } | State::Done { .. } => ReadyState::Closed,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether frames from the peer still mean something.
+    pub(crate) fn is_parsing(&self) -> bool {
+        matches!(self.state, State::Open | State::Sent { .. })
+    }
+
+    /// Whether our own Close frame waits for, or is on, its way out.
+    pub(crate) fn is_close_queued(&self) -> bool {
+        matches!(
+            self.state,
+            State::Sent { ours: Ours::Queued, .. }
+                | State::Received { ours: Ours::Queued, .. }
+                | State::Failed { ours: Ours::Queued, .. }
+        )
+    }
+
+    /// Whether nothing more is to be written although the transport is still there: its write side can be shut down.
+    pub(crate) fn is_write_side_done(&self) -> bool {
+        matches!(self.state, State::Failed { ours: Ours::Out, .. } | State::Done { .. })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. })
+    }
+
+    /// What makes this an unclean end, once the peer has been told as well as it could be.
+    pub(crate) fn error(&self) -> Option<&Error> {
+        match &self.state {
+            State::Failed { ours: Ours::Out, error, .. } => Some(error),
+            State::Received { ours: Ours::Out, error, .. } | State::Done { error, .. } => error.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Why nothing can be sent any more, if that is so.
+    pub(crate) fn send_error(&self) -> Option<Error> {
+        match &self.state {
+            State::Open => None,
+            State::Sent { .. } => Some(Error::Closing),
+            State::Failed { error, .. } => Some(error.clone()),
+            State::Received { error: Some(error), .. } | State::Done { error: Some(error), .. } => Some(error.clone()),
+            State::Received { error: None, .. } => Some(Error::Closing),
+            State::Done { error: None, closed } => Some(closed.clone().into()),
+        }
+    }
+
+    /// How the connection ended, once that is certain.
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        match &self.state {
+            State::Done { closed, .. } => Some(closed),
+            State::Failed { closed, .. } | State::Received { closed, .. } if self.error().is_some() => Some(closed),
+            _ => None,
+        }
+    }
+
+    /// When something is overdue. `stalled_since`: since when the transport has taken nothing of what waits for it.
+    pub(crate) fn deadline(&self, stalled_since: Option<Instant>) -> Option<Instant> {
+        match self.state {
+            State::Open | State::Done { .. } => None,
+            State::Sent { ours: Ours::Queued, .. } => Some(stalled_since? + self.close_timeout?),
+            State::Sent { ours: Ours::Out, until } => until,
+            State::Received { until, .. } | State::Failed { until, .. } => Some(until),
+        }
+    }
+
+    // What happens to it.
+
+    /// The user's close, if the connection is open. Returns whether a Close frame is to be sent.
+    pub(crate) fn close(&mut self) -> bool {
+        let is_open = self.is_open();
+        if is_open {
+            self.state = State::Sent { ours: Ours::Queued, until: None };
+        }
+        is_open
+    }
+
+    /// The peer's Close. `unsent`: messages of ours can no longer leave (RFC 6455, section 5.5.1). Returns whether our
+    /// Close frame is still to be sent.
+    pub(crate) fn peer_close(&mut self, frame: &CloseFrame, unsent: bool, now: Instant) -> bool {
+        let ours = match self.state {
+            State::Sent { ours, .. } => ours,
+            _ => Ours::Queued,
+        };
+        let closed = Closed::by_peer(frame, !unsent);
+        let error = unsent.then(|| Error::Closed(Arc::new(closed.clone())));
+        let until = now + self.tcp_end_timeout;
+        self.state = State::Received { ours, ended: false, until, closed, error };
+        ours == Ours::Queued
+    }
+
+    /// A failure of which the peer is to be told. Returns whether a Close frame is to be sent.
+    pub(crate) fn fail(&mut self, error: Error, now: Instant) -> bool {
+        let ours = match self.state {
+            State::Open => Ours::Queued,
+            State::Sent { ours, .. } => ours,
+            _ => return false,
+        };
+        self.state = State::Failed { ours, until: now + self.tcp_end_timeout, closed: Closed::abnormal(), error };
+        ours == Ours::Queued
+    }
+
+    /// Our Close frame was taken by the transport.
+    pub(crate) fn close_is_out(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Sent { ours, until } => {
+                *ours = Ours::Out;
+                *until = self.close_timeout.map(|timeout| now + timeout);
+            }
+            State::Received { ours, until, ended, .. } => {
+                *ours = Ours::Out;
+                *until = now + self.tcp_end_timeout;
+                if *ended {
+                    self.finish();
+                }
+            }
+            State::Failed { ours, until, .. } => {
+                *ours = Ours::Out;
+                *until = now + self.tcp_end_timeout;
+            }
+            State::Open | State::Done { .. } => {}
+        }
+    }
+
+    /// Our Close frame cannot leave any more.
+    pub(crate) fn close_is_lost(&mut self, now: Instant) {
+        match self.state {
+            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
+            _ if self.is_close_queued() => self.close_is_out(now),
+            _ => {}
+        }
+    }
+
+    /// The connection ends, by `cause`, or as a transport ends. Nobody is told.
+    pub(crate) fn end(&mut self, cause: Option<Error>) {
+        match &mut self.state {
+            State::Open | State::Sent { .. } => {
+                let closed = Closed::abnormal();
+                let error = cause.unwrap_or_else(|| closed.clone().into());
+                self.state = State::Done { closed, error: Some(error) };
+            }
+            // Our answer may still leave: a peer can end its side alone.
+            State::Received { ours: Ours::Queued, ended, .. } if cause.is_none() => *ended = true,
+            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
+            State::Received { .. } | State::Failed { .. } => self.finish(),
+            State::Done { .. } => {}
+        }
+    }
+
+    /// The deadline passed.
+    pub(crate) fn overdue(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Open | State::Done { .. } => {}
+            State::Sent { .. } => self.end(Some(Error::Timeout(Phase::Close))),
+            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
+            // The peer could not be told; it gets as long again to end the transport.
+            State::Failed { ours: Ours::Queued, .. } => self.close_is_out(now),
+            State::Received { .. } | State::Failed { .. } => self.finish(),
+        }
+    }
+
+    /// The peer closed and our answer cannot leave: unclean, with the peer's code (RFC 6455, section 7.1.5).
+    fn answer_is_lost(&mut self) {
+        if let State::Received { closed, error, .. } = &mut self.state {
+            closed.was_clean = false;
+            error.get_or_insert_with(|| Error::Closed(Arc::new(closed.clone())));
+        }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Open) {
+            State::Received { closed, error, .. } => State::Done { closed, error },
+            State::Failed { closed, error, .. } => State::Done { closed, error: Some(error) },
+            state => state,
+        };
+    }
+}

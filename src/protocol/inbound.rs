@@ -1,0 +1,285 @@
+//! What comes in: frames become messages, within limits.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    close::{CloseCode, CloseFrame},
+    config::Config,
+    error::{Error, LimitExceeded, Violation},
+    frame::{Header, OpCode},
+    message::{Kind, Message},
+    utf8::{Utf8Checker, checked_text},
+};
+
+/// What a peer said, once it is whole.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Message(Message),
+    /// A message that was not kept.
+    Discarded,
+    Ping(Bytes),
+    Pong(Bytes),
+    Close(CloseFrame),
+}
+
+/// Where in the byte stream the parser stands.
+#[derive(Debug)]
+enum State {
+    /// Before a header.
+    Header,
+    /// In an unfragmented message, which becomes a slice of the read buffer: it waits there, header first, until it is
+    /// whole. Text is checked as it comes.
+    Slice { kind: Kind, header: usize, len: usize, utf8: Utf8Checker },
+    /// In a frame whose payload moves to `message` as it comes.
+    Append { fin: bool, left: u64 },
+}
+
+/// A message that is put together from frames.
+#[derive(Debug)]
+struct Assembly {
+    kind: Kind,
+    data: BytesMut,
+    fragments: usize,
+    utf8: Utf8Checker,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    max_message_size: usize,
+    max_frame_size: Option<usize>,
+    max_fragments: usize,
+    copy_payloads_up_to: usize,
+    state: State,
+    message: Option<Assembly>,
+    /// Whether messages are put together; else they are only counted.
+    is_keeping: bool,
+}
+
+impl Inbound {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            // No allocation can be larger than isize::MAX.
+            max_message_size: config.max_message_size.unwrap_or(usize::MAX).min(isize::MAX as usize),
+            max_frame_size: config.max_frame_size,
+            max_fragments: config.max_fragments.unwrap_or(usize::MAX),
+            copy_payloads_up_to: config.copy_payloads_up_to,
+            state: State::Header,
+            message: None,
+            is_keeping: true,
+        }
+    }
+
+    /// How many bytes the message that is to be a slice of the read buffer lacks, if one is being read.
+    pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
+        match self.state {
+            State::Slice { header, len, .. } => (header + len).saturating_sub(buf.len()),
+            State::Header | State::Append { .. } => 0,
+        }
+    }
+
+    /// From now on messages are counted, and not kept.
+    pub(crate) fn discard_messages(&mut self) {
+        self.is_keeping = false;
+        if let Some(message) = &mut self.message {
+            message.data = BytesMut::new();
+        }
+    }
+
+    /// Takes the next item from `buf`. `None`: more bytes are needed.
+    #[inline]
+    pub(crate) fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        loop {
+            let item = match self.state {
+                State::Header => {
+                    let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
+                    self.judge(&header)?;
+                    if header.opcode.is_control() {
+                        return self.control(&header, size, buf);
+                    }
+                    self.begin(&header, size, buf)?
+                }
+                State::Slice { .. } => self.slice(buf)?,
+                State::Append { fin, left } => self.append(fin, left, buf)?,
+            };
+            match item {
+                Progress::Item(item) => return Ok(Some(item)),
+                Progress::NextFrame => {}
+                Progress::MoreBytes => return Ok(None),
+            }
+        }
+    }
+
+    /// What depends on the connection's state and on the limits.
+    #[inline]
+    fn judge(&self, header: &Header) -> Result<(), Error> {
+        if header.rsv != 0 {
+            return Err(Violation::ReservedBits(header.rsv).into());
+        }
+        match (header.opcode, &self.message) {
+            (OpCode::Continuation, None) => return Err(Violation::UnexpectedContinuation.into()),
+            (OpCode::Text | OpCode::Binary, Some(_)) => return Err(Violation::ExpectedContinuation.into()),
+            _ => {}
+        }
+        if header.opcode.is_control() || !self.is_keeping {
+            return Ok(());
+        }
+        if let Some(limit) = self.max_frame_size
+            && header.len > limit as u64
+        {
+            return Err(LimitExceeded::FrameSize { len: header.len, limit }.into());
+        }
+        let so_far = self.message.as_ref().map_or(0, |message| message.data.len());
+        if header.len > (self.max_message_size - so_far) as u64 {
+            return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
+        }
+        if self.message.as_ref().is_some_and(|message| message.fragments == self.max_fragments) {
+            return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
+        }
+        Ok(())
+    }
+
+    /// A control frame is taken as a whole. It may stand between the fragments of a message (section 5.4).
+    fn control(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
+        let item = match header.opcode {
+            OpCode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
+            OpCode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
+            _ => Item::Close(close_frame(payload)?),
+        };
+        buf.advance(size + header.len as usize);
+        Ok(Some(item))
+    }
+
+    /// A data frame begins.
+    #[inline]
+    fn begin(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Progress, Error> {
+        let kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => None,
+        };
+        match kind {
+            Some(kind) if header.fin && self.is_keeping => {
+                let len = header.len as usize;
+                if buf.len() >= size + len {
+                    buf.advance(size);
+                    return Ok(Progress::Item(Item::Message(self.whole(kind, len, buf)?)));
+                }
+                self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
+                return self.slice(buf);
+            }
+            Some(kind) => self.message = Some(Assembly::new(kind)),
+            None => {}
+        }
+        if let Some(message) = &mut self.message {
+            message.fragments += 1;
+        }
+        buf.advance(size);
+        self.append(header.fin, header.len, buf)
+    }
+
+    /// Takes a whole payload that was not looked at yet.
+    #[inline]
+    fn whole(&self, kind: Kind, len: usize, buf: &mut BytesMut) -> Result<Message, Error> {
+        let payload = self.take(len, buf);
+        Ok(match kind {
+            Kind::Text => Message::Text(checked_text(payload)?),
+            Kind::Binary => Message::Binary(payload),
+        })
+    }
+
+    #[inline]
+    fn take(&self, len: usize, buf: &mut BytesMut) -> Bytes {
+        if len <= self.copy_payloads_up_to {
+            let payload = Bytes::copy_from_slice(&buf[..len]);
+            buf.advance(len);
+            payload
+        } else {
+            buf.split_to(len).freeze()
+        }
+    }
+
+    /// Looks at what has come of a message that waits in the read buffer, and takes it once it is whole.
+    fn slice(&mut self, buf: &mut BytesMut) -> Result<Progress, Error> {
+        let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextFrame) };
+        if !self.is_keeping {
+            let (left, header) = (*len as u64, *header);
+            self.message = Some(Assembly::new(*kind));
+            buf.advance(header);
+            return self.append(true, left, buf);
+        }
+        if *kind == Kind::Text {
+            let arrived = buf.len().min(*header + *len);
+            utf8.check(&buf[*header + utf8.checked()..arrived])?;
+        }
+        if buf.len() < *header + *len {
+            return Ok(Progress::MoreBytes);
+        }
+        let (kind, header, len, utf8) = (*kind, *header, *len, std::mem::take(utf8));
+        self.state = State::Header;
+        buf.advance(header);
+        let payload = self.take(len, buf);
+        Ok(Progress::Item(Item::Message(match kind {
+            Kind::Text => Message::Text(utf8.finish(payload)?),
+            Kind::Binary => Message::Binary(payload),
+        })))
+    }
+
+    /// Moves what has come of a frame to the message.
+    fn append(&mut self, fin: bool, left: u64, buf: &mut BytesMut) -> Result<Progress, Error> {
+        let Some(message) = &mut self.message else { return Ok(Progress::NextFrame) };
+        let arrived = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        if self.is_keeping {
+            let piece = &buf[..arrived];
+            if message.kind == Kind::Text {
+                message.utf8.check(piece)?;
+            }
+            message.data.extend_from_slice(piece);
+        }
+        buf.advance(arrived);
+        let left = left - arrived as u64;
+        if left > 0 {
+            self.state = State::Append { fin, left };
+            return Ok(Progress::MoreBytes);
+        }
+        self.state = State::Header;
+        if !fin {
+            return Ok(Progress::NextFrame);
+        }
+        let Some(Assembly { kind, data, utf8, .. }) = self.message.take() else { return Ok(Progress::NextFrame) };
+        Ok(Progress::Item(match kind {
+            _ if !self.is_keeping => Item::Discarded,
+            Kind::Text => Item::Message(Message::Text(utf8.finish(data.freeze())?)),
+            Kind::Binary => Item::Message(Message::Binary(data.freeze())),
+        }))
+    }
+}
+
+/// How far a step of the parser came.
+enum Progress {
+    Item(Item),
+    NextFrame,
+    MoreBytes,
+}
+
+impl Assembly {
+    fn new(kind: Kind) -> Self {
+        Self { kind, data: BytesMut::new(), fragments: 0, utf8: Utf8Checker::default() }
+    }
+}
+
+/// Reads the body of a Close frame (section 5.5.1).
+fn close_frame(body: &[u8]) -> Result<CloseFrame, Violation> {
+    match body {
+        [] => Ok(CloseFrame::empty()),
+        [_] => Err(Violation::CloseBodyOfOneByte),
+        [high, low, reason @ ..] => {
+            let code = CloseCode::from(u16::from_be_bytes([*high, *low]));
+            if !code.is_valid_on_wire() {
+                return Err(Violation::CloseCode(code));
+            }
+            let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonUtf8)?;
+            Ok(CloseFrame::new(code, reason))
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The protocol of one connection, without IO and without a clock.
+//!
+//! Four kinds of methods, as a sans-IO protocol has them:
+//!
+//! * getters;
+//! * input: [`next_message`](Protocol::next_message), [`handle_end`](Protocol::handle_end),
+//!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout);
+//! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
+//! * output: [`output`](Protocol::output), [`advance`](Protocol::advance), [`deadline`](Protocol::deadline).
+//!
+//! Whatever goes wrong goes through [`fail`](Protocol::fail).
+
+mod closing;
+mod inbound;
+mod outbound;
+mod pings;
+
+use std::{
+    io::IoSlice,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use self::{
+    closing::Closing,
+    inbound::{Inbound, Item},
+    outbound::Outbound,
+    pings::Pings,
+};
+pub use self::{closing::ReadyState, pings::Pong};
+use crate::{
+    close::{CloseFrame, Closed},
+    config::Config,
+    error::{Error, InvalidControl, Phase},
+    message::Message,
+    stats::Stats,
+};
+
+#[derive(Debug)]
+pub(crate) struct Protocol {
+    inbound: Inbound,
+    outbound: Outbound,
+    closing: Closing,
+    pings: Pings,
+    stats: Stats,
+    write_timeout: Option<Duration>,
+    tcp_end_timeout: Duration,
+    /// Why the transport takes nothing any more, and how long what can still be read is waited for.
+    write_error: Option<(Error, Instant)>,
+    /// Since when the transport has taken nothing of what waits for it.
+    stalled_since: Option<Instant>,
+}
+
+impl Protocol {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            inbound: Inbound::new(config),
+            outbound: Outbound::new(config),
+            closing: Closing::new(config.close_timeout, config.tcp_end_timeout),
+            pings: Pings::default(),
+            stats: Stats::default(),
+            write_timeout: config.write_timeout,
+            tcp_end_timeout: config.tcp_end_timeout,
+            write_error: None,
+            stalled_since: None,
+        }
+    }
+
+    // Getters.
+
+    pub(crate) fn ready_state(&self) -> ReadyState {
+        self.closing.ready_state()
+    }
+
+    pub(crate) fn buffered_amount(&self) -> u64 {
+        self.outbound.buffered_amount()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.closing.closed()
+    }
+
+    /// What makes this an unclean end, once the peer was told as well as it could be.
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.closing.error()
+    }
+
+    /// Why nothing can be sent any more, if that is so.
+    pub(crate) fn send_error(&self) -> Option<Error> {
+        self.closing.send_error().or_else(|| Some(self.write_error.as_ref()?.0.clone()))
+    }
+
+    /// Why what was queued will not be sent any more, if that is so.
+    pub(crate) fn write_failure(&self) -> Option<Error> {
+        let is_lost = self.write_error.is_some() || !self.closing.is_parsing() && self.outbound.has_unsent_messages();
+        is_lost.then(|| self.send_error()).flatten()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.closing.is_done()
+    }
+
+    /// Whether the transport may be written to.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.write_error.is_none() && !self.is_done()
+    }
+
+    /// Whether the transport's write side is to be shut down.
+    pub(crate) fn is_write_side_done(&self) -> bool {
+        self.closing.is_write_side_done()
+    }
+
+    pub(crate) fn is_at_mark(&self) -> bool {
+        self.outbound.is_at_mark()
+    }
+
+    pub(crate) fn is_worth_a_write(&self) -> bool {
+        self.outbound.is_worth_a_write()
+    }
+
+    /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
+    pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
+        self.inbound.missing(buf)
+    }
+
+    // Input.
+
+    /// Takes the next message from `buf`, and whatever stands before it. `None`: there is no whole message in it, or
+    /// none is wanted any more.
+    ///
+    /// `now` is when the bytes were read.
+    #[inline]
+    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
+        while self.closing.is_parsing() {
+            match self.inbound.next(buf) {
+                Ok(Some(Item::Message(message))) => {
+                    self.stats.messages_received += 1;
+                    self.stats.payload_bytes_received += message.len() as u64;
+                    return Some(message);
+                }
+                Ok(Some(item)) => self.handle_item(item, now),
+                Ok(None) => return None,
+                Err(error) => self.fail(error, now),
+            }
+        }
+        // What comes after the peer's Close, or after a failure, means nothing.
+        buf.clear();
+        None
+    }
+
+    fn handle_item(&mut self, item: Item, now: Instant) {
+        match item {
+            Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
+            Item::Ping(payload) => {
+                self.stats.pings_received += 1;
+                self.outbound.push_pong(payload);
+            }
+            Item::Pong(payload) => {
+                if let Some(rtt) = self.pings.pong(&payload, now) {
+                    self.stats.last_rtt = Some(rtt);
+                }
+            }
+            Item::Close(frame) => {
+                let unsent = self.outbound.has_unsent_messages();
+                let is_answer_due = self.closing.peer_close(&frame, unsent, now);
+                self.outbound.cut();
+                if is_answer_due {
+                    self.outbound.push_close(frame);
+                }
+                self.lose_close_if_write_side_is_broken(now);
+                self.settle();
+            }
+        }
+    }
+
+    /// `n` bytes were read from the transport.
+    pub(crate) fn handle_read(&mut self, n: usize) {
+        self.stats.wire_bytes_received += n as u64;
+    }
+
+    /// The transport ended, or broke with `cause`.
+    pub(crate) fn handle_end(&mut self, cause: Option<Error>) {
+        let write_error = self.write_error.as_ref().map(|(error, _)| error.clone());
+        self.closing.end(cause.or(write_error));
+        self.settle();
+    }
+
+    /// The transport takes nothing at the moment although something waits.
+    pub(crate) fn handle_stall(&mut self, now: Instant) {
+        self.stalled_since.get_or_insert(now);
+    }
+
+    /// The transport takes nothing any more. The error is held back until what can still be read was read, since a
+    /// Close frame may be among it.
+    pub(crate) fn handle_write_error(&mut self, error: Error, now: Instant) {
+        self.outbound.discard();
+        self.stalled_since = None;
+        self.write_error = Some((error, now + self.tcp_end_timeout));
+        self.closing.close_is_lost(now);
+        self.settle();
+    }
+
+    /// A deadline passed, or nothing: it looks by itself.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_over(self.closing.deadline(self.stalled_since)) {
+            self.closing.overdue(now);
+            if !self.closing.is_close_queued() {
+                self.outbound.discard();
+            }
+        }
+        if is_over(self.write_deadline()) {
+            self.outbound.discard();
+            self.closing.end(Some(Error::Timeout(Phase::Write)));
+        }
+        if let Some((error, until)) = &self.write_error
+            && is_over(Some(*until))
+        {
+            self.closing.end(Some(error.clone()));
+        }
+        self.settle();
+    }
+
+    // Commands.
+
+    /// Queues a message.
+    #[inline]
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
+        if !self.closing.is_open() || self.write_error.is_some() {
+            return Err(self.send_error().unwrap_or(Error::Closing));
+        }
+        self.outbound.push(message);
+        Ok(())
+    }
+
+    /// Begins to close, if the connection is open: messages that are queued go out before the Close frame, messages
+    /// that come are counted and not kept.
+    pub(crate) fn close(&mut self, frame: CloseFrame, now: Instant) -> Result<(), InvalidControl> {
+        if let Some(code) = frame.code()
+            && !code.is_valid_on_wire()
+        {
+            return Err(InvalidControl::CloseCode(code));
+        }
+        if frame.reason().len() > CloseFrame::MAX_REASON {
+            return Err(InvalidControl::CloseReason(frame.reason().len()));
+        }
+        if self.closing.close() {
+            self.inbound.discard_messages();
+            self.outbound.push_close(frame);
+            self.lose_close_if_write_side_is_broken(now);
+        }
+        Ok(())
+    }
+
+    /// Queues a ping.
+    pub(crate) fn ping(&mut self, payload: Bytes, now: Instant) -> Result<Pong, Error> {
+        if let Some(error) = self.send_error() {
+            return Err(error);
+        }
+        let pong = self.pings.push(payload.clone(), now).map_err(Error::InvalidControl)?;
+        self.stats.pings_sent += 1;
+        self.outbound.push_ping(payload);
+        Ok(pong)
+    }
+
+    // Output.
+
+    /// The bytes to write next, in two slices of which the second may be empty. Both empty: there is nothing.
+    #[inline]
+    pub(crate) fn output(&mut self) -> [IoSlice<'_>; 2] {
+        self.outbound.output()
+    }
+
+    /// The transport took the first `n` bytes of [`output`](Self::output).
+    pub(crate) fn advance(&mut self, n: usize, now: Instant) {
+        self.stalled_since = None;
+        let released = self.outbound.advance(n);
+        self.stats.wire_bytes_sent += n as u64;
+        self.stats.messages_sent += released.messages;
+        self.stats.payload_bytes_sent += released.payload;
+        if released.close {
+            self.closing.close_is_out(now);
+            self.settle();
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let closing = self.closing.deadline(self.stalled_since);
+        let end = self.write_error.as_ref().map(|(_, until)| *until).filter(|_| !self.is_done());
+        [closing, self.write_deadline(), end].into_iter().flatten().min()
+    }
+
+    fn write_deadline(&self) -> Option<Instant> {
+        Some(self.stalled_since? + self.write_timeout?)
+    }
+
+    /// The one way to fail: the peer is told why, nothing else is sent, and nothing more is read.
+    fn fail(&mut self, error: Error, now: Instant) {
+        let code = error.close_code();
+        let is_close_due = self.closing.fail(error, now);
+        self.outbound.cut();
+        if let (true, Some(code)) = (is_close_due, code) {
+            self.outbound.push_close(CloseFrame::new(code, ""));
+        }
+        self.lose_close_if_write_side_is_broken(now);
+        self.settle();
+    }
+
+    fn lose_close_if_write_side_is_broken(&mut self, now: Instant) {
+        if self.write_error.is_some() {
+            self.closing.close_is_lost(now);
+        }
+    }
+
+    /// Tells those who wait for pongs once none can come.
+    fn settle(&mut self) {
+        if !self.closing.is_parsing()
+            && let Some(error) = self.closing.send_error()
+        {
+            self.pings.end(&error);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The read buffer: it starts small, grows by use, shrinks without use, and never grows beyond its bound.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+/// What an idle connection keeps, in bytes.
+const MIN: usize = 4 * 1024;
+
+/// The first buffer for a frame that is larger than the read buffer, in bytes.
+const LARGE_FRAME_START: usize = 1024 * 1024;
+
+/// After so many reads in a row that used less than a quarter, the buffer halves.
+const SMALL_READS_TO_SHRINK: u32 = 8;
+
+#[derive(Debug)]
+pub(crate) struct ReadBuffer {
+    /// What has been read and not been parsed.
+    pub(crate) bytes: BytesMut,
+    max: usize,
+    /// The size that use has shown to be right, at most `max`.
+    target: usize,
+    /// The size of the allocation that `bytes` is a part of, at least; 0 where it is somebody else's.
+    allocated: usize,
+    small_reads: u32,
+}
+
+impl ReadBuffer {
+    pub(crate) fn new(max: usize, bytes: BytesMut) -> Self {
+        Self { bytes, max, target: MIN.min(max), allocated: 0, small_reads: 0 }
+    }
+
+    /// Reads what `io` has, but no more than fits. `missing`: so many more bytes must fit, for a message that is to be
+    /// one slice.
+    ///
+    /// Ready with the number of bytes read: 0 is the end.
+    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+        missing: usize,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(missing);
+        let room = self.bytes.capacity() - self.bytes.len();
+        // The limit keeps a full BytesMut from growing by itself.
+        let n = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.bytes).limit(room)))?;
+        self.learn(n, room);
+        Poll::Ready(Ok(n))
+    }
+
+    fn make_room(&mut self, missing: usize) {
+        let needed = self.bytes.len() + missing;
+        if needed > self.max {
+            self.make_room_for_large_frame(needed);
+            return;
+        }
+        if needed > self.target {
+            self.target = needed.next_power_of_two().min(self.max);
+        }
+        let is_room_left = self.bytes.capacity() >= needed.max(self.bytes.len() + self.target / 2).max(1);
+        if self.allocated != self.target
+            // Messages that are still alive hold the old buffer: it cannot be used again.
+            || !is_room_left && !self.bytes.try_reclaim(self.target - self.bytes.len())
+        {
+            self.allocate(self.target);
+        }
+    }
+
+    /// A frame larger than the buffer gets one of its own: never more than twice what has come, since a declared length
+    /// alone must not allocate anything. It goes with the frame, as its size is not `target`.
+    fn make_room_for_large_frame(&mut self, needed: usize) {
+        let capacity = needed.min(LARGE_FRAME_START.max(2 * self.bytes.len()));
+        if self.allocated <= self.max {
+            self.allocate(capacity);
+        } else if self.bytes.capacity() < capacity {
+            self.bytes.reserve(capacity - self.bytes.len());
+            self.allocated = capacity;
+        }
+    }
+
+    fn allocate(&mut self, capacity: usize) {
+        let mut bytes = BytesMut::with_capacity(capacity);
+        bytes.extend_from_slice(&self.bytes);
+        self.bytes = bytes;
+        self.allocated = capacity;
+    }
+
+    /// Adapts the target to a read of `n` bytes for which there was `room`.
+    fn learn(&mut self, n: usize, room: usize) {
+        if n == room {
+            self.target = (2 * self.target).min(self.max);
+            self.small_reads = 0;
+        } else if n >= self.target / 4 {
+            self.small_reads = 0;
+        } else {
+            self.small_reads += 1;
+            if self.small_reads >= SMALL_READS_TO_SHRINK && self.target > MIN {
+                self.target = (self.target / 2).max(MIN);
+                self.small_reads = 0;
+            }
+        }
+    }
+}
