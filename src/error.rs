@@ -67,16 +67,14 @@ impl Error {
             _ => None,
         }
     }
-}
 
-impl Error {
-    /// An error of the TLS library, or of its absence.
+    /// What a TLS library says, or that there is none.
     pub(crate) fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Tls(Arc::from(error.into()))
     }
 }
 
-/// A TLS stream fails with an [`io::Error`] around what rustls says: that is [`Error::Tls`].
+/// A TLS stream fails with an [`io::Error`] around what rustls says: that becomes [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls-tls")]

@@ -1,5 +1,6 @@
 //! The opening handshake: a request out, a response in, and what both agree on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use crate::request::Request;
 use crate::{refusal, response};
 
 /// What the opening handshake agreed on, and the bytes that came with it.
-#[derive(Debug)]
 pub(crate) struct Negotiated {
     /// The URL that was connected to, unless the upgrade was made elsewhere.
     pub(crate) url: Option<Url>,
@@ -27,6 +27,16 @@ pub(crate) struct Negotiated {
     pub(crate) extensions: String,
     /// What came after the blank line: the first frames.
     pub(crate) read_buf: BytesMut,
+}
+
+/// Without the URL, whose userinfo is a secret, and what a server sent.
+impl fmt::Debug for Negotiated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiated")
+            .field("protocol", &self.protocol)
+            .field("extensions", &self.extensions)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How large the response's head may be, in bytes, informational responses before it included. Servers and proxies

@@ -147,6 +147,8 @@ async fn b13_secrets_are_not_in_what_is_logged() {
     assert!(!format!("{refused:?} {refused}").contains("secret"), "{refused:?}");
     let refused = error(WebSocketStream::connect("ws://foo:secret@h/#").await);
     assert!(!format!("{refused:?} {refused}").contains("secret"), "{refused:?}");
+    let ws = connect(WebSocketStream::builder("ws://foo:secret@h/"), |head| head.answer("").into_bytes()).await;
+    assert!(!format!("{ws:?}").contains("secret"), "{ws:?}");
 }
 
 #[tokio::test]
@@ -559,6 +561,29 @@ async fn a_head_has_a_limit_however_it_is_filled() {
 }
 
 #[tokio::test]
+async fn the_limit_of_a_head_is_exact_wherever_reads_end() {
+    for (len, fits) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let lines = format!("X-Large: {}\r\n", "x".repeat(len - HEAD_LEN - "X-Large: \r\n".len()));
+        // What comes at a time is less than what fits, and the last of it crosses the limit.
+        let (mut peer, io) = Peer::pipe(1000);
+        let serving = async {
+            let head = peer.request().await;
+            assert_eq!(head.answer(&lines).len(), len);
+            peer.raw(head.answer(&lines)).await;
+        };
+        let (ws, ()) = tokio::join!(WebSocketStream::builder(URL).connect_over(io), serving);
+        assert_eq!(ws.is_ok(), fits, "{len}");
+    }
+}
+
+#[tokio::test]
+async fn b197_no_more_than_4_kib_is_read_beyond_the_head() {
+    let ws = connect_to(|head| [head.answer("").as_bytes(), &[0; 200_000]].concat()).await.expect("open");
+    let (_, rest) = ws.into_parts();
+    assert!(rest.len() <= 4096 && rest.capacity() <= 4096, "{} in {}", rest.len(), rest.capacity());
+}
+
+#[tokio::test]
 async fn a_head_that_breaks_off_is_truncated_wherever_it_does() {
     for cut in 0..HEAD_LEN {
         let failed = connect_to(|head| head.answer("").as_bytes()[..cut].to_vec()).await;
@@ -634,7 +659,8 @@ async fn each_phase_has_a_deadline_of_its_own_connect() {
         waiting.push(stream.expect("connect"));
     }
     let builder = WebSocketStream::builder(format!("ws://{address}/")).connect_timeout(Duration::from_millis(50));
-    assert!(matches!(error(builder.connect().await), Error::Timeout(Phase::Connect)));
+    let connecting = timeout(support::PATIENCE, builder.connect());
+    assert!(matches!(error(connecting.await.expect("an end")), Error::Timeout(Phase::Connect)));
 }
 
 #[tokio::test(start_paused = true)]
