@@ -14,14 +14,14 @@ const { WebSocketServer } = createRequire(import.meta.url)("ws"); // unlike an i
 
 const PERIOD = 251;
 const HIGH_WATER_MARK = 64 * 1024;
+const BATCH = 64; // after so many messages others get a turn, or no Close frame would be read
 
-/** Sends what `next` returns until that is undefined, as fast as the socket takes it. */
+/** Sends what `next` returns until that is undefined, as fast as the socket takes it, then calls `end`. */
 function pour(socket, next, end) {
-  for (;;) {
-    if (socket.readyState !== socket.OPEN) return;
+  for (let sent = 1; socket.readyState === socket.OPEN; sent += 1) {
     const message = next();
     if (message === undefined) return end();
-    if (socket.bufferedAmount > HIGH_WATER_MARK) {
+    if (sent === BATCH || socket.bufferedAmount > HIGH_WATER_MARK) {
       socket.send(message, () => setImmediate(pour, socket, next, end));
       return;
     }

@@ -13,6 +13,7 @@ usage: server.py [--deflate] [--cert FILE --key FILE]
 import argparse
 import asyncio
 import itertools
+import logging
 import ssl
 import sys
 from urllib.parse import parse_qs, urlsplit
@@ -92,6 +93,7 @@ async def main():
     parser.add_argument("--key")
     arguments = parser.parse_args()
 
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that is gone
     tls = None
     if arguments.cert:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
