@@ -11,7 +11,7 @@ use support::tls::{Authority, Hello};
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
-use wsflow::{Connector, Error, Phase, Transport, WebSocketStream};
+use wsflow::{Connector, Error, Phase, Transport, UpgradedParts, WebSocketStream};
 
 /// Names under which this machine is reached and for which the server has a certificate.
 const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "xn--bcher-kva.example"];
@@ -92,8 +92,8 @@ async fn b42_connect_tls_over_adds_tls_for_the_urls_host_and_keeps_what_comes_wi
                 peer.raw([head.answer("").as_bytes(), b"frames"].concat()).await;
                 peer
             });
-            let (mut transport, rest) = ws.expect("open").into_parts();
-            assert_eq!(rest, "frames");
+            let UpgradedParts { io: mut transport, read_buf, .. } = ws.expect("open").into_parts();
+            assert_eq!(read_buf, "frames");
             // What the transport takes by either kind of write arrives once it is flushed.
             assert_eq!(transport.is_write_vectored(), is_rustls);
             let parts = [std::io::IoSlice::new(b"\x81\x82\x01\x01"), std::io::IoSlice::new(b"\x01\x01ii")];
