@@ -83,7 +83,7 @@ impl Config {
         self
     }
 
-    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit.
+    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
     ///
     /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
     pub fn max_fragments(mut self, frames: impl Into<Option<usize>>) -> Self {

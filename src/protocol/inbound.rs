@@ -132,7 +132,7 @@ impl Inbound {
         if header.len > (self.max_message_size - so_far) as u64 {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
         }
-        if self.message.as_ref().is_some_and(|message| message.fragments == self.max_fragments) {
+        if self.message.as_ref().is_some_and(|message| message.fragments >= self.max_fragments) {
             return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
         }
         Ok(())

@@ -347,7 +347,7 @@ impl Outbound {
                 None => break,
             }
         }
-        if self.current.is_none() && self.waiting.is_empty() {
+        if self.body.is_empty() && self.current.is_none() && self.waiting.is_empty() {
             self.encode_close();
         }
     }

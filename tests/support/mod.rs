@@ -16,6 +16,7 @@
 mod frame;
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 pub mod tls;
+pub mod watch;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ pub struct Peer<IO = TcpStream> {
     io: IO,
     buf: BytesMut,
     last_mask: [u8; 4],
+    /// The client's Close frame has come: nothing may follow it.
+    is_closed: bool,
     patience: Duration,
 }
 
@@ -100,7 +103,7 @@ impl Peer<TcpStream> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
     pub fn over(io: IO) -> Self {
-        Self { io, buf: BytesMut::new(), last_mask: [0; 4], patience: PATIENCE }
+        Self { io, buf: BytesMut::new(), last_mask: [0; 4], is_closed: false, patience: PATIENCE }
     }
 
     /// The IO itself, of which nothing was read.
@@ -186,16 +189,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         self.buf.split_to(1)[0]
     }
 
-    /// The next frame, which must be masked, with another key than the frame before it and with none of zeros.
+    /// Puts a byte back in front of what is read next.
+    pub fn put_back(&mut self, byte: u8) {
+        let rest = self.buf.split();
+        self.buf.extend_from_slice(&[byte]);
+        self.buf.unsplit(rest);
+    }
+
+    /// The next frame.
     pub async fn expect_frame(&mut self) -> Frame {
         loop {
-            if let Some((frame, mask)) = frame::decode(&mut self.buf) {
-                assert_ne!(mask, self.last_mask, "a masking key is not fresh (RFC 6455, section 5.3)");
-                self.last_mask = mask;
+            if let Some(frame) = self.take_frame() {
                 return frame;
             }
             self.more("a frame").await;
         }
+    }
+
+    /// Takes a frame that is there. It must be masked, with another key than the frame before it; it must not follow a
+    /// Close frame.
+    fn take_frame(&mut self) -> Option<Frame> {
+        let (frame, mask) = frame::decode(&mut self.buf)?;
+        assert_ne!(mask, self.last_mask, "a masking key is not fresh (RFC 6455, section 5.3)");
+        assert!(!self.is_closed, "a frame after the Close frame (RFC 6455, section 5.5.1): {frame:?}");
+        self.last_mask = mask;
+        self.is_closed = frame.opcode == CLOSE;
+        Some(frame)
     }
 
     /// The next message, put together from its frames, with its opcode.
