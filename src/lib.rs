@@ -123,8 +123,8 @@ pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::Config;
 pub use error::{
-    Error, HeaderText, InvalidControl, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl, LimitExceeded,
-    Phase, Violation,
+    Cause, Error, HeaderText, InvalidControl, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl,
+    LimitExceeded, Phase, Violation,
 };
 pub use message::Message;
 pub use protocol::{Pong, ReadyState};
