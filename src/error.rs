@@ -98,7 +98,7 @@ impl From<Closed> for Error {
 #[derive(Debug)]
 pub struct Cause<E: ?Sized>(Arc<E>);
 
-#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+#[cfg(feature = "rustls-tls")]
 impl<E: std::error::Error + Send + Sync + 'static> Cause<E> {
     /// The same error, whatever its type.
     pub(crate) fn erase(self) -> Cause<dyn std::error::Error + Send + Sync> {
