@@ -218,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = self.poll_write(role, cx);
         let step = if self.protocol.is_done() {
             Poll::Ready(())
-        } else if self.poll_read(role, cx).is_ready() {
+        } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
             Poll::Ready(())
         } else {

@@ -135,6 +135,11 @@ impl Closing {
         matches!(self.state, State::Done { .. })
     }
 
+    /// Whether the transport has ended although our answer is still to leave: there is nothing to read any more.
+    pub(crate) fn has_transport_ended(&self) -> bool {
+        matches!(self.state, State::Received { ended: true, .. })
+    }
+
     /// What makes this an unclean end, once the peer has been told as well as it could be.
     pub(crate) fn error(&self) -> Option<&Error> {
         match &self.state {

@@ -115,6 +115,11 @@ impl Protocol {
         self.closing.is_write_side_done()
     }
 
+    /// Whether the transport may be read from.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_done() && !self.closing.has_transport_ended()
+    }
+
     pub(crate) fn is_at_mark(&self) -> bool {
         self.outbound.is_at_mark()
     }
