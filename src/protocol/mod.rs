@@ -254,7 +254,7 @@ impl Protocol {
         if frame.reason().len() > CloseFrame::MAX_REASON {
             return Err(InvalidControl::CloseReason(frame.reason().len()));
         }
-        if self.closing.close() {
+        if self.closing.close(now) {
             self.inbound.discard_messages();
             self.outbound.push_close(frame);
             self.lose_close_if_write_side_is_broken(now);
