@@ -115,6 +115,11 @@ impl Protocol {
         self.closing.is_write_side_done()
     }
 
+    /// Whether the transport may be read from.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_done() && !self.closing.has_transport_ended()
+    }
+
     pub(crate) fn is_at_mark(&self) -> bool {
         self.outbound.is_at_mark()
     }
@@ -249,7 +254,7 @@ impl Protocol {
         if frame.reason().len() > CloseFrame::MAX_REASON {
             return Err(InvalidControl::CloseReason(frame.reason().len()));
         }
-        if self.closing.close() {
+        if self.closing.close(now) {
             self.inbound.discard_messages();
             self.outbound.push_close(frame);
             self.lose_close_if_write_side_is_broken(now);
