@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.is_done() {
             return Poll::Ready(());
         }
-        if self.poll_read(role, cx).is_ready() {
+        if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
             return Poll::Ready(());
         }

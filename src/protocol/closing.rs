@@ -131,6 +131,11 @@ impl Closing {
         matches!(self.state, State::Failed { ours: Ours::Out, .. } | State::Done { .. })
     }
 
+    /// Whether the peer has ended its side of the transport: there is nothing more to read, only our answer to send.
+    pub(crate) fn is_input_ended(&self) -> bool {
+        matches!(self.state, State::Received { ended: true, .. } | State::Done { .. })
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, State::Done { .. })
     }

@@ -110,6 +110,11 @@ impl Protocol {
         self.write_error.is_none() && !self.is_done()
     }
 
+    /// Whether the transport may be read: not once it has ended, as it says so again whenever it is asked.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.closing.is_input_ended()
+    }
+
     /// Whether the transport's write side is to be shut down.
     pub(crate) fn is_write_side_done(&self) -> bool {
         self.closing.is_write_side_done()
