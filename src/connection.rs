@@ -147,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if self.protocol.is_worth_a_write() {
                 let _ = self.poll_write(Role::Writer, cx);
+                self.share_news(Role::Writer);
             }
             let answer = match self.protocol.send_error() {
                 Some(error) => Err(error),
@@ -171,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let write = self.poll_write(Role::Writer, cx);
+            self.share_news(Role::Writer);
             let answer = match self.protocol.write_failure() {
                 Some(error) => Err(error),
                 None if write.is_ready() => Ok(()),
@@ -214,6 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        let step = self.poll_transport(role, cx);
+        self.share_news(role);
+        step
+    }
+
+    fn poll_transport(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
         if self.protocol.is_write_side_done() {
@@ -227,6 +235,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(());
         }
         self.poll_deadline(role, cx)
+    }
+
+    /// Wakes the other role if there is something that the transport does not wake it for.
+    fn share_news(&mut self, role: Role) {
+        if self.protocol.take_news() {
+            self.wakers.wake_other(role);
+        }
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
