@@ -147,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if self.protocol.is_worth_a_write() {
                 let _ = self.poll_write(Role::Writer, cx);
+                self.share_news(Role::Writer);
             }
             let answer = match self.protocol.send_error() {
                 Some(error) => Err(error),
@@ -171,6 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let write = self.poll_write(Role::Writer, cx);
+            self.share_news(Role::Writer);
             let answer = match self.protocol.write_failure() {
                 Some(error) => Err(error),
                 None if write.is_ready() => Ok(()),
@@ -233,7 +235,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.is_write_side_done() {
             self.shut_down(role, cx);
         }
+        self.share_news(role);
         step
+    }
+
+    /// Wakes the other role if there is something that the transport does not wake it for.
+    fn share_news(&mut self, role: Role) {
+        if self.protocol.take_news() {
+            self.wakers.wake_other(role);
+        }
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {

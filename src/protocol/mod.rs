@@ -50,6 +50,8 @@ pub(crate) struct Protocol {
     write_error: Option<(Error, Instant)>,
     /// Since when the transport has taken nothing of what waits for it.
     stalled_since: Option<Instant>,
+    /// Whether something happened that whoever waits for the transport must hear of.
+    is_news: bool,
 }
 
 impl Protocol {
@@ -64,6 +66,7 @@ impl Protocol {
             tcp_end_timeout: config.tcp_end_timeout,
             write_error: None,
             stalled_since: None,
+            is_news: false,
         }
     }
 
@@ -197,7 +200,11 @@ impl Protocol {
 
     /// The transport takes nothing at the moment although something waits.
     pub(crate) fn handle_stall(&mut self, now: Instant) {
-        self.stalled_since.get_or_insert(now);
+        if self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+            // There may be a deadline now that was not there when the other role began to wait.
+            self.is_news |= self.deadline().is_some();
+        }
     }
 
     /// The transport takes nothing any more. The error is held back until what can still be read was read, since a
@@ -229,6 +236,13 @@ impl Protocol {
             self.closing.end(Some(error.clone()));
         }
         self.settle();
+    }
+
+    /// Whether, since the last call, something happened that whoever waits for the transport must hear of although the
+    /// transport does not tell: a change of state, or a deadline that was not there.
+    #[inline]
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
     }
 
     // Commands.
@@ -323,8 +337,9 @@ impl Protocol {
         }
     }
 
-    /// Tells those who wait for pongs once none can come.
+    /// After every change of state: tells those who wait for pongs once none can come.
     fn settle(&mut self) {
+        self.is_news = true;
         if !self.closing.is_parsing()
             && let Some(error) = self.closing.send_error()
         {
