@@ -151,6 +151,8 @@ pub(crate) struct Outbound {
     /// Pongs among `segments`. A further batch is encoded when they are out, which bounds what a flood of pings costs.
     pongs_encoded: usize,
     pings: VecDeque<Bytes>,
+    /// Pings of which not every byte was taken.
+    unsent_pings: usize,
     close: Close,
     /// Payload bytes of messages that were pushed and not taken by the transport.
     buffered: u64,
@@ -173,6 +175,7 @@ impl Outbound {
             pongs: VecDeque::new(),
             pongs_encoded: 0,
             pings: VecDeque::new(),
+            unsent_pings: 0,
             close: Close::None,
             buffered: 0,
             cost: 0,
@@ -188,6 +191,10 @@ impl Outbound {
     /// Whether a message is queued of which not every byte was taken, be it an empty one.
     pub(crate) fn has_unsent_messages(&self) -> bool {
         self.cost > 0
+    }
+
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.unsent_pings
     }
 
     pub(crate) fn is_at_mark(&self) -> bool {
@@ -227,6 +234,7 @@ impl Outbound {
 
     /// Queues a ping of our own. The caller bounds their number.
     pub(crate) fn push_ping(&mut self, payload: Bytes) {
+        self.unsent_pings += 1;
         self.pings.push_back(payload);
         self.encode_control();
     }
@@ -255,6 +263,7 @@ impl Outbound {
         self.body.truncate(len.saturating_sub(self.encoded.len()));
         self.encoded.truncate(len);
         self.pongs_encoded = self.segments.iter().filter(|segment| matches!(segment.what, What::Pong)).count();
+        self.unsent_pings = self.segments.iter().filter(|segment| matches!(segment.what, What::Ping)).count();
         if !self.segments.iter().any(|segment| matches!(segment.what, What::Close)) {
             self.close = Close::None;
         }
@@ -272,6 +281,7 @@ impl Outbound {
         self.pongs.clear();
         self.pongs_encoded = 0;
         self.pings.clear();
+        self.unsent_pings = 0;
         self.close = Close::Encoded;
     }
 
@@ -314,8 +324,9 @@ impl Outbound {
                         self.cost -= cost;
                     }
                     What::Pong => self.pongs_encoded -= 1,
+                    What::Ping => self.unsent_pings -= 1,
                     What::Close => released.close = true,
-                    What::Piece | What::Ping => {}
+                    What::Piece => {}
                 }
                 self.segments.pop_front();
                 self.written = 0;
