@@ -347,7 +347,8 @@ impl Outbound {
                 None => break,
             }
         }
-        if self.current.is_none() && self.waiting.is_empty() {
+        // What is encoded now would go out before the body.
+        if self.current.is_none() && self.waiting.is_empty() && self.body.is_empty() {
             self.encode_close();
         }
     }
