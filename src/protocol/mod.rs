@@ -281,7 +281,8 @@ impl Protocol {
         if let Some(error) = self.send_error() {
             return Err(error);
         }
-        let pong = self.pings.push(payload.clone(), now).map_err(Error::InvalidControl)?;
+        let pong =
+            self.pings.push(payload.clone(), self.outbound.unsent_pings(), now).map_err(Error::InvalidControl)?;
         self.stats.pings_sent += 1;
         self.outbound.push_ping(payload);
         Ok(pong)

@@ -200,6 +200,11 @@ impl Outbound {
         self.encoded.len() + self.body.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
     }
 
+    /// Pings of our own that were not taken as a whole.
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.pings.len() + self.segments.iter().filter(|segment| matches!(segment.what, What::Ping)).count()
+    }
+
     // What it is told to send.
 
     /// Queues a message.
