@@ -358,6 +358,7 @@ impl Outbound {
                 None => break,
             }
         }
+        // What is encoded now would go out before the body.
         if self.body.is_empty() && self.current.is_none() && self.waiting.is_empty() {
             self.encode_close();
         }
