@@ -148,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if self.protocol.is_worth_a_write() {
                 let _ = self.poll_write(Role::Writer, cx);
+                self.share_news(Role::Writer);
             }
             let answer = match self.protocol.send_error() {
                 Some(error) => Err(error),
@@ -172,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             let write = self.poll_write(Role::Writer, cx);
+            self.share_news(Role::Writer);
             let answer = match self.protocol.write_failure() {
                 Some(error) => Err(error),
                 None if write.is_ready() => Ok(()),
@@ -217,9 +219,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
+        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
+        let read_at = self.read_at.into_std();
+        if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+            self.protocol.handle_timeout(read_at);
+        }
         let step = if self.protocol.is_done() {
             Poll::Ready(())
-        } else if self.poll_read(role, cx).is_ready() {
+        } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
             Poll::Ready(())
         } else {
@@ -229,7 +236,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.is_write_side_done() {
             self.shut_down(role, cx);
         }
+        self.share_news(role);
         step
+    }
+
+    /// Wakes the other role if there is something that the transport does not wake it for.
+    fn share_news(&mut self, role: Role) {
+        if self.protocol.take_news() {
+            self.wakers.wake_other(role);
+        }
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {

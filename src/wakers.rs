@@ -4,6 +4,9 @@
 //! may need to read. So whoever polls the socket must leave a waker there that also serves the other role, if that one
 //! waits. As long as a single role waits its waker is passed straight on. Once both wait, the socket gets one shared
 //! waker that wakes both. A role whose future was dropped is woken in vain, and takes nobody's wake-up away.
+//!
+//! What a role waits for may also come by what the other one read or wrote, such as a Close frame; then that one wakes
+//! it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -76,6 +79,15 @@ impl Wakers {
     pub(crate) fn done(&mut self, role: Role) {
         if std::mem::take(&mut self.may_wait[role as usize]) {
             self.waiting.lock()[role as usize] = None;
+        }
+    }
+
+    /// Wakes the other role, if it waits: it is to look again although the transport has nothing for it.
+    pub(crate) fn wake_other(&mut self, role: Role) {
+        let other = 1 - role as usize;
+        if std::mem::take(&mut self.may_wait[other]) {
+            let waker = self.waiting.lock()[other].take();
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Protocol {
     write_error: Option<(Error, Instant)>,
     /// Since when the transport has taken nothing of what waits for it.
     stalled_since: Option<Instant>,
+    /// Whether something happened that whoever waits for the transport must hear of.
+    is_news: bool,
 }
 
 impl Protocol {
@@ -69,6 +71,7 @@ impl Protocol {
             tcp_end_timeout: config.tcp_end_timeout,
             write_error: None,
             stalled_since: None,
+            is_news: false,
         }
     }
 
@@ -118,6 +121,11 @@ impl Protocol {
     /// Whether the transport's write side is to be shut down.
     pub(crate) fn is_write_side_done(&self) -> bool {
         self.closing.is_write_side_done()
+    }
+
+    /// Whether the transport may be read from.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_done() && !self.closing.has_transport_ended()
     }
 
     pub(crate) fn is_at_mark(&self) -> bool {
@@ -197,7 +205,11 @@ impl Protocol {
 
     /// The transport takes nothing at the moment although something waits.
     pub(crate) fn handle_stall(&mut self, now: Instant) {
-        self.stalled_since.get_or_insert(now);
+        if self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+            // There may be a deadline now that was not there when the other role began to wait.
+            self.is_news |= self.deadline().is_some();
+        }
     }
 
     /// The transport takes nothing any more. The error is held back until what can still be read was read, since a
@@ -231,6 +243,13 @@ impl Protocol {
         self.settle();
     }
 
+    /// Whether, since the last call, something happened that whoever waits for the transport must hear of although the
+    /// transport does not tell: a change of state, or a deadline that was not there.
+    #[inline]
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
     // Commands.
 
     /// Queues a message.
@@ -254,7 +273,7 @@ impl Protocol {
         if frame.reason().len() > CloseFrame::MAX_REASON {
             return Err(InvalidControl::CloseReason(frame.reason().len()));
         }
-        if self.closing.close() {
+        if self.closing.close(now) {
             self.inbound.discard_messages();
             self.outbound.push_close(frame);
             self.lose_close_if_write_side_is_broken(now);
@@ -323,8 +342,9 @@ impl Protocol {
         }
     }
 
-    /// Tells those who wait for pongs once none can come.
+    /// After every change of state: tells those who wait for pongs once none can come.
     fn settle(&mut self) {
+        self.is_news = true;
         if !self.closing.is_parsing()
             && let Some(error) = self.closing.send_error()
         {

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::stream::FusedStream as _;
 use futures::{SinkExt as _, StreamExt as _};
@@ -109,9 +109,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         frames
     }
 
-    /// Writes `bytes` as far as the client takes them, without waiting for it.
-    pub async fn pour(&mut self, bytes: &[u8]) {
-        while self.io.write_all(bytes).await.is_ok() {}
+    /// Takes `n` bytes more off the wire, for the frames that are expected later.
+    pub async fn take(&mut self, n: usize) {
+        let mut bytes = vec![0; n];
+        self.io.read_exact(&mut bytes).await.expect("more bytes");
+        self.buf.extend_from_slice(&bytes);
     }
 }
 
@@ -153,6 +155,44 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A peer that says `script` and then the same frame again and again, faster than anybody reads, and takes whatever is
+/// written.
+#[derive(Debug)]
+pub struct Endless {
+    pub script: Vec<u8>,
+    pub frame: Vec<u8>,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // As tokio's own sockets do, it lets others run.
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        while buf.remaining() > 0 {
+            if self.script.is_empty() {
+                self.script = self.frame.clone();
+            }
+            let piece = self.script.len().min(buf.remaining());
+            buf.put_slice(&self.script[..piece]);
+            self.script.drain(..piece);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,0 +1,289 @@
+//! A scripted transport in memory: what every single read and write of the client meets is written down beforehand.
+//!
+//! It keeps exactly one waker per direction, the latest, as a real socket does, and forgets it once it has woken it. A
+//! direction that stands at [`Step::Pending`] stays there until the test says that it is ready.
+
+// Each test binary uses its own part of it.
+#![allow(dead_code, unused_imports, unreachable_pub)]
+
+#[path = "frame.rs"]
+mod frame;
+#[path = "wire.rs"]
+mod wire;
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode};
+pub use wire::{Wire, payload_taken};
+
+/// What one poll of a direction meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// As many bytes as there are, and as fit.
+    Ready,
+    /// At most so many bytes.
+    Partial(usize),
+    /// Nothing, until the test wakes the direction.
+    Pending,
+    Error(io::ErrorKind),
+}
+
+#[derive(Debug)]
+struct Direction {
+    script: VecDeque<Step>,
+    then: Step,
+    waker: Option<Waker>,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self { script: VecDeque::new(), then: Step::Ready, waker: None }
+    }
+
+    /// The step that this poll meets. Pending stays in the script.
+    fn step(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        let step = self.script.front().copied().unwrap_or(self.then);
+        if step == Step::Pending {
+            return self.pend(cx);
+        }
+        self.script.pop_front();
+        Poll::Ready(match step {
+            Step::Partial(n) => Ok(n),
+            Step::Error(kind) => Err(kind.into()),
+            Step::Ready | Step::Pending => Ok(usize::MAX),
+        })
+    }
+
+    fn pend<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.script.front().copied().unwrap_or(self.then) == Step::Pending
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    read: Direction,
+    write: Direction,
+    /// What the server has sent and the client has not read.
+    input: VecDeque<u8>,
+    input_ended: bool,
+    output: Vec<u8>,
+    reads: usize,
+    writes: usize,
+    is_shut_down: bool,
+}
+
+/// The client's end.
+#[derive(Debug)]
+pub struct ScriptIo(Arc<Mutex<State>>);
+
+/// The test's end.
+#[derive(Debug, Clone)]
+pub struct Script(Arc<Mutex<State>>);
+
+/// A transport that is always ready, has no input and takes everything, until it is told otherwise.
+pub fn script_io() -> (ScriptIo, Script) {
+    let state = Arc::new(Mutex::new(State {
+        read: Direction::new(),
+        write: Direction::new(),
+        input: VecDeque::new(),
+        input_ended: false,
+        output: Vec::new(),
+        reads: 0,
+        writes: 0,
+        is_shut_down: false,
+    }));
+    (ScriptIo(Arc::clone(&state)), Script(state))
+}
+
+impl Script {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// The steps of the coming reads, and what follows when they are used up.
+    pub fn reads(&self, steps: impl IntoIterator<Item = Step>, then: Step) {
+        let mut state = self.state();
+        state.read.script = steps.into_iter().collect();
+        state.read.then = then;
+    }
+
+    /// The steps of the coming writes, and what follows when they are used up. A flush is Pending where a write is.
+    pub fn writes(&self, steps: impl IntoIterator<Item = Step>, then: Step) {
+        let mut state = self.state();
+        state.write.script = steps.into_iter().collect();
+        state.write.then = then;
+    }
+
+    /// The server sends bytes.
+    pub fn input(&self, bytes: impl AsRef<[u8]>) {
+        let waker = {
+            let mut state = self.state();
+            state.input.extend(bytes.as_ref());
+            if state.read.is_stalled() { None } else { state.read.waker.take() }
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// The server sends a frame.
+    pub fn frame(&self, opcode: u8, payload: impl AsRef<[u8]>) {
+        self.input(encode(true, 0, opcode, payload.as_ref()));
+    }
+
+    /// The server ends its side.
+    pub fn end(&self) {
+        self.state().input_ended = true;
+        self.input([]);
+    }
+
+    /// A read that stood at Pending is ready. Returns whether there was one, in the script or for want of input.
+    pub fn wake_read(&self) -> bool {
+        let (was_stalled, waker) = {
+            let mut state = self.state();
+            let was_stalled = state.read.script.front() == Some(&Step::Pending);
+            if was_stalled {
+                state.read.script.pop_front();
+            }
+            (was_stalled, state.read.waker.take())
+        };
+        waker.into_iter().for_each(Waker::wake);
+        was_stalled
+    }
+
+    /// A write that stood at Pending is ready. Returns whether there was one in the script.
+    pub fn wake_write(&self) -> bool {
+        let (was_stalled, waker) = {
+            let mut state = self.state();
+            let was_stalled = state.write.script.front() == Some(&Step::Pending);
+            if was_stalled {
+                state.write.script.pop_front();
+            }
+            (was_stalled, state.write.waker.take())
+        };
+        waker.into_iter().for_each(Waker::wake);
+        was_stalled
+    }
+
+    /// All bytes that the client has written.
+    pub fn output(&self) -> Vec<u8> {
+        self.state().output.clone()
+    }
+
+    pub fn output_len(&self) -> usize {
+        self.state().output.len()
+    }
+
+    /// What the client has written, as a server reads it.
+    pub fn wire(&self) -> Wire {
+        Wire::read(&self.state().output)
+    }
+
+    pub fn unread(&self) -> usize {
+        self.state().input.len()
+    }
+
+    pub fn read_calls(&self) -> usize {
+        self.state().reads
+    }
+
+    pub fn write_calls(&self) -> usize {
+        self.state().writes
+    }
+
+    pub fn is_shut_down(&self) -> bool {
+        self.state().is_shut_down
+    }
+}
+
+impl AsyncRead for ScriptIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.lock().unwrap();
+        state.reads += 1;
+        let is_step_left = !state.read.is_stalled();
+        if is_step_left && state.input.is_empty() && !state.input_ended {
+            return state.read.pend(cx);
+        }
+        let Poll::Ready(step) = state.read.step(cx) else { return Poll::Pending };
+        let n = step?.min(buf.remaining()).min(state.input.len());
+        let (first, second) = state.input.as_slices();
+        let of_first = n.min(first.len());
+        buf.put_slice(&first[..of_first]);
+        buf.put_slice(&second[..n - of_first]);
+        state.input.drain(..n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ScriptIo {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let state = &mut *self.0.lock().unwrap();
+        state.writes += 1;
+        assert!(!bytes.is_empty(), "a write of nothing");
+        let Poll::Ready(step) = state.write.step(cx) else { return Poll::Pending };
+        let n = step?.min(bytes.len());
+        state.output.extend_from_slice(&bytes[..n]);
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.lock().unwrap();
+        if state.write.is_stalled() { state.write.pend(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.0.lock().unwrap();
+        if state.write.is_stalled() {
+            return state.write.pend(cx);
+        }
+        state.is_shut_down = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A task as far as a waker can tell: it counts how often it is woken.
+#[derive(Debug, Default)]
+pub struct Task(AtomicUsize);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Task {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Polls as this task.
+    pub fn poll<T>(self: &Arc<Self>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+    }
+
+    /// Polls a future as this task, once, and drops it.
+    pub fn poll_once<F: Future>(self: &Arc<Self>, future: F) -> Poll<F::Output> {
+        let mut future = std::pin::pin!(future);
+        self.poll(|cx| future.as_mut().poll(cx))
+    }
+
+    /// Whether it was woken since the last time that this was asked.
+    pub fn was_woken(&self) -> bool {
+        self.0.swap(0, Ordering::SeqCst) > 0
+    }
+}
