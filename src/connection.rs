@@ -22,9 +22,10 @@ use tokio::{
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
+    deflate::Agreed,
     error::{Error, InvalidControl},
     message::Message,
-    protocol::{Pong, Protocol, ReadyState},
+    protocol::{Compression, Pong, Protocol, ReadyState},
     read_buffer::ReadBuffer,
     stats::Stats,
     wakers::{Role, Wakers},
@@ -67,12 +68,12 @@ enum WriteSide {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// `read_buf`: what has been read from `io` already.
-    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config) -> Self {
+    /// `read_buf`: what has been read from `io` already. `agreed`: the compression that is in use.
+    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<Agreed>) -> Self {
         Self {
             io,
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
-            protocol: Protocol::new(config),
+            protocol: Protocol::new(config, agreed),
             wakers: Wakers::default(),
             timer: None,
             read_at: Instant::now(),
@@ -164,8 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Queues a message. Nothing is written.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.protocol.send(message)
+    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
+        self.protocol.send(message, compression)
     }
 
     /// Ready when the transport has taken everything that was queued, and was flushed.

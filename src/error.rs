@@ -281,6 +281,9 @@ pub enum Violation {
     /// Text that is not UTF-8 (section 8.1).
     #[error("text that is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message that does not inflate (RFC 7692, section 7.2.2).
+    #[error("a compressed message that does not inflate")]
+    CompressedData,
     /// A Close frame with a body of one byte (section 5.5.1).
     #[error("a Close frame with a body of one byte")]
     CloseBodyOfOneByte,
@@ -293,10 +296,10 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The code of the Close frame that answers it: 1007 for bad UTF-8, else 1002.
+    /// The code of the Close frame that answers it: 1007 for a payload that is not what it should be, else 1002.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CloseReasonUtf8 | Self::CompressedData => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

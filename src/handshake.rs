@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use url::Url;
 
+use crate::deflate::Agreed;
 use crate::error::{Error, InvalidResponse, Phase};
 use crate::request::Request;
 use crate::{refusal, response};
@@ -25,6 +26,8 @@ pub(crate) struct Negotiated {
     pub(crate) protocol: String,
     /// The extensions in use, `""` for none.
     pub(crate) extensions: String,
+    /// The compression among them.
+    pub(crate) deflate: Option<Agreed>,
     /// What came after the blank line: the first frames.
     pub(crate) read_buf: BytesMut,
 }
@@ -67,12 +70,13 @@ where
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(io, head, read_buf, deadline).await);
     }
-    let agreement = response::judge(&head, &key, &request.protocols)?;
+    let agreement = response::judge(&head, &key, request)?;
     Ok(Negotiated {
         url: Some(request.target.url().clone()),
         response: Some(head),
         protocol: agreement.protocol,
         extensions: agreement.extensions,
+        deflate: agreement.deflate,
         read_buf,
     })
 }

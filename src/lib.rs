@@ -100,7 +100,9 @@ mod close;
 pub mod compat;
 mod config;
 mod connection;
+mod deflate;
 mod error;
+mod extension;
 mod frame;
 mod handshake;
 mod mask;
@@ -121,7 +123,7 @@ mod wakers;
 
 pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
-pub use config::Config;
+pub use config::{Config, Deflate};
 pub use error::{
     Cause, Error, HeaderText, InvalidControl, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl,
     LimitExceeded, Phase, Violation,

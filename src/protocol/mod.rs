@@ -22,6 +22,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use self::outbound::Compression;
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
@@ -32,6 +33,7 @@ pub use self::{closing::ReadyState, pings::Pong};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
+    deflate::{Agreed, Deflater, Inflater},
     error::{Error, InvalidControl, Phase},
     message::Message,
     stats::Stats,
@@ -55,10 +57,13 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// `agreed`: the compression that the handshake agreed on.
+    pub(crate) fn new(config: &Config, agreed: Option<Agreed>) -> Self {
+        let inflater = agreed.map(|agreed| Inflater::new(agreed.server));
+        let deflater = agreed.map(|agreed| Deflater::new(config.deflate.as_ref(), agreed.client));
         Self {
-            inbound: Inbound::new(config),
-            outbound: Outbound::new(config),
+            inbound: Inbound::new(config, inflater),
+            outbound: Outbound::new(config, deflater),
             closing: Closing::new(config.close_timeout, config.tcp_end_timeout),
             pings: Pings::default(),
             stats: Stats::default(),
@@ -249,11 +254,11 @@ impl Protocol {
 
     /// Queues a message.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
         if !self.closing.is_open() || self.write_error.is_some() {
             return Err(self.send_error().unwrap_or(Error::Closing));
         }
-        self.outbound.push(message);
+        self.outbound.push(message, compression);
         Ok(())
     }
 
