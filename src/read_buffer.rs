@@ -13,8 +13,8 @@ use tokio_util::io::poll_read_buf;
 /// What an idle connection keeps, in bytes.
 const MIN: usize = 4 * 1024;
 
-/// The first buffer for a frame that is larger than the read buffer, in bytes.
-const LARGE_FRAME_START: usize = 1024 * 1024;
+/// The first buffer for a frame that is larger than the read buffer, in bytes: for a payload of 1 MiB and its header.
+const LARGE_FRAME_START: usize = 1024 * 1024 + 16;
 
 /// After so many reads in a row that used less than a quarter, the buffer halves.
 const SMALL_READS_TO_SHRINK: u32 = 8;
