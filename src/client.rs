@@ -268,7 +268,12 @@ impl ClientBuilder {
 
     /// What is asked for, or the first thing that is wrong with it.
     fn request(&self) -> Result<Request, Error> {
-        Ok(Request { target: self.target.clone()?, protocols: self.protocols.clone()?, headers: self.headers.clone()? })
+        Ok(Request {
+            target: self.target.clone()?,
+            protocols: self.protocols.clone()?,
+            headers: self.headers.clone()?,
+            deflate: self.config.deflate.clone(),
+        })
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Config {
     pub(crate) close_timeout: Option<Duration>,
     pub(crate) tcp_end_timeout: Duration,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) deflate: Option<Deflate>,
     pub(crate) nodelay: bool,
 }
 
@@ -40,6 +41,7 @@ impl Default for Config {
             close_timeout: Some(Duration::from_secs(10)),
             tcp_end_timeout: Duration::from_secs(2),
             write_timeout: None,
+            deflate: None,
             nodelay: true,
         }
     }
@@ -83,7 +85,7 @@ impl Config {
         self
     }
 
-    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit.
+    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
     ///
     /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
     pub fn max_fragments(mut self, frames: impl Into<Option<usize>>) -> Self {
@@ -131,9 +133,19 @@ impl Config {
 
     /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
     ///
-    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one.
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS the transport is
+    /// the TLS library, which takes some 64 KiB before it waits for the network.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Which compression is offered to the server (permessage-deflate, RFC 7692). Default `None`: none.
+    ///
+    /// It pays where bandwidth is dear and messages are text; it costs CPU time and memory, of which the docs of
+    /// [`Deflate`] tell. The server may decline it: [`extensions`](crate::WebSocketStream::extensions) tells.
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into();
         self
     }
 
@@ -143,5 +155,120 @@ impl Config {
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
+    }
+}
+
+/// How messages are compressed, and what the server is asked for (permessage-deflate, RFC 7692).
+///
+/// The default offer is a bare `permessage-deflate; client_max_window_bits`, as browsers send it, since some servers
+/// choke on more.
+///
+/// ```
+/// use wsflow::{Config, Deflate};
+///
+/// let config = Config::default().deflate(Deflate::default().level(1).threshold(256));
+/// ```
+///
+/// # Memory
+///
+/// DEFLATE_TABLE
+#[derive(Debug, Clone)]
+pub struct Deflate {
+    pub(crate) level: u8,
+    pub(crate) mem_level: u8,
+    pub(crate) threshold: usize,
+    pub(crate) server_no_context_takeover: bool,
+    pub(crate) client_no_context_takeover: bool,
+    pub(crate) server_max_window_bits: Option<WindowBits>,
+    pub(crate) client_max_window_bits: Option<WindowBits>,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self {
+            level: 6,
+            mem_level: 8,
+            threshold: 0,
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: None,
+            client_max_window_bits: None,
+        }
+    }
+}
+
+impl Deflate {
+    /// How hard messages are compressed, from 0 (not at all) to 9. Default 6; more counts as 9.
+    ///
+    /// 1 takes a third of the time and gives away some of the ratio.
+    pub fn level(mut self, level: u8) -> Self {
+        self.level = level.min(9);
+        self
+    }
+
+    /// How much memory the compressor takes beside its window, from 1 to 9. Default 8; what is beyond counts as the
+    /// nearest. Less costs speed and ratio.
+    pub fn mem_level(mut self, mem_level: u8) -> Self {
+        self.mem_level = mem_level.clamp(1, 9);
+        self
+    }
+
+    /// Messages of fewer bytes of payload go uncompressed. Default 0: all are compressed.
+    ///
+    /// Raise it where short messages have nothing in common with those before, so that nothing is gained.
+    pub fn threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// Whether the server is asked to compress each message by itself. Default `false`.
+    ///
+    /// It spares the server memory, at the price of the ratio.
+    pub fn server_no_context_takeover(mut self, no_takeover: bool) -> Self {
+        self.server_no_context_takeover = no_takeover;
+        self
+    }
+
+    /// Whether each message is compressed by itself here. Default `false`.
+    ///
+    /// The server then needs no memory between messages, at the price of the ratio.
+    pub fn client_no_context_takeover(mut self, no_takeover: bool) -> Self {
+        self.client_no_context_takeover = no_takeover;
+        self
+    }
+
+    /// How large the server's window may be: from 8 (256 bytes) to 15 (32 KiB). Default `None`: as it likes. What is
+    /// beyond counts as the nearest.
+    pub fn server_max_window_bits(mut self, bits: impl Into<Option<u8>>) -> Self {
+        self.server_max_window_bits = bits.into().map(WindowBits::new);
+        self
+    }
+
+    /// How large the window here is at most: from 8 (256 bytes) to 15 (32 KiB). Default `None`: 15, or less if the
+    /// server says so. What is beyond counts as the nearest.
+    ///
+    /// Fewer bits cost ratio and spare memory on both sides. With 8 nothing is compressed, since zlib has no such
+    /// window.
+    pub fn client_max_window_bits(mut self, bits: impl Into<Option<u8>>) -> Self {
+        self.client_max_window_bits = bits.into().map(WindowBits::new);
+        self
+    }
+}
+
+/// The size of a compression window as a power of two, from 8 to 15 (RFC 7692, section 7.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WindowBits(u8);
+
+impl WindowBits {
+    pub(crate) const MIN: Self = Self(8);
+    pub(crate) const MAX: Self = Self(15);
+
+    /// The nearest there is.
+    pub(crate) fn new(bits: u8) -> Self {
+        Self(bits.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    pub(crate) const fn get(self) -> u8 {
+        self.0
     }
 }

@@ -22,9 +22,10 @@ use tokio::{
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
+    deflate::Agreed,
     error::{Error, InvalidControl},
     message::Message,
-    protocol::{Pong, Protocol, ReadyState},
+    protocol::{Compression, Pong, Protocol, ReadyState},
     read_buffer::ReadBuffer,
     stats::Stats,
     wakers::{Role, Wakers},
@@ -67,12 +68,12 @@ enum WriteSide {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// `read_buf`: what has been read from `io` already.
-    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config) -> Self {
+    /// `read_buf`: what has been read from `io` already. `agreed`: the compression that is in use.
+    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<Agreed>) -> Self {
         Self {
             io,
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
-            protocol: Protocol::new(config),
+            protocol: Protocol::new(config, agreed),
             wakers: Wakers::default(),
             timer: None,
             read_at: Instant::now(),
@@ -164,8 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Queues a message. Nothing is written.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
-        self.protocol.send(message)
+    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
+        self.protocol.send(message, compression)
     }
 
     /// Ready when the transport has taken everything that was queued, and was flushed.
@@ -216,25 +217,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let step = self.poll_transport(role, cx);
-        self.share_news(role);
-        step
-    }
-
-    fn poll_transport(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
+        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
+        let read_at = self.read_at.into_std();
+        if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+            self.protocol.handle_timeout(read_at);
+        }
+        let step = if self.protocol.is_done() {
+            Poll::Ready(())
+        } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
+            self.wakers.done(role);
+            Poll::Ready(())
+        } else {
+            self.poll_deadline(role, cx)
+        };
+        // Last, since nobody need poll again after the step that ended the connection: the peer waits for our end.
         if self.protocol.is_write_side_done() {
             self.shut_down(role, cx);
         }
-        if self.protocol.is_done() {
-            return Poll::Ready(());
-        }
-        if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
-            self.wakers.done(role);
-            return Poll::Ready(());
-        }
-        self.poll_deadline(role, cx)
+        self.share_news(role);
+        step
     }
 
     /// Wakes the other role if there is something that the transport does not wake it for.

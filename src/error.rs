@@ -1,6 +1,6 @@
 //! The one error type of the crate, and the types of its parts.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 
@@ -35,10 +35,10 @@ pub enum Error {
     Aborted,
     /// The transport failed: DNS, TCP, or whatever IO the connection runs over.
     #[error("transport error: {0}")]
-    Io(#[source] Arc<io::Error>),
+    Io(#[source] Cause<io::Error>),
     /// TLS failed, or was asked for and is not there.
     #[error("TLS error: {0}")]
-    Tls(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Tls(#[source] Cause<dyn std::error::Error + Send + Sync>),
     /// The server answered the upgrade with another status than 101. The response carries its status, its headers and
     /// the start of its body.
     #[error("the server refused the upgrade with status {}", .0.status())]
@@ -59,7 +59,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The code of the Close frame by which the peer was told of this error, if it is one that a peer is told of.
+    /// The code of the Close frame that tells the peer of this error, if it is one that a peer is told of. It is not sent
+    /// where our own Close was sent before.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Protocol(violation) => Some(violation.close_code()),
@@ -67,29 +68,62 @@ impl Error {
             _ => None,
         }
     }
-}
 
-impl Error {
-    /// An error of the TLS library, or of its absence.
+    /// What a TLS library says, or that there is none.
     pub(crate) fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Tls(Arc::from(error.into()))
+        Self::Tls(Cause(Arc::from(error.into())))
     }
 }
 
-/// A TLS stream fails with an [`io::Error`] around what rustls says: that is [`Error::Tls`].
+/// A TLS stream fails with an [`io::Error`] around what rustls says: that becomes [`Error::Tls`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         #[cfg(feature = "rustls-tls")]
         if let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
             return Self::tls(cause.clone());
         }
-        Self::Io(Arc::new(error))
+        Self::Io(Cause(Arc::new(error)))
     }
 }
 
 impl From<Closed> for Error {
     fn from(closed: Closed) -> Self {
         Self::Closed(Arc::new(closed))
+    }
+}
+
+/// An error of another library, shared between the clones of an [`Error`].
+///
+/// It dereferences to the error itself, which is also what [`source`](std::error::Error::source) gives, to be
+/// downcast: an `Arc` alone would stand in between.
+#[derive(Debug)]
+pub struct Cause<E: ?Sized>(Arc<E>);
+
+#[cfg(feature = "rustls-tls")]
+impl<E: std::error::Error + Send + Sync + 'static> Cause<E> {
+    /// The same error, whatever its type.
+    pub(crate) fn erase(self) -> Cause<dyn std::error::Error + Send + Sync> {
+        Cause(self.0)
+    }
+}
+
+impl<E: ?Sized> Clone for Cause<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E: ?Sized> Deref for Cause<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E: fmt::Display + ?Sized> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -248,6 +282,9 @@ pub enum Violation {
     /// Text that is not UTF-8 (section 8.1).
     #[error("text that is not UTF-8")]
     InvalidUtf8,
+    /// A compressed message that does not inflate (RFC 7692, section 7.2.2).
+    #[error("a compressed message that does not inflate")]
+    CompressedData,
     /// A Close frame with a body of one byte (section 5.5.1).
     #[error("a Close frame with a body of one byte")]
     CloseBodyOfOneByte,
@@ -260,10 +297,10 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The code of the Close frame that answers it: 1007 for bad UTF-8, else 1002.
+    /// The code of the Close frame that answers it: 1007 for a payload that is not what it should be, else 1002.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CloseReasonUtf8 | Self::CompressedData => CloseCode::INVALID_PAYLOAD,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -341,5 +378,14 @@ mod tests {
     #[test]
     fn an_error_is_at_most_32_bytes() {
         assert!(size_of::<Error>() <= 32);
+    }
+
+    #[test]
+    fn the_cause_of_an_error_can_be_downcast() {
+        let error = Error::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
+        let error = Error::tls(fmt::Error);
+        assert!(std::error::Error::source(&error).unwrap().is::<fmt::Error>());
     }
 }

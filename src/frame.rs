@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::error::Violation;
+use crate::{error::Violation, message::Kind};
 
 /// What a frame is for. The reserved opcodes have no value here: they never get past [`Header::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,14 @@ pub(crate) enum OpCode {
 impl OpCode {
     pub(crate) fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
+    }
+
+    /// The opcode that begins a message.
+    pub(crate) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
     }
 }
 
@@ -47,6 +55,9 @@ pub(crate) struct Header {
     /// Length of the payload in bytes.
     pub(crate) len: u64,
 }
+
+/// The bit of [`Header::rsv`] that an extension may give a meaning to; the other two have none.
+pub(crate) const RSV1: u8 = 0b100;
 
 /// The longest payload of a control frame, in bytes (RFC 6455, section 5.5).
 pub(crate) const MAX_CONTROL_PAYLOAD: usize = 125;

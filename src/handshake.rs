@@ -1,5 +1,6 @@
 //! The opening handshake: a request out, a response in, and what both agree on.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use url::Url;
 
+use crate::deflate::Agreed;
 use crate::error::{Error, InvalidResponse, Phase};
 use crate::request::Request;
 use crate::{refusal, response};
 
 /// What the opening handshake agreed on, and the bytes that came with it.
-#[derive(Debug)]
 pub(crate) struct Negotiated {
     /// The URL that was connected to, unless the upgrade was made elsewhere.
     pub(crate) url: Option<Url>,
@@ -25,8 +26,20 @@ pub(crate) struct Negotiated {
     pub(crate) protocol: String,
     /// The extensions in use, `""` for none.
     pub(crate) extensions: String,
+    /// The compression among them.
+    pub(crate) deflate: Option<Agreed>,
     /// What came after the blank line: the first frames.
     pub(crate) read_buf: BytesMut,
+}
+
+/// Without the URL, whose userinfo is a secret, and what a server sent.
+impl fmt::Debug for Negotiated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiated")
+            .field("protocol", &self.protocol)
+            .field("extensions", &self.extensions)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How large the response's head may be, in bytes, informational responses before it included. Servers and proxies
@@ -57,12 +70,13 @@ where
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(io, head, read_buf, deadline).await);
     }
-    let agreement = response::judge(&head, &key, &request.protocols)?;
+    let agreement = response::judge(&head, &key, request)?;
     Ok(Negotiated {
         url: Some(request.target.url().clone()),
         response: Some(head),
         protocol: agreement.protocol,
         extensions: agreement.extensions,
+        deflate: agreement.deflate,
         read_buf,
     })
 }

@@ -1,10 +1,12 @@
 //! The request that opens a connection (RFC 6455, section 4.1).
 
-use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
 use http::{HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::handshake::client::generate_request;
 
+use crate::config::Deflate;
 use crate::error::{Error, InvalidHeader, InvalidUrl};
+use crate::extension;
 use crate::subprotocol::Subprotocols;
 use crate::target::Target;
 
@@ -15,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) protocols: Subprotocols,
     /// Headers of the caller, none of them [owned](is_owned) by the handshake.
     pub(crate) headers: HeaderMap,
+    /// The compression to offer.
+    pub(crate) deflate: Option<Deflate>,
 }
 
 impl Request {
@@ -40,10 +44,10 @@ impl Request {
         let explicit = self.headers.contains_key(AUTHORIZATION);
         let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));
         for (name, value) in self.headers.iter().chain(credentials) {
-            push_title_case(&mut bytes, name);
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value.as_bytes());
-            bytes.extend_from_slice(b"\r\n");
+            push_line(&mut bytes, name, value.as_bytes());
+        }
+        if let Some(deflate) = &self.deflate {
+            push_line(&mut bytes, &SEC_WEBSOCKET_EXTENSIONS, extension::offer(deflate).as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
         Ok(bytes)
@@ -76,10 +80,13 @@ pub(crate) fn is_owned(name: &HeaderName) -> bool {
 }
 
 /// Some servers still compare names with case, and expect the one that most clients send.
-fn push_title_case(bytes: &mut Vec<u8>, name: &HeaderName) {
+fn push_line(bytes: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let mut starts_word = true;
     for byte in name.as_str().bytes() {
         bytes.push(if starts_word { byte.to_ascii_uppercase() } else { byte });
         starts_word = byte == b'-';
     }
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(b"\r\n");
 }

@@ -4,7 +4,10 @@ use http::header::{AsHeaderName, CONNECTION, HeaderName, UPGRADE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::deflate::Agreed;
 use crate::error::{HeaderText, InvalidResponse};
+use crate::extension;
+use crate::request::Request;
 use crate::subprotocol::Subprotocols;
 
 /// How many headers a response may have: more than a chain of proxies adds, at 4 KiB of stack.
@@ -17,6 +20,8 @@ pub(crate) struct Agreement {
     pub(crate) protocol: String,
     /// The extensions in use, as the server names them, `""` for none.
     pub(crate) extensions: String,
+    /// The compression among them.
+    pub(crate) deflate: Option<Agreed>,
 }
 
 /// The head at the start of `bytes` and its length in bytes; `None` if it is not whole yet.
@@ -39,12 +44,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, Inval
     Ok(Some((len, response)))
 }
 
-/// Judges a response of status 101 to a request with this `key` that offered these `protocols`.
-pub(crate) fn judge(
-    response: &Response<()>,
-    key: &str,
-    protocols: &Subprotocols,
-) -> Result<Agreement, InvalidResponse> {
+/// Judges a response of status 101 to `request` with this `key`.
+pub(crate) fn judge(response: &Response<()>, key: &str, request: &Request) -> Result<Agreement, InvalidResponse> {
     // A status line of HTTP/1.0 cannot switch protocols (RFC 9110, section 15.2).
     if response.version() != Version::HTTP_11 {
         return Err(InvalidResponse::Malformed("101 in HTTP/1.0".into()));
@@ -65,18 +66,12 @@ pub(crate) fn judge(
     if accept.0.as_deref() != Some(&derive_accept_key(key.as_bytes())) {
         return Err(InvalidResponse::Accept(accept));
     }
-    Ok(Agreement {
-        extensions: judge_extensions(text(response, "sec-websocket-extensions"))?,
-        protocol: judge_protocol(text(response, "sec-websocket-protocol"), protocols)?,
-    })
-}
-
-/// Item 5, and section 9.1: only what was offered may be in use, and nothing is offered.
-fn judge_extensions(extensions: HeaderText) -> Result<String, InvalidResponse> {
-    match extensions.0 {
-        Some(value) if !value.is_empty() => Err(InvalidResponse::Extension(value)),
-        _ => Ok(String::new()),
-    }
+    // Item 5, and section 9.1: only what was offered may be in use.
+    let extensions = text(response, "sec-websocket-extensions").0.unwrap_or_default();
+    let deflate = extension::judge(&extensions, request.deflate.as_ref())
+        .map_err(|wrong| InvalidResponse::Extension(format!("{extensions:?}: {wrong}").into()))?;
+    let protocol = judge_protocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
+    Ok(Agreement { protocol, extensions: extensions.into(), deflate })
 }
 
 /// Item 6. Where some were offered one of them must be chosen: stricter than the RFC, as WHATWG has it.

@@ -14,12 +14,13 @@ use url::Url;
 
 use crate::{
     close::{CloseFrame, Closed},
-    config::Config,
+    config::{Config, Deflate},
     connection::Connection,
     error::Error,
+    extension,
     handshake::Negotiated,
     message::Message,
-    protocol::{Pong, ReadyState},
+    protocol::{Compression, Pong, ReadyState},
     stats::Stats,
     transport::Transport,
 };
@@ -61,7 +62,9 @@ use crate::{
 /// frame without a code and is done when the closing handshake is: `Ok` if it was clean, else the `Err` that the stream
 /// yields as well.
 ///
-/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it.
+/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it,
+/// unless the peer's Close came before the last message was passed on: that message cannot be sent any more, and the
+/// end is an `Err`.
 ///
 /// # Cancel safety
 ///
@@ -91,7 +94,8 @@ pub struct UpgradedParts<S> {
     pub read_buf: Bytes,
     /// The agreed subprotocol, `""` if none.
     pub protocol: String,
-    /// The agreed extensions, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
+    /// The agreed extensions, as in the response's `Sec-WebSocket-Extensions`, `""` if none: permessage-deflate is
+    /// used if it is among them.
     pub extensions: String,
     /// Bounds and deadlines.
     pub config: Config,
@@ -113,7 +117,8 @@ impl<S> UpgradedParts<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub(crate) fn new(io: S, mut negotiated: Negotiated, config: Config) -> Self {
         let read_buf = std::mem::take(&mut negotiated.read_buf);
-        Self { connection: Connection::new(io, read_buf, &config), config, negotiated }
+        let connection = Connection::new(io, read_buf, &config, negotiated.deflate);
+        Self { connection, config, negotiated }
     }
 
     /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, and from which nothing was read
@@ -126,12 +131,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Self {
         let UpgradedParts { io, read_buf, protocol, extensions, config } = parts;
         let read_buf = BytesMut::from(read_buf);
-        Self::new(io, Negotiated { url: None, response: None, protocol, extensions, read_buf }, config)
+        // What cannot be read as permessage-deflate is not in use here.
+        let deflate = extension::judge(&extensions, Some(&Deflate::default())).ok().flatten();
+        Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config)
     }
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
     ///
-    /// What was fed and not flushed is dropped, as is the beginning of a fragmented message.
+    /// What was queued and not written is dropped, pongs too, as is the beginning of a fragmented message. With compression the peer's
+    /// next message may refer to those before, unless each is compressed by itself.
     pub fn into_parts(self) -> UpgradedParts<S> {
         let Negotiated { protocol, extensions, .. } = self.negotiated;
         let (io, read_buf) = self.connection.into_parts();
@@ -184,6 +192,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<&Closed> {
         self.connection.closed()
+    }
+
+    /// As `SinkExt::send`, without compressing the message: for data that is compressed already, such as pictures.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have queued its message.
+    pub async fn send_uncompressed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        self.feed_uncompressed(message).await?;
+        poll_fn(|cx| self.connection.poll_flush(cx)).await
+    }
+
+    /// As `SinkExt::feed`, without compressing the message.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped while it waits has not queued its message.
+    pub async fn feed_uncompressed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
+        poll_fn(|cx| self.connection.poll_ready(cx)).await?;
+        self.connection.send(message.into(), Compression::Off)
     }
 
     /// Queues a ping with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait.
@@ -251,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     #[inline]
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.connection.send(message)
+        self.connection.send(message, Compression::Allowed)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -99,7 +99,7 @@ where
 #[cfg(feature = "rustls-tls")]
 fn handshake_error(error: std::io::Error) -> Error {
     match error.into() {
-        Error::Io(error) => Error::Tls(error),
+        Error::Io(error) => Error::Tls(error.erase()),
         other => other,
     }
 }

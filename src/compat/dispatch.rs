@@ -76,14 +76,7 @@ impl Dispatch {
         released: &mut u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Message, Error>>> {
-        while let Poll::Ready(ready) = Pin::new(&mut *stream).poll_ready(cx) {
-            let Some(request) = (if ready.is_ok() { self.shared.next_request(cx) } else { None }) else { break };
-            // Neither can fail: the sink is ready, and the frame was judged when it was asked for.
-            let _ = match request {
-                Request::Send(message) => Pin::new(&mut *stream).start_send(message),
-                Request::Close(frame) => stream.begin_close(frame),
-            };
-        }
+        self.poll_requests(stream, cx);
         let item = Pin::new(&mut *stream).poll_next(cx);
         let sent = stream.stats().payload_bytes_sent;
         self.shared.release(sent - std::mem::replace(released, sent));
@@ -92,6 +85,20 @@ impl Dispatch {
             self.shared.drop_queue();
         }
         item
+    }
+
+    /// Carries out what the handles ask for, as far as the sink takes it.
+    fn poll_requests(&self, stream: &mut WebSocketStream, cx: &mut Context<'_>) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Poll::Ready(Ok(())) = Pin::new(&mut *stream).poll_ready(cx) else { return };
+            let Some(request) = self.shared.next_request(cx) else { return };
+            // Neither can fail: the sink is ready, and the frame was judged when it was asked for.
+            let _ = match request {
+                Request::Send(message) => Pin::new(&mut *stream).start_send(message),
+                Request::Close(frame) => stream.begin_close(frame),
+            };
+        }
+        cx.waker().wake_by_ref();
     }
 
     fn end(&self, error: &Error, is_event: bool) {
@@ -119,3 +126,7 @@ impl Dispatch {
         event::call(&self.shared, &WebSocket { handle }, slot, event);
     }
 }
+
+/// How many requests are carried out before the amount is brought up to date and the socket is read: a sender that is
+/// as fast as the transport would hold up both for ever.
+const REQUESTS_PER_TURN: usize = 256;

@@ -57,9 +57,11 @@ enum Ours {
 #[derive(Debug)]
 enum State {
     Open,
-    /// We began to close. `until` is when the peer's answer is overdue; it is set when our Close frame is out.
+    /// We began to close, at `begun`. `until` is when the peer's answer is overdue; it is set when our Close frame is
+    /// out.
     Sent {
         ours: Ours,
+        begun: Instant,
         until: Option<Instant>,
     },
     /// The peer's Close has come. `ended`: the transport's end, too. `error`: what makes this an unclean end.
@@ -131,13 +133,13 @@ impl Closing {
         matches!(self.state, State::Failed { ours: Ours::Out, .. } | State::Done { .. })
     }
 
-    /// Whether the peer has ended its side of the transport: there is nothing more to read, only our answer to send.
-    pub(crate) fn is_input_ended(&self) -> bool {
-        matches!(self.state, State::Received { ended: true, .. } | State::Done { .. })
-    }
-
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, State::Done { .. })
+    }
+
+    /// Whether the transport has ended although our answer is still to leave: there is nothing to read any more.
+    pub(crate) fn has_transport_ended(&self) -> bool {
+        matches!(self.state, State::Received { ended: true, .. })
     }
 
     /// What makes this an unclean end, once the peer has been told as well as it could be.
@@ -174,8 +176,8 @@ impl Closing {
     pub(crate) fn deadline(&self, stalled_since: Option<Instant>) -> Option<Instant> {
         match self.state {
             State::Open | State::Done { .. } => None,
-            State::Sent { ours: Ours::Queued, .. } => Some(stalled_since? + self.close_timeout?),
-            State::Sent { ours: Ours::Out, until } => until,
+            State::Sent { ours: Ours::Queued, begun, .. } => Some(stalled_since?.max(begun) + self.close_timeout?),
+            State::Sent { ours: Ours::Out, until, .. } => until,
             State::Received { until, .. } | State::Failed { until, .. } => Some(until),
         }
     }
@@ -183,10 +185,10 @@ impl Closing {
     // What happens to it.
 
     /// The user's close, if the connection is open. Returns whether a Close frame is to be sent.
-    pub(crate) fn close(&mut self) -> bool {
+    pub(crate) fn close(&mut self, now: Instant) -> bool {
         let is_open = self.is_open();
         if is_open {
-            self.state = State::Sent { ours: Ours::Queued, until: None };
+            self.state = State::Sent { ours: Ours::Queued, begun: now, until: None };
         }
         is_open
     }
@@ -219,7 +221,7 @@ impl Closing {
     /// Our Close frame was taken by the transport.
     pub(crate) fn close_is_out(&mut self, now: Instant) {
         match &mut self.state {
-            State::Sent { ours, until } => {
+            State::Sent { ours, until, .. } => {
                 *ours = Ours::Out;
                 *until = self.close_timeout.map(|timeout| now + timeout);
             }

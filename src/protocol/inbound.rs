@@ -1,12 +1,16 @@
 //! What comes in: frames become messages, within limits.
 
+mod assembly;
+
 use bytes::{Buf, Bytes, BytesMut};
 
+use self::assembly::Assembly;
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
+    deflate::Inflater,
     error::{Error, LimitExceeded, Violation},
-    frame::{Header, OpCode},
+    frame::{Header, OpCode, RSV1},
     message::{Kind, Message},
     utf8::{Utf8Checker, checked_text},
 };
@@ -34,21 +38,14 @@ enum State {
     Append { fin: bool, left: u64 },
 }
 
-/// A message that is put together from frames.
-#[derive(Debug)]
-struct Assembly {
-    kind: Kind,
-    data: BytesMut,
-    fragments: usize,
-    utf8: Utf8Checker,
-}
-
 #[derive(Debug)]
 pub(crate) struct Inbound {
     max_message_size: usize,
     max_frame_size: Option<usize>,
     max_fragments: usize,
     copy_payloads_up_to: usize,
+    /// There is one if compression was agreed on.
+    inflater: Option<Inflater>,
     state: State,
     message: Option<Assembly>,
     /// Whether messages are put together; else they are only counted.
@@ -56,13 +53,14 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, inflater: Option<Inflater>) -> Self {
         Self {
             // No allocation can be larger than isize::MAX.
             max_message_size: config.max_message_size.unwrap_or(usize::MAX).min(isize::MAX as usize),
             max_frame_size: config.max_frame_size,
             max_fragments: config.max_fragments.unwrap_or(usize::MAX),
             copy_payloads_up_to: config.copy_payloads_up_to,
+            inflater,
             state: State::Header,
             message: None,
             is_keeping: true,
@@ -81,7 +79,7 @@ impl Inbound {
     pub(crate) fn discard_messages(&mut self) {
         self.is_keeping = false;
         if let Some(message) = &mut self.message {
-            message.data = BytesMut::new();
+            message.forget();
         }
     }
 
@@ -112,7 +110,10 @@ impl Inbound {
     /// What depends on the connection's state and on the limits.
     #[inline]
     fn judge(&self, header: &Header) -> Result<(), Error> {
-        if header.rsv != 0 {
+        // RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
+        let is_first = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        let meaningful = if is_first && self.inflater.is_some() { RSV1 } else { 0 };
+        if header.rsv & !meaningful != 0 {
             return Err(Violation::ReservedBits(header.rsv).into());
         }
         match (header.opcode, &self.message) {
@@ -128,11 +129,15 @@ impl Inbound {
         {
             return Err(LimitExceeded::FrameSize { len: header.len, limit }.into());
         }
-        let so_far = self.message.as_ref().map_or(0, |message| message.data.len());
-        if header.len > (self.max_message_size - so_far) as u64 {
+        let (frames, len, is_compressed) = match &self.message {
+            Some(message) => (message.frames, message.len(), message.is_compressed),
+            None => (0, 0, header.rsv == RSV1),
+        };
+        // How large a compressed message is shows only as it is inflated.
+        if !is_compressed && header.len > (self.max_message_size - len) as u64 {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
         }
-        if self.message.as_ref().is_some_and(|message| message.fragments == self.max_fragments) {
+        if frames == self.max_fragments {
             return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
         }
         Ok(())
@@ -159,7 +164,7 @@ impl Inbound {
             _ => None,
         };
         match kind {
-            Some(kind) if header.fin && self.is_keeping => {
+            Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
                 let len = header.len as usize;
                 if buf.len() >= size + len {
                     buf.advance(size);
@@ -168,11 +173,11 @@ impl Inbound {
                 self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
                 return self.slice(buf);
             }
-            Some(kind) => self.message = Some(Assembly::new(kind)),
+            Some(kind) => self.message = Some(Assembly::new(kind, header.rsv == RSV1)),
             None => {}
         }
         if let Some(message) = &mut self.message {
-            message.fragments += 1;
+            message.frames += 1;
         }
         buf.advance(size);
         self.append(header.fin, header.len, buf)
@@ -204,7 +209,7 @@ impl Inbound {
         let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextFrame) };
         if !self.is_keeping {
             let (left, header) = (*len as u64, *header);
-            self.message = Some(Assembly::new(*kind));
+            self.message = Some(Assembly::new(*kind, false));
             buf.advance(header);
             return self.append(true, left, buf);
         }
@@ -229,12 +234,13 @@ impl Inbound {
     fn append(&mut self, fin: bool, left: u64, buf: &mut BytesMut) -> Result<Progress, Error> {
         let Some(message) = &mut self.message else { return Ok(Progress::NextFrame) };
         let arrived = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let mut inflater = self.inflater.as_mut().filter(|_| message.is_compressed);
+        let limit = self.max_message_size;
         if self.is_keeping {
-            let piece = &buf[..arrived];
-            if message.kind == Kind::Text {
-                message.utf8.check(piece)?;
+            match &mut inflater {
+                Some(inflater) => inflater.inflate(&buf[..arrived], |piece| message.push(piece, limit))?,
+                None => message.push(&buf[..arrived], limit)?,
             }
-            message.data.extend_from_slice(piece);
         }
         buf.advance(arrived);
         let left = left - arrived as u64;
@@ -246,12 +252,11 @@ impl Inbound {
         if !fin {
             return Ok(Progress::NextFrame);
         }
-        let Some(Assembly { kind, data, utf8, .. }) = self.message.take() else { return Ok(Progress::NextFrame) };
-        Ok(Progress::Item(match kind {
-            _ if !self.is_keeping => Item::Discarded,
-            Kind::Text => Item::Message(Message::Text(utf8.finish(data.freeze())?)),
-            Kind::Binary => Item::Message(Message::Binary(data.freeze())),
-        }))
+        if let (Some(inflater), true) = (inflater, self.is_keeping) {
+            inflater.finish(|piece| message.push(piece, limit))?;
+        }
+        let Some(message) = self.message.take() else { return Ok(Progress::NextFrame) };
+        Ok(Progress::Item(if self.is_keeping { Item::Message(message.finish()?) } else { Item::Discarded }))
     }
 }
 
@@ -260,12 +265,6 @@ enum Progress {
     Item(Item),
     NextFrame,
     MoreBytes,
-}
-
-impl Assembly {
-    fn new(kind: Kind) -> Self {
-        Self { kind, data: BytesMut::new(), fragments: 0, utf8: Utf8Checker::default() }
-    }
 }
 
 /// Reads the body of a Close frame (section 5.5.1).

@@ -22,6 +22,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
+pub(crate) use self::outbound::Compression;
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
@@ -32,6 +33,7 @@ pub use self::{closing::ReadyState, pings::Pong};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
+    deflate::{Agreed, Deflater, Inflater},
     error::{Error, InvalidControl, Phase},
     message::Message,
     stats::Stats,
@@ -55,10 +57,13 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// `agreed`: the compression that the handshake agreed on.
+    pub(crate) fn new(config: &Config, agreed: Option<Agreed>) -> Self {
+        let inflater = agreed.map(|agreed| Inflater::new(agreed.server));
+        let deflater = agreed.map(|agreed| Deflater::new(config.deflate.as_ref(), agreed.client));
         Self {
-            inbound: Inbound::new(config),
-            outbound: Outbound::new(config),
+            inbound: Inbound::new(config, inflater),
+            outbound: Outbound::new(config, deflater),
             closing: Closing::new(config.close_timeout, config.tcp_end_timeout),
             pings: Pings::default(),
             stats: Stats::default(),
@@ -113,14 +118,14 @@ impl Protocol {
         self.write_error.is_none() && !self.is_done()
     }
 
-    /// Whether the transport may be read: not once it has ended, as it says so again whenever it is asked.
-    pub(crate) fn is_readable(&self) -> bool {
-        !self.closing.is_input_ended()
-    }
-
     /// Whether the transport's write side is to be shut down.
     pub(crate) fn is_write_side_done(&self) -> bool {
         self.closing.is_write_side_done()
+    }
+
+    /// Whether the transport may be read from.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_done() && !self.closing.has_transport_ended()
     }
 
     pub(crate) fn is_at_mark(&self) -> bool {
@@ -249,11 +254,11 @@ impl Protocol {
 
     /// Queues a message.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
         if !self.closing.is_open() || self.write_error.is_some() {
             return Err(self.send_error().unwrap_or(Error::Closing));
         }
-        self.outbound.push(message);
+        self.outbound.push(message, compression);
         Ok(())
     }
 
@@ -268,7 +273,7 @@ impl Protocol {
         if frame.reason().len() > CloseFrame::MAX_REASON {
             return Err(InvalidControl::CloseReason(frame.reason().len()));
         }
-        if self.closing.close() {
+        if self.closing.close(now) {
             self.inbound.discard_messages();
             self.outbound.push_close(frame);
             self.lose_close_if_write_side_is_broken(now);
@@ -281,8 +286,8 @@ impl Protocol {
         if let Some(error) = self.send_error() {
             return Err(error);
         }
-        let pong =
-            self.pings.push(payload.clone(), self.outbound.unsent_pings(), now).map_err(Error::InvalidControl)?;
+        let unsent = self.outbound.unsent_pings();
+        let pong = self.pings.push(payload.clone(), unsent, now).map_err(Error::InvalidControl)?;
         self.stats.pings_sent += 1;
         self.outbound.push_ping(payload);
         Ok(pong)

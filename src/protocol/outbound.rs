@@ -1,19 +1,24 @@
-//! What goes out: messages become frames, frames become bytes, and each byte taken by the transport is accounted for.
+//! What goes out: messages become frames, and frames bytes.
 //!
 //! ```text
-//!  push() ──► waiting ──► current ──┐                     output()          advance(n)
-//!     └──── small, nothing waits ───┴──► encoded [+ body] ────────► transport ────────► segments
-//!  pongs, pings, Close ─────────────────────┘                                    payload released
+//!  push() ──► waiting ──► current ──┐                    output()
+//!     └──── small, nothing waits ───┴──► encoded + body ─────────► transport
+//!  pongs, pings, Close ─────────────────┘    ledger ◄──────────────── advance(n)
 //! ```
+
+mod ledger;
 
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub(crate) use self::ledger::Released;
+use self::ledger::{Ledger, Segment, What};
 use crate::{
     close::CloseFrame,
     config::Config,
-    frame::{Header, OpCode},
+    deflate::Deflater,
+    frame::{Header, OpCode, RSV1},
     mask::{Mask, Masks},
     message::{Kind, Message},
 };
@@ -34,56 +39,36 @@ const CHUNK: usize = 256 * 1024;
 /// leaves alone where the transport cannot write two slices at once.
 const COPIED_HEAD: usize = 4 * 1024;
 
-/// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
-const MESSAGE_COST: usize = 32;
-
 /// Pongs that wait. Of more pings only the latest are answered (RFC 6455, section 5.5.3).
 const MAX_PONGS: usize = 16;
 
-/// Output bytes that belong to one frame, or to a part of a large one.
+/// The longest header of a client's frame, in bytes.
+const MAX_HEADER: usize = 14;
+
+/// A message of which nothing has been encoded.
 #[derive(Debug)]
-struct Segment {
-    /// Bytes of the frame header; 0 where an earlier segment has it.
-    header: u8,
-    what: What,
-    /// Bytes behind the header, each of which is a byte of payload.
-    body: u32,
+struct Waiting {
+    message: Message,
+    compression: Compression,
 }
 
-#[derive(Debug)]
-enum What {
-    /// A piece of a message with more to come.
-    Piece,
-    /// The last, or only, piece of a message that has this cost.
-    Last {
-        cost: usize,
-    },
-    Pong,
-    Ping,
-    Close,
-}
-
-impl Segment {
-    fn len(&self) -> usize {
-        usize::from(self.header) + self.body as usize
-    }
-
-    /// How many payload bytes of a message are among the first `written` bytes.
-    fn payload_in(&self, written: usize) -> usize {
-        match self.what {
-            What::Piece | What::Last { .. } => written.saturating_sub(usize::from(self.header)),
-            What::Pong | What::Ping | What::Close => 0,
-        }
-    }
+/// Whether a message may be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// If it was agreed on and the message is worth it.
+    Allowed,
+    /// The caller knows that it gains nothing.
+    Off,
 }
 
 /// A message of which a part is still to be encoded.
 #[derive(Debug)]
 struct Current {
     kind: Kind,
+    is_compressed: bool,
     rest: Payload,
-    /// What its last piece releases; `None` once it was cut, so that its last piece will not come.
-    cost: Option<usize>,
+    /// The length of the whole payload; `None` once it was cut, so that its last piece will not come.
+    len: Option<usize>,
     /// Whether its first frame has been begun.
     is_begun: bool,
     /// The frame that has been begun: its mask, and how much of it is still to be encoded.
@@ -97,22 +82,6 @@ enum Payload {
     Owned(BytesMut),
 }
 
-impl Payload {
-    fn len(&self) -> usize {
-        match self {
-            Self::Shared(bytes) => bytes.len(),
-            Self::Owned(bytes) => bytes.len(),
-        }
-    }
-
-    fn truncate(&mut self, len: usize) {
-        match self {
-            Self::Shared(bytes) => bytes.truncate(len),
-            Self::Owned(bytes) => bytes.truncate(len),
-        }
-    }
-}
-
 /// Our Close frame.
 #[derive(Debug)]
 enum Close {
@@ -122,76 +91,62 @@ enum Close {
     Encoded,
 }
 
-/// What a call of [`Outbound::advance`] let go.
-#[derive(Debug, Default)]
-pub(crate) struct Released {
-    pub(crate) messages: u64,
-    pub(crate) payload: u64,
-    /// The Close frame was among it.
-    pub(crate) close: bool,
-}
-
 #[derive(Debug)]
 pub(crate) struct Outbound {
     masks: Masks,
+    /// There is one if compression was agreed on.
+    deflater: Option<Deflater>,
     fragment_size: usize,
     high_water_mark: usize,
-    /// Messages of which nothing has been encoded.
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Waiting>,
     current: Option<Current>,
     /// Small frames together, and headers.
     encoded: BytesMut,
     /// A piece of a large payload, masked in place; it goes out behind `encoded`. Empty: there is none.
     body: BytesMut,
-    /// What `encoded` and `body` consist of, in order.
-    segments: VecDeque<Segment>,
-    /// How much of the first segment has been taken by the transport.
-    written: usize,
+    /// What `encoded` and `body` consist of.
+    ledger: Ledger,
     pongs: VecDeque<Bytes>,
-    /// Pongs among `segments`. A further batch is encoded when they are out, which bounds what a flood of pings costs.
-    pongs_encoded: usize,
     pings: VecDeque<Bytes>,
     close: Close,
-    /// Payload bytes of messages that were pushed and not taken by the transport.
-    buffered: u64,
-    /// The cost of all messages that were pushed and not wholly taken by the transport.
-    cost: usize,
 }
 
 impl Outbound {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, deflater: Option<Deflater>) -> Self {
         Self {
             masks: Masks::new(),
+            deflater,
             fragment_size: config.fragment_size.unwrap_or(usize::MAX),
             high_water_mark: config.write_high_water_mark,
             waiting: VecDeque::new(),
             current: None,
             encoded: BytesMut::new(),
             body: BytesMut::new(),
-            segments: VecDeque::new(),
-            written: 0,
+            ledger: Ledger::default(),
             pongs: VecDeque::new(),
-            pongs_encoded: 0,
             pings: VecDeque::new(),
             close: Close::None,
-            buffered: 0,
-            cost: 0,
         }
     }
 
     // What is asked of it.
 
     pub(crate) fn buffered_amount(&self) -> u64 {
-        self.buffered
+        self.ledger.buffered()
     }
 
     /// Whether a message is queued of which not every byte was taken, be it an empty one.
     pub(crate) fn has_unsent_messages(&self) -> bool {
-        self.cost > 0
+        self.ledger.cost() > 0
+    }
+
+    /// Pings of our own of which not every byte was taken.
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.pings.len() + self.ledger.pings()
     }
 
     pub(crate) fn is_at_mark(&self) -> bool {
-        self.cost >= self.high_water_mark
+        self.ledger.cost() >= self.high_water_mark
     }
 
     /// Whether what is queued is worth a write although nobody asked for a flush.
@@ -200,24 +155,18 @@ impl Outbound {
         self.encoded.len() + self.body.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
     }
 
-    /// Pings of our own that were not taken as a whole.
-    pub(crate) fn unsent_pings(&self) -> usize {
-        self.pings.len() + self.segments.iter().filter(|segment| matches!(segment.what, What::Ping)).count()
-    }
-
     // What it is told to send.
 
     /// Queues a message.
     #[inline]
-    pub(crate) fn push(&mut self, message: Message) {
+    pub(crate) fn push(&mut self, message: Message, compression: Compression) {
         let len = message.len();
-        self.buffered += len as u64;
-        self.cost += len + MESSAGE_COST;
+        self.ledger.queued(len);
         let is_next = self.current.is_none() && self.waiting.is_empty() && self.body.is_empty();
         if is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD {
-            self.encode_small(&message);
+            self.encode_small(&message, compression);
         } else {
-            self.waiting.push_back(message);
+            self.waiting.push_back(Waiting { message, compression });
         }
     }
 
@@ -249,21 +198,13 @@ impl Outbound {
         self.waiting.clear();
         self.pongs.clear();
         self.pings.clear();
-        // The frame under way ends where the next one begins, and so does what is kept.
-        let is_begun = self.written > 0 || self.segments.front().is_some_and(|segment| segment.header == 0);
-        let is_kept = |&(i, segment): &(usize, &Segment)| is_begun && (i == 0 || segment.header == 0);
-        let kept = self.segments.iter().enumerate().take_while(is_kept).count();
-        // The frame being encoded is the last one of the segments, or all that was encoded of it is out.
-        let is_current_kept = kept == self.segments.len();
-        self.segments.truncate(kept);
-        let len = self.segments.iter().map(Segment::len).sum::<usize>() - self.written;
-        self.body.truncate(len.saturating_sub(self.encoded.len()));
-        self.encoded.truncate(len);
-        self.pongs_encoded = self.segments.iter().filter(|segment| matches!(segment.what, What::Pong)).count();
-        if !self.segments.iter().any(|segment| matches!(segment.what, What::Close)) {
+        let cut = self.ledger.cut();
+        self.body.truncate(cut.len.saturating_sub(self.encoded.len()));
+        self.encoded.truncate(cut.len);
+        if !cut.is_close_kept {
             self.close = Close::None;
         }
-        self.current = self.current.take().filter(|_| is_current_kept).and_then(Current::only_this_frame);
+        self.current = self.current.take().filter(|_| cut.is_last_frame_kept).and_then(Current::only_this_frame);
     }
 
     /// Drops everything, for good: the transport takes nothing any more. Nothing of it counts as sent.
@@ -272,10 +213,8 @@ impl Outbound {
         self.current = None;
         self.encoded = BytesMut::new();
         self.body = BytesMut::new();
-        self.segments = VecDeque::new();
-        self.written = 0;
+        self.ledger.discard();
         self.pongs.clear();
-        self.pongs_encoded = 0;
         self.pings.clear();
         self.close = Close::Encoded;
     }
@@ -290,7 +229,7 @@ impl Outbound {
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
-    pub(crate) fn advance(&mut self, mut n: usize) -> Released {
+    pub(crate) fn advance(&mut self, n: usize) -> Released {
         let of_encoded = n.min(self.encoded.len());
         if of_encoded == self.encoded.len() {
             self.encoded.clear();
@@ -304,30 +243,7 @@ impl Outbound {
                 self.body = BytesMut::new();
             }
         }
-
-        let mut released = Released::default();
-        while n > 0 {
-            let Some(segment) = self.segments.front() else { break };
-            let end = (self.written + n).min(segment.len());
-            n -= end - self.written;
-            released.payload += (segment.payload_in(end) - segment.payload_in(self.written)) as u64;
-            self.written = end;
-            if end == segment.len() {
-                match segment.what {
-                    What::Last { cost } => {
-                        released.messages += 1;
-                        self.cost -= cost;
-                    }
-                    What::Pong => self.pongs_encoded -= 1,
-                    What::Close => released.close = true,
-                    What::Piece | What::Ping => {}
-                }
-                self.segments.pop_front();
-                self.written = 0;
-            }
-        }
-        self.buffered -= released.payload;
-        released
+        self.ledger.taken(n)
     }
 
     // How messages become bytes.
@@ -347,37 +263,60 @@ impl Outbound {
                 continue;
             }
             match self.waiting.pop_front() {
-                Some(message) if self.is_small(message.len()) => self.encode_small(&message),
-                Some(message) => self.current = Some(Current::new(message)),
+                Some(Waiting { message, compression }) if self.is_small(message.len()) => {
+                    self.encode_small(&message, compression);
+                }
+                Some(Waiting { message, compression }) => {
+                    let is_compressed = self.is_compressed(message.len(), compression);
+                    self.current = Some(Current::new(message, is_compressed));
+                }
                 None => break,
             }
         }
         // What is encoded now would go out before the body.
-        if self.current.is_none() && self.waiting.is_empty() && self.body.is_empty() {
+        if self.body.is_empty() && self.current.is_none() && self.waiting.is_empty() {
             self.encode_close();
+        }
+    }
+
+    /// Whether a message with a payload of `len` bytes goes out compressed.
+    #[inline]
+    fn is_compressed(&self, len: usize, compression: Compression) -> bool {
+        match &self.deflater {
+            // The ledger counts the bytes of a frame in 32 bits; a larger one gains nothing that matters.
+            Some(deflater) => {
+                compression == Compression::Allowed
+                    && deflater.is_for(len)
+                    && len.min(self.fragment_size) <= (u32::MAX / 2) as usize
+            }
+            None => false,
         }
     }
 
     /// Encodes a message that is one frame.
     #[inline]
-    fn encode_small(&mut self, message: &Message) {
-        let payload = message.as_bytes();
-        let opcode = match message.kind() {
-            Kind::Text => OpCode::Text,
-            Kind::Binary => OpCode::Binary,
-        };
-        self.encode_frame(opcode, payload, What::Last { cost: payload.len() + MESSAGE_COST });
+    fn encode_small(&mut self, message: &Message, compression: Compression) {
+        let (opcode, payload) = (OpCode::of(message.kind()), message.as_bytes());
+        if self.is_compressed(payload.len(), compression)
+            && let Some(deflater) = &mut self.deflater
+        {
+            let body = deflater.compress(payload, true);
+            let header = Header { fin: true, rsv: RSV1, opcode, len: body.len() as u64 };
+            let header = encode_frame(&header, self.masks.next(), &body, &mut self.encoded);
+            let (body, payload) = (body.len() as u32, payload.len() as u32);
+            self.ledger.encoded(Segment { what: What::Message, header, body, payload });
+        } else {
+            self.encode_whole(opcode, payload, What::Message);
+        }
     }
 
-    /// Encodes a whole frame that ends its message.
+    /// Encodes a whole frame as it is.
     #[inline]
-    fn encode_frame(&mut self, opcode: OpCode, payload: &[u8], what: What) {
-        let mut mask = self.masks.next();
+    fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], what: What) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
-        self.encoded.reserve(MAX_HEADER + payload.len());
-        let header = header.encode(mask.key(), &mut self.encoded) as u8;
-        mask.copy(payload, &mut self.encoded);
-        self.segments.push_back(Segment { header, what, body: payload.len() as u32 });
+        let header = encode_frame(&header, self.masks.next(), payload, &mut self.encoded);
+        let len = payload.len() as u32;
+        self.ledger.encoded(Segment { what, header, body: len, payload: len });
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a chunk of that. Returns whether it did:
@@ -385,44 +324,59 @@ impl Outbound {
     fn encode_piece(&mut self) -> bool {
         let Some(current) = &mut self.current else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
-        let piece = left.min(CHUNK);
-        let is_copied = matches!(current.rest, Payload::Shared(_));
+        let piece = if current.is_compressed { left } else { left.min(CHUNK) };
+        let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
         if is_copied && !self.encoded.is_empty() && self.encoded.len() + piece > ENCODE_AHEAD {
             return false;
         }
-        self.encoded.reserve(MAX_HEADER + if is_copied { piece } else { COPIED_HEAD });
-        let (header, mut mask) = match current.frame.take() {
-            Some((mask, _)) => (0, mask),
-            None => {
-                let mask = self.masks.next();
-                let header = current.next_header(left).encode(mask.key(), &mut self.encoded);
-                current.is_begun = true;
-                (header as u8, mask)
+        let (header, body) = match &mut self.deflater {
+            Some(deflater) if current.is_compressed => {
+                // A compressed frame is encoded as a whole, since its header has its length.
+                let is_last = left == current.rest.len();
+                let body = deflater.compress(&current.rest.as_bytes()[..left], is_last);
+                let header = current.next_header(body.len(), is_last);
+                let header = encode_frame(&header, self.masks.next(), &body, &mut self.encoded);
+                current.rest.advance(left);
+                (header, body.len())
             }
-        };
-        match &mut current.rest {
-            Payload::Shared(rest) => mask.copy(&rest.split_to(piece), &mut self.encoded),
-            Payload::Owned(rest) => {
-                let head = rest.split_to(piece.min(COPIED_HEAD));
-                mask.copy(&head, &mut self.encoded);
-                if piece > head.len() {
-                    self.body = rest.split_to(piece - head.len());
-                    mask.apply(&mut self.body);
+            _ => {
+                self.encoded.reserve(MAX_HEADER + if is_copied { piece } else { COPIED_HEAD });
+                let (header, mut mask) = match current.frame.take() {
+                    Some((mask, _)) => (0, mask),
+                    None => {
+                        let mask = self.masks.next();
+                        let header = current.next_header(left, left == current.rest.len());
+                        (header.encode(mask.key(), &mut self.encoded) as u8, mask)
+                    }
+                };
+                match &mut current.rest {
+                    Payload::Shared(rest) => mask.copy(&rest.split_to(piece), &mut self.encoded),
+                    Payload::Owned(rest) => {
+                        let head = rest.split_to(piece.min(COPIED_HEAD));
+                        mask.copy(&head, &mut self.encoded);
+                        if piece > head.len() {
+                            self.body = rest.split_to(piece - head.len());
+                            mask.apply(&mut self.body);
+                        }
+                    }
                 }
+                if left > piece {
+                    current.frame = Some((mask, left - piece));
+                }
+                (header, piece)
             }
-        }
-        if left > piece {
-            current.frame = Some((mask, left - piece));
-        }
-        let is_encoded = current.frame.is_none() && current.rest.len() == 0;
-        let what = match current.cost {
-            Some(cost) if is_encoded => What::Last { cost },
-            _ => What::Piece,
         };
-        self.segments.push_back(Segment { header, what, body: piece as u32 });
-        if is_encoded {
-            self.current = None;
+        current.is_begun = true;
+        let segment = Segment { what: What::Piece, header, body: body as u32, payload: piece as u32 };
+        if current.frame.is_some() || current.rest.len() > 0 {
+            self.ledger.encoded(segment);
+            return true;
         }
+        match current.len {
+            Some(len) => self.ledger.encoded_last_piece(Segment { what: What::LastPiece, ..segment }, len),
+            None => self.ledger.encoded(segment),
+        }
+        self.current = None;
         true
     }
 
@@ -432,14 +386,14 @@ impl Outbound {
         if is_mid_frame || !self.body.is_empty() || matches!(self.close, Close::Encoded) {
             return;
         }
-        if self.pongs_encoded == 0 {
+        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
+        if !self.ledger.has_pongs() {
             while let Some(payload) = self.pongs.pop_front() {
-                self.encode_frame(OpCode::Pong, &payload, What::Pong);
-                self.pongs_encoded += 1;
+                self.encode_whole(OpCode::Pong, &payload, What::Pong);
             }
         }
         while let Some(payload) = self.pings.pop_front() {
-            self.encode_frame(OpCode::Ping, &payload, What::Ping);
+            self.encode_whole(OpCode::Ping, &payload, What::Ping);
         }
     }
 
@@ -451,21 +405,27 @@ impl Outbound {
             payload.extend_from_slice(frame.reason().as_bytes());
         }
         self.close = Close::Encoded;
-        self.encode_frame(OpCode::Close, &payload, What::Close);
+        self.encode_whole(OpCode::Close, &payload, What::Close);
     }
 }
 
-/// The longest header of a client's frame, in bytes.
-const MAX_HEADER: usize = 14;
+/// Appends a frame to `out`. Returns the length of its header.
+#[inline]
+fn encode_frame(header: &Header, mut mask: Mask, body: &[u8], out: &mut BytesMut) -> u8 {
+    out.reserve(MAX_HEADER + body.len());
+    let size = header.encode(mask.key(), out);
+    mask.copy(body, out);
+    size as u8
+}
 
 impl Current {
-    fn new(message: Message) -> Self {
-        let (kind, cost) = (message.kind(), Some(message.len() + MESSAGE_COST));
+    fn new(message: Message, is_compressed: bool) -> Self {
+        let (kind, len) = (message.kind(), message.len());
         let rest = match message.into_bytes().try_into_mut() {
             Ok(owned) => Payload::Owned(owned),
             Err(shared) => Payload::Shared(shared),
         };
-        Self { kind, rest, cost, is_begun: false, frame: None }
+        Self { kind, is_compressed, rest, len: Some(len), is_begun: false, frame: None }
     }
 
     /// What is left of it when it may only finish the frame that it is in.
@@ -473,18 +433,46 @@ impl Current {
         let (_, left) = self.frame?;
         if left < self.rest.len() {
             self.rest.truncate(left);
-            self.cost = None;
+            self.len = None;
         }
         Some(self)
     }
 
-    /// The header of its next frame, which takes `len` bytes of what is left.
-    fn next_header(&self, len: usize) -> Header {
-        let opcode = match (self.is_begun, self.kind) {
-            (true, _) => OpCode::Continuation,
-            (false, Kind::Text) => OpCode::Text,
-            (false, Kind::Binary) => OpCode::Binary,
+    /// The header of its next frame, with a body of `len` bytes.
+    fn next_header(&self, len: usize, fin: bool) -> Header {
+        let (opcode, rsv) = match (self.is_begun, self.is_compressed) {
+            // The bit says of the message that it is compressed, on its first frame alone (RFC 7692, section 6).
+            (true, _) => (OpCode::Continuation, 0),
+            (false, true) => (OpCode::of(self.kind), RSV1),
+            (false, false) => (OpCode::of(self.kind), 0),
         };
-        Header { fin: len == self.rest.len(), rsv: 0, opcode, len: len as u64 }
+        Header { fin, rsv, opcode, len: len as u64 }
+    }
+}
+
+impl Payload {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    fn advance(&mut self, n: usize) {
+        match self {
+            Self::Shared(bytes) => bytes.advance(n),
+            Self::Owned(bytes) => bytes.advance(n),
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Shared(bytes) => bytes.truncate(len),
+            Self::Owned(bytes) => bytes.truncate(len),
+        }
     }
 }

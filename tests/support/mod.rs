@@ -2,23 +2,21 @@
 //!
 //! ```ignore
 //! let server = Script::bind().await;
-//! let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), async {
-//!     let mut peer = server.peer().await;
-//!     peer.accept().await;
-//!     peer
-//! });
+//! let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
 //! peer.text("hello").await;
 //! peer.expect_close(1000, "").await;
 //! peer.expect_eof().await;
 //! ```
 //!
-//! Whatever a verb expects and does not get is a panic that says so; what does not come at all is one after the peer's
-//! patience.
+//! Whatever is expected and does not come is a panic that says so, at latest after the peer's patience.
 
 // Each test binary uses its own part of the script, and sees all of it.
 #![allow(dead_code, unreachable_pub)]
 
 mod frame;
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+pub mod tls;
+pub mod watch;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -69,13 +67,15 @@ impl Script {
 }
 
 /// How long a peer over a real socket waits for anything: far more than a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The server's side of one connection.
 pub struct Peer<IO = TcpStream> {
     io: IO,
     buf: BytesMut,
     last_mask: [u8; 4],
+    /// The client's Close frame has come: nothing may follow it.
+    is_closed: bool,
     patience: Duration,
 }
 
@@ -103,7 +103,13 @@ impl Peer<TcpStream> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
     pub fn over(io: IO) -> Self {
-        Self { io, buf: BytesMut::new(), last_mask: [0; 4], patience: PATIENCE }
+        Self { io, buf: BytesMut::new(), last_mask: [0; 4], is_closed: false, patience: PATIENCE }
+    }
+
+    /// The IO itself, of which nothing was read.
+    pub fn into_io(self) -> IO {
+        assert!(self.buf.is_empty(), "{:?} was read", self.buf);
+        self.io
     }
 
     // The opening handshake.
@@ -124,7 +130,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         self.accept_with("").await
     }
 
-    /// As [`accept`](Self::accept), with more header lines, each with its line end.
+    /// With more header lines, each with its line end.
     pub async fn accept_with(&mut self, lines: &str) -> Head {
         let head = self.request().await;
         self.raw(head.answer(lines)).await;
@@ -183,16 +189,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         self.buf.split_to(1)[0]
     }
 
-    /// The next frame, which must be masked, with another key than the frame before it and with none of zeros.
+    /// Puts a byte back in front of what is read next.
+    pub fn put_back(&mut self, byte: u8) {
+        let rest = self.buf.split();
+        self.buf.extend_from_slice(&[byte]);
+        self.buf.unsplit(rest);
+    }
+
+    /// The next frame.
     pub async fn expect_frame(&mut self) -> Frame {
         loop {
-            if let Some((frame, mask)) = frame::decode(&mut self.buf) {
-                assert_ne!(mask, self.last_mask, "a masking key is not fresh (RFC 6455, section 5.3)");
-                self.last_mask = mask;
+            if let Some(frame) = self.take_frame() {
                 return frame;
             }
             self.more("a frame").await;
         }
+    }
+
+    /// Takes a frame that is there. It must be masked, with another key than the frame before it; it must not follow a
+    /// Close frame.
+    fn take_frame(&mut self) -> Option<Frame> {
+        let (frame, mask) = frame::decode(&mut self.buf)?;
+        assert_ne!(mask, self.last_mask, "a masking key is not fresh (RFC 6455, section 5.3)");
+        assert!(!self.is_closed, "a frame after the Close frame (RFC 6455, section 5.5.1): {frame:?}");
+        self.last_mask = mask;
+        self.is_closed = frame.opcode == CLOSE;
+        Some(frame)
     }
 
     /// The next message, put together from its frames, with its opcode.

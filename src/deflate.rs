@@ -1,0 +1,354 @@
+//! The compression of permessage-deflate (RFC 7692, section 7.2).
+
+use std::{cell::RefCell, collections::VecDeque, fmt};
+
+use zlib_rs::{Deflate as Compressor, DeflateConfig, DeflateFlush, Inflate as Decompressor, InflateFlush, Status};
+
+use crate::{
+    config::{Deflate, WindowBits},
+    error::Violation,
+};
+
+/// How a flush ends, and what a message leaves out (section 7.2.1).
+const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// How much is compressed or inflated into at a time, in bytes.
+const SCRATCH: usize = 16 * 1024;
+
+thread_local! {
+    /// One for all connections of a thread: it is in use within a call only.
+    static SCRATCH_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+/// What both sides agreed on, for each direction: the window, and whether it is kept from message to message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    pub(crate) client: Direction,
+    pub(crate) server: Direction,
+}
+
+/// One direction of what was agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Direction {
+    pub(crate) window_bits: WindowBits,
+    pub(crate) has_context_takeover: bool,
+}
+
+/// Compresses the messages of one connection. Its context is made for the first of them.
+pub(crate) struct Deflater {
+    config: DeflateConfig,
+    threshold: usize,
+    direction: Direction,
+    context: Option<Compressor>,
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater").field("direction", &self.direction).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").field("direction", &self.direction).finish_non_exhaustive()
+    }
+}
+
+impl Deflater {
+    pub(crate) fn new(config: Option<&Deflate>, direction: Direction) -> Self {
+        // It was agreed on elsewhere, if nothing was offered from here.
+        let default = Deflate::default();
+        let config = config.unwrap_or(&default);
+        Self {
+            config: DeflateConfig {
+                level: i32::from(config.level),
+                mem_level: i32::from(config.mem_level),
+                window_bits: -i32::from(direction.window_bits.get()),
+                ..DeflateConfig::default()
+            },
+            threshold: config.threshold,
+            direction,
+            context: None,
+        }
+    }
+
+    /// Whether a message of `len` bytes goes out compressed.
+    ///
+    /// A raw deflate stream with a window of 256 bytes cannot be made by zlib: with 8 bits nothing is compressed.
+    pub(crate) fn is_for(&self, len: usize) -> bool {
+        len >= self.threshold && self.direction.window_bits > WindowBits::MIN
+    }
+
+    /// Compresses the payload of one frame.
+    ///
+    /// Each frame is flushed, so that a frame's payload is complete once the frame is sent.
+    pub(crate) fn compress(&mut self, payload: &[u8], is_last_frame: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        let context = self.context.get_or_insert_with(|| Compressor::new_with_config(self.config));
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut rest = payload;
+            loop {
+                let (total_in, total_out) = (context.total_in(), context.total_out());
+                let status = context.compress(rest, scratch, DeflateFlush::SyncFlush);
+                rest = &rest[(context.total_in() - total_in) as usize..];
+                let made = (context.total_out() - total_out) as usize;
+                out.extend_from_slice(&scratch[..made]);
+                // A flush is complete when it leaves room; asked again without input it makes nothing. There is no
+                // error that a valid context could report.
+                if made < scratch.len() || !matches!(status, Ok(Status::Ok)) {
+                    break;
+                }
+            }
+        });
+        if is_last_frame {
+            // What the last flush ended in is left out; without input there was none, and an empty block stands for it
+            // (section 7.2.3.6).
+            match out.strip_suffix(&TAIL).map(<[u8]>::len) {
+                Some(len) => out.truncate(len),
+                None => out.push(0),
+            }
+            if !self.direction.has_context_takeover {
+                context.reset();
+            }
+        }
+        out
+    }
+}
+
+/// Inflates the messages of one connection. Its context is made for the first of them.
+pub(crate) struct Inflater {
+    direction: Direction,
+    context: Option<Decompressor>,
+    /// The last bytes that were inflated, as many as the window has: a context that came to an end has forgotten them.
+    window: VecDeque<u8>,
+    /// Whether the context stands where a stream begins, and must not be given the end of a flush.
+    is_at_start: bool,
+}
+
+impl Inflater {
+    pub(crate) fn new(direction: Direction) -> Self {
+        Self { direction, context: None, window: VecDeque::new(), is_at_start: true }
+    }
+
+    /// Inflates a piece of a message, and hands out what comes of it, a bounded piece at a time. `sink` may refuse.
+    pub(crate) fn inflate<E: From<Violation>>(
+        &mut self,
+        piece: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // A window that is larger than agreed reads everything, and one of 8 bits is not to be had (zlib).
+        let context = self.context.get_or_insert_with(|| Decompressor::new(false, WindowBits::MAX.get()));
+        let window = &mut self.window;
+        self.is_at_start &= piece.is_empty();
+        let is_at_start = &mut self.is_at_start;
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let mut rest = piece;
+            loop {
+                let (total_in, total_out) = (context.total_in(), context.total_out());
+                let status = context
+                    .decompress(rest, scratch, InflateFlush::SyncFlush)
+                    .map_err(|_| E::from(Violation::CompressedData))?;
+                rest = &rest[(context.total_in() - total_in) as usize..];
+                let made = &scratch[..(context.total_out() - total_out) as usize];
+                sink(made)?;
+                remember(window, made);
+                match status {
+                    // A block said to be the last ended the stream, not the message (section 7.2.3.4). The next block
+                    // goes on with the same window.
+                    Status::StreamEnd => {
+                        context.reset(false);
+                        if !window.is_empty() {
+                            let dictionary = context.set_dictionary(window.make_contiguous());
+                            dictionary.map_err(|_| E::from(Violation::CompressedData))?;
+                        }
+                        if rest.is_empty() {
+                            *is_at_start = true;
+                            return Ok(());
+                        }
+                    }
+                    Status::Ok | Status::BufError if made.len() < scratch.len() => return Ok(()),
+                    Status::Ok | Status::BufError => {}
+                }
+            }
+        })
+    }
+
+    /// A message ends: what it leaves out is put back.
+    pub(crate) fn finish<E: From<Violation>>(&mut self, sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if !self.is_at_start {
+            self.inflate(&TAIL, sink)?;
+        }
+        self.is_at_start = true;
+        if !self.direction.has_context_takeover
+            && let Some(context) = &mut self.context
+        {
+            context.reset(false);
+            self.window.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the last bytes of what was inflated.
+fn remember(window: &mut VecDeque<u8>, made: &[u8]) {
+    const WINDOW: usize = 1 << WindowBits::MAX.get();
+    let made = &made[made.len().saturating_sub(WINDOW)..];
+    let surplus = (window.len() + made.len()).saturating_sub(WINDOW);
+    window.drain(..surplus);
+    window.extend(made);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn direction(window_bits: u8, has_context_takeover: bool) -> Direction {
+        Direction { window_bits: WindowBits::new(window_bits), has_context_takeover }
+    }
+
+    /// The inflater of another library, which knows nothing of messages: an endless stream, or one for each message.
+    struct Twin {
+        stream: flate2::Decompress,
+        has_context_takeover: bool,
+    }
+
+    impl Twin {
+        fn inflate(&mut self, message: &[u8]) -> Vec<u8> {
+            let input = [message, &TAIL].concat();
+            let mut out = Vec::with_capacity(1 << 20);
+            if !self.has_context_takeover {
+                self.stream = flate2::Decompress::new(false);
+            }
+            self.stream.decompress_vec(&input, &mut out, flate2::FlushDecompress::Sync).unwrap();
+            out
+        }
+    }
+
+    fn inflated(inflater: &mut Inflater, message: &[u8]) -> Result<Vec<u8>, Violation> {
+        let mut out = Vec::new();
+        for piece in message.chunks(7) {
+            inflater.inflate(piece, |piece| {
+                out.extend_from_slice(piece);
+                Ok::<_, Violation>(())
+            })?;
+        }
+        inflater.finish(|piece| {
+            out.extend_from_slice(piece);
+            Ok::<_, Violation>(())
+        })?;
+        Ok(out)
+    }
+
+    /// Payloads that compress well, that do not at all, and that are longer than a window.
+    fn payloads() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text = "[a-c]{0,400}".prop_map(String::into_bytes);
+        let noise = prop::collection::vec(any::<u8>(), 0..400);
+        let long = (any::<u8>(), 0..70_000usize).prop_map(|(seed, len)| {
+            (0..len).map(|i| ((i / 3) ^ (usize::from(seed) * (i % 251))) as u8).collect::<Vec<u8>>()
+        });
+        prop::collection::vec(prop_oneof![4 => text, 3 => noise, 1 => long], 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_compressed_inflates_here_and_elsewhere(
+            payloads in payloads(),
+            window_bits in 9u8..=15,
+            has_context_takeover: bool,
+            level in 0u8..=9,
+            mem_level in 1u8..=9,
+            frame in 1usize..5000,
+        ) {
+            let config = Deflate::default().level(level).mem_level(mem_level);
+            let direction = direction(window_bits, has_context_takeover);
+            let mut deflater = Deflater::new(Some(&config), direction);
+            let mut inflater = Inflater::new(direction);
+            let mut twin = Twin { stream: flate2::Decompress::new(false), has_context_takeover };
+            for payload in payloads {
+                let mut message = Vec::new();
+                let last = payload.len().saturating_sub(1) / frame;
+                for (i, piece) in payload.chunks(frame).enumerate() {
+                    message.extend(deflater.compress(piece, i == last));
+                }
+                if payload.is_empty() {
+                    message.extend(deflater.compress(&payload, true));
+                }
+                prop_assert_eq!(&twin.inflate(&message), &payload);
+                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+            }
+        }
+
+        #[test]
+        fn what_another_library_compressed_inflates_with_final_blocks_or_without(
+            payloads in prop::collection::vec((payloads(), any::<bool>()), 1..6),
+        ) {
+            let mut compressor = flate2::Compress::new(flate2::Compression::default(), false);
+            let mut inflater = Inflater::new(direction(15, true));
+            for (pieces, is_final) in payloads {
+                let payload = pieces.concat();
+                let mut message = Vec::with_capacity(payload.len() + 70_000);
+                let flush = if is_final { flate2::FlushCompress::Finish } else { flate2::FlushCompress::Sync };
+                compressor.compress_vec(&payload, &mut message, flush).unwrap();
+                if is_final {
+                    // A byte of zero follows, so that the tail can be put back (section 7.2.3.4).
+                    message.push(0);
+                    compressor.reset();
+                } else {
+                    message.truncate(message.len() - TAIL.len());
+                }
+                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+            }
+        }
+
+        #[test]
+        fn noise_is_an_error_or_a_payload_and_never_a_panic(message in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut inflater = Inflater::new(direction(15, true));
+            let _ = inflated(&mut inflater, &message);
+            let _ = inflated(&mut inflater, &message);
+        }
+    }
+
+    #[test]
+    fn a_final_block_does_not_lose_the_window() {
+        // zlib-rs on its own side keeps the window over a final block only if it is given back.
+        let text = "a text that is not short, so that a reference to it is worth it ".repeat(3).into_bytes();
+        let mut first = Compressor::new(6, false, 15);
+        let mut message = vec![0; 1000];
+        first.compress(&text, &mut message, DeflateFlush::Finish).unwrap();
+        message.truncate(first.total_out() as usize);
+        message.push(0);
+        let mut second = Compressor::new(6, false, 15);
+        second.set_dictionary(&text).unwrap();
+        let mut referring = vec![0; 1000];
+        second.compress(&text, &mut referring, DeflateFlush::SyncFlush).unwrap();
+        referring.truncate(second.total_out() as usize - TAIL.len());
+        assert!(referring.len() < 20, "it refers to the first: {} bytes", referring.len());
+
+        let mut inflater = Inflater::new(direction(15, true));
+        assert_eq!(inflated(&mut inflater, &message), Ok(text.clone()));
+        assert_eq!(inflated(&mut inflater, &referring), Ok(text));
+    }
+
+    #[test]
+    fn a_bomb_stops_when_the_sink_refuses() {
+        let mut deflater = Deflater::new(None, direction(15, true));
+        let bomb = deflater.compress(&vec![0; 10 << 20], true);
+        let mut left = 1 << 20;
+        let mut inflater = Inflater::new(direction(15, true));
+        let refused = inflater.inflate(&bomb, |piece| {
+            left = usize::checked_sub(left, piece.len()).ok_or(Violation::CompressedData)?;
+            Ok::<_, Violation>(())
+        });
+        assert_eq!(refused, Err(Violation::CompressedData));
+        assert!(left < SCRATCH, "{left}");
+    }
+
+    #[test]
+    fn with_a_window_of_8_bits_nothing_is_compressed() {
+        assert!(!Deflater::new(None, direction(8, true)).is_for(1000));
+        assert!(Deflater::new(None, direction(9, true)).is_for(1000));
+        assert!(!Deflater::new(Some(&Deflate::default().threshold(100)), direction(15, true)).is_for(99));
+    }
+}

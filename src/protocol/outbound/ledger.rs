@@ -1,0 +1,189 @@
+//! What has been encoded and not wholly taken by the transport: each byte of it belongs to a frame, and each byte of
+//! payload is accounted for when it leaves.
+
+use std::collections::VecDeque;
+
+/// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
+const MESSAGE_COST: usize = 32;
+
+/// Output bytes that belong to one frame, or to a part of a large one.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) what: What,
+    /// Bytes of the frame header; 0 where an earlier segment has it.
+    pub(super) header: u8,
+    /// Bytes behind the header.
+    pub(super) body: u32,
+    /// Bytes of a message's payload that these stand for: as many, unless they are compressed.
+    pub(super) payload: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// A whole message.
+    Message,
+    /// A piece of a message with more to come.
+    Piece,
+    /// The last piece of a message.
+    LastPiece,
+    Pong,
+    /// A ping of our own.
+    Ping,
+    Close,
+}
+
+impl Segment {
+    fn len(&self) -> usize {
+        usize::from(self.header) + self.body as usize
+    }
+
+    /// Whether a frame begins here.
+    fn begins_frame(&self) -> bool {
+        self.header > 0
+    }
+
+    /// How many bytes of a message's payload are among the first `written` bytes.
+    #[inline]
+    fn payload_in(&self, written: usize) -> u64 {
+        let body = written.saturating_sub(usize::from(self.header)) as u64;
+        if self.payload == self.body || body == 0 {
+            body.min(u64::from(self.payload))
+        } else {
+            u64::from(self.payload) * body / u64::from(self.body)
+        }
+    }
+}
+
+/// What the transport took, in sum.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    pub(crate) messages: u64,
+    pub(crate) payload: u64,
+    /// The Close frame was among it.
+    pub(crate) close: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// What is encoded, in order.
+    segments: VecDeque<Segment>,
+    /// How much of the first segment has been taken.
+    written: usize,
+    /// The payloads of the messages in pieces whose last piece is among the segments.
+    lens: VecDeque<usize>,
+    /// Pongs among the segments, and pings.
+    pongs: usize,
+    pings: usize,
+    /// Payload bytes of messages that were queued and not taken by the transport.
+    buffered: u64,
+    /// The cost of all messages that were queued and not wholly taken by the transport.
+    cost: usize,
+}
+
+impl Ledger {
+    pub(super) fn buffered(&self) -> u64 {
+        self.buffered
+    }
+
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    pub(super) fn has_pongs(&self) -> bool {
+        self.pongs > 0
+    }
+
+    pub(super) fn pings(&self) -> usize {
+        self.pings
+    }
+
+    /// A message with a payload of `len` bytes is queued.
+    pub(super) fn queued(&mut self, len: usize) {
+        self.buffered += len as u64;
+        self.cost += len + MESSAGE_COST;
+    }
+
+    /// A segment is encoded.
+    #[inline]
+    pub(super) fn encoded(&mut self, segment: Segment) {
+        match segment.what {
+            What::Pong => self.pongs += 1,
+            What::Ping => self.pings += 1,
+            _ => {}
+        }
+        self.segments.push_back(segment);
+    }
+
+    /// The last piece of a message with a payload of `len` bytes is encoded.
+    pub(super) fn encoded_last_piece(&mut self, segment: Segment, len: usize) {
+        self.lens.push_back(len);
+        self.encoded(segment);
+    }
+
+    /// The transport took the next `n` bytes.
+    pub(super) fn taken(&mut self, mut n: usize) -> Released {
+        let mut released = Released::default();
+        while n > 0 {
+            let Some(segment) = self.segments.front() else { break };
+            let len = segment.len();
+            let end = (self.written + n).min(len);
+            n -= end - self.written;
+            if matches!(segment.what, What::Message | What::Piece | What::LastPiece) {
+                released.payload += segment.payload_in(end) - segment.payload_in(self.written);
+            }
+            self.written = end;
+            if end < len {
+                break;
+            }
+            let mut message = None;
+            match segment.what {
+                What::Message => message = Some(segment.payload as usize),
+                What::LastPiece => message = self.lens.pop_front(),
+                What::Piece => {}
+                What::Pong => self.pongs -= 1,
+                What::Ping => self.pings -= 1,
+                What::Close => released.close = true,
+            }
+            if let Some(len) = message {
+                released.messages += 1;
+                self.cost -= len + MESSAGE_COST;
+            }
+            self.segments.pop_front();
+            self.written = 0;
+        }
+        self.buffered -= released.payload;
+        released
+    }
+
+    /// Keeps only the rest of the frame that the transport has begun to take, and forgets what is behind it; what is
+    /// forgotten stays in `buffered` and `cost`.
+    pub(super) fn cut(&mut self) -> Cut {
+        let is_begun = self.written > 0 || self.segments.front().is_some_and(|segment| !segment.begins_frame());
+        let is_kept = |&(i, segment): &(usize, &Segment)| is_begun && (i == 0 || !segment.begins_frame());
+        let kept = self.segments.iter().enumerate().take_while(is_kept).count();
+        // The frame being encoded is the last one here, or all that was encoded of it is out.
+        let is_last_frame_kept = kept == self.segments.len();
+        self.segments.truncate(kept);
+        let count = |what| self.segments.iter().filter(|segment| segment.what == what).count();
+        (self.pongs, self.pings) = (count(What::Pong), count(What::Ping));
+        self.lens.truncate(count(What::LastPiece));
+        Cut {
+            len: self.segments.iter().map(Segment::len).sum::<usize>() - self.written,
+            is_last_frame_kept,
+            is_close_kept: count(What::Close) > 0,
+        }
+    }
+
+    /// Forgets all segments: nothing is taken any more.
+    pub(super) fn discard(&mut self) {
+        *self = Self { buffered: self.buffered, cost: self.cost, ..Self::default() };
+    }
+}
+
+/// What a cut left.
+pub(super) struct Cut {
+    /// Encoded bytes.
+    pub(super) len: usize,
+    pub(super) is_last_frame_kept: bool,
+    pub(super) is_close_kept: bool,
+}

@@ -1,0 +1,91 @@
+// The server of the interop tests on Node's `ws`. Prints its port; ends with its standard input.
+//
+// usage: server.mjs [--deflate] [--cert FILE --key FILE]
+//
+// It serves the same paths as server.py, which says what each does.
+
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+
+const { WebSocketServer } = createRequire(import.meta.url)("ws"); // unlike an import, this looks into NODE_PATH
+
+const PERIOD = 251;
+const HIGH_WATER_MARK = 64 * 1024;
+const BATCH = 64; // after so many messages others get a turn, or no Close frame would be read
+
+/** Sends what `next` returns until that is undefined, as fast as the socket takes it, then calls `end`. */
+function pour(socket, next, end) {
+  for (let sent = 1; socket.readyState === socket.OPEN; sent += 1) {
+    const message = next();
+    if (message === undefined) return end();
+    if (sent === BATCH || socket.bufferedAmount > HIGH_WATER_MARK) {
+      socket.send(message, () => setImmediate(pour, socket, next, end));
+      return;
+    }
+    socket.send(message);
+  }
+}
+
+const routes = {
+  "/echo": (socket) => socket.on("message", (data, isBinary) => socket.send(data, { binary: isBinary })),
+
+  "/ticks": (socket) => {
+    let seq = 0;
+    const tick = () => {
+      seq += 1;
+      return JSON.stringify({ symbol: "WSF", price: 100 + (seq % 1000) / 100, size: 100, seq });
+    };
+    pour(socket, tick);
+  },
+
+  "/source": (socket, query) => {
+    const [count, size] = [Number(query.get("count")), Number(query.get("size"))];
+    const pattern = Uint8Array.from({ length: size + PERIOD }, (_, index) => index % PERIOD);
+    let number = 0;
+    const message = () => {
+      if (number === count) return undefined;
+      const start = number++ % PERIOD;
+      return pattern.subarray(start, start + size);
+    };
+    pour(socket, message, () => socket.close(1000));
+  },
+
+  "/sink": (socket) => {
+    let messages = 0;
+    let bytes = 0;
+    socket.on("message", (data, isBinary) => {
+      if (!isBinary && data.toString() === "done") {
+        socket.send(`${messages} ${bytes}`);
+      } else {
+        messages += 1;
+        bytes += data.length;
+      }
+    });
+  },
+
+  "/close": (socket, query) => socket.close(Number(query.get("code")), query.get("reason")),
+
+  "/closed": (socket) => socket.on("close", (code, reason) => console.log(`${code} ${reason}`)),
+};
+
+const options = { deflate: { type: "boolean" }, cert: { type: "string" }, key: { type: "string" } };
+const { values: args } = parseArgs({ options });
+const server = args.cert
+  ? https.createServer({ cert: readFileSync(args.cert), key: readFileSync(args.key) })
+  : http.createServer();
+const sockets = new WebSocketServer({
+  server,
+  maxPayload: 0,
+  perMessageDeflate: args.deflate ?? false,
+  handleProtocols: (offered) => (offered.has("v1.feed") ? "v1.feed" : false),
+});
+sockets.on("connection", (socket, request) => {
+  const url = new URL(request.url, "ws://localhost");
+  socket.on("error", (error) => console.error(error.message));
+  routes[url.pathname](socket, url.searchParams);
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+process.stdin.on("end", () => process.exit()).resume();

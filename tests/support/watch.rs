@@ -1,0 +1,202 @@
+//! Watching a connection to its end, from both sides: what must hold however it ends is asserted here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures::stream::FusedStream as _;
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use wsflow::{CloseFrame, Closed, Config, Error, Message, ReadyState, WebSocketStream};
+
+use super::Peer;
+use super::frame::{self, CLOSE, Frame};
+
+/// What a stream gave until its end, and how that end is called.
+#[derive(Debug)]
+pub struct Trace {
+    pub messages: Vec<Message>,
+    pub error: Option<Error>,
+    pub closed: Closed,
+}
+
+impl Trace {
+    /// The code, the reason, and whether it was clean.
+    pub fn end(&self) -> (u16, &str, bool) {
+        (self.closed.code.into(), &self.closed.reason, self.closed.was_clean)
+    }
+}
+
+/// Reads a stream to its end: at most one error, `None` behind it, nothing behind `None`; no error and a clean end are
+/// the same; and whoever uses it afterwards hears of the same end.
+pub async fn trace<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocketStream<S>) -> Trace {
+    let (mut messages, mut error) = (Vec::new(), None);
+    while let Some(item) = ws.next().await {
+        assert!(!ws.is_terminated(), "terminated before the end");
+        assert!(error.is_none(), "{item:?} behind the error {error:?}");
+        match item {
+            Ok(message) => messages.push(message),
+            Err(cause) => {
+                assert!(ws.closed().is_some(), "{cause:?} before it is certain how it ended");
+                assert_eq!(ws.ready_state(), ReadyState::Closed);
+                error = Some(cause);
+            }
+        }
+    }
+    for _ in 0..3 {
+        assert!(ws.is_terminated());
+        assert!(ws.next().await.is_none(), "something behind the end");
+    }
+    assert_eq!(ws.ready_state(), ReadyState::Closed);
+    let closed = ws.closed().cloned().expect("an end");
+    assert_eq!(closed.was_clean, error.is_none(), "{closed:?} {error:?}");
+
+    let same = error.clone().unwrap_or_else(|| Error::Closed(Arc::new(closed.clone())));
+    let amount = ws.buffered_amount();
+    let late = [
+        ws.send("late".into()).await.expect_err("sent after the end"),
+        ws.feed("late".into()).await.expect_err("fed after the end"),
+        ws.send_ping("late").expect_err("a ping after the end"),
+    ];
+    for error in late {
+        assert_eq!(format!("{error:?}"), format!("{same:?}"));
+    }
+    assert_eq!(ws.buffered_amount(), amount);
+    let again = ws.close_with(CloseFrame::new(4999, "late")).await;
+    assert_eq!(again.expect("closing twice is allowed"), closed);
+    assert_eq!(
+        ws.close().await.map_err(|error| format!("{error:?}")),
+        error.as_ref().map_or(Ok(()), |_| Err(format!("{same:?}")))
+    );
+    assert_eq!(ws.closed(), Some(&closed));
+    Trace { messages, error, closed }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
+    /// All frames that still come, until the client has ended, by FIN or RST.
+    pub async fn rest(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        loop {
+            while let Some(frame) = self.take_frame() {
+                frames.push(frame);
+            }
+            if !matches!(self.read("the end").await, Ok(1..)) {
+                assert!(self.buf.is_empty(), "the client ended inside of a frame: {:?}", self.buf);
+                return frames;
+            }
+        }
+    }
+
+    /// The same, while `bytes` are sent again and again for as long as the client takes them.
+    pub async fn rest_while_pouring(&mut self, bytes: &[u8]) -> Vec<Frame> {
+        let (mut reader, mut writer) = tokio::io::split(&mut self.io);
+        let pouring = async {
+            while writer.write_all(bytes).await.is_ok() {}
+            std::future::pending::<()>().await;
+        };
+        let buf = &mut self.buf;
+        let reading = async { while matches!(reader.read_buf(buf).await, Ok(1..)) {} };
+        let ending = async {
+            tokio::select! { () = pouring => {}, () = reading => {} }
+        };
+        tokio::time::timeout(self.patience, ending).await.expect("the client did not end");
+        let mut frames = Vec::new();
+        while let Some(frame) = self.take_frame() {
+            frames.push(frame);
+        }
+        assert!(self.buf.is_empty(), "the client ended inside of a frame: {:?}", self.buf);
+        frames
+    }
+
+    /// Takes `n` bytes more off the wire, for the frames that are expected later.
+    pub async fn take(&mut self, n: usize) {
+        let mut bytes = vec![0; n];
+        self.io.read_exact(&mut bytes).await.expect("more bytes");
+        self.buf.extend_from_slice(&bytes);
+    }
+}
+
+/// A transport that moves at most `at_once` bytes with each call.
+#[derive(Debug)]
+pub struct Pieces<S> {
+    pub io: S,
+    pub at_once: usize,
+}
+
+/// One byte at a time, and as much as there is.
+pub const PIECES: [usize; 2] = [1, 1 << 20];
+
+/// A connection over a pipe whose client moves at most `at_once` bytes at a time, past its opening handshake.
+pub fn open(config: Config, at_once: usize) -> (Peer<DuplexStream>, WebSocketStream<Pieces<DuplexStream>>) {
+    let (peer, io) = Peer::pipe(1 << 20);
+    (peer, WebSocketStream::from_upgraded(Pieces { io, at_once }, config))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Pieces<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut piece = vec![0; self.at_once.min(buf.remaining())];
+        let mut piece = ReadBuf::new(&mut piece);
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut piece);
+        buf.put_slice(piece.filled());
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let at_once = self.at_once.min(buf.len());
+        Pin::new(&mut self.io).poll_write(cx, &buf[..at_once])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A peer that says `script` and then the same frame again and again, faster than anybody reads, and takes whatever is
+/// written.
+#[derive(Debug)]
+pub struct Endless {
+    pub script: Vec<u8>,
+    pub frame: Vec<u8>,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // As tokio's own sockets do, it lets others run.
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        while buf.remaining() > 0 {
+            if self.script.is_empty() {
+                self.script = self.frame.clone();
+            }
+            let piece = self.script.len().min(buf.remaining());
+            buf.put_slice(&self.script[..piece]);
+            self.script.drain(..piece);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A Close frame as the peer reads it.
+pub fn close_frame(code: impl Into<Option<u16>>, reason: &str) -> Frame {
+    Frame::new(CLOSE, frame::close_body(code.into(), reason))
+}
