@@ -33,16 +33,19 @@ enum End {
     EofInFrame,
     ReservedOpcode,
     InvalidUtf8,
+    /// It is told without waiting for the rest, which never comes.
+    InvalidUtf8InUnfinishedFrame,
     TooLarge,
     TooLargeInFragments,
 }
 
-const ENDS: [End; 7] = [
+const ENDS: [End; 8] = [
     End::Close,
     End::Eof,
     End::EofInFrame,
     End::ReservedOpcode,
     End::InvalidUtf8,
+    End::InvalidUtf8InUnfinishedFrame,
     End::TooLarge,
     End::TooLargeInFragments,
 ];
@@ -82,6 +85,9 @@ impl End {
             Self::InvalidUtf8 => {
                 out.extend(encode(true, 0, TEXT, &[&[b'x'; 2000][..], b"\xc3\x28", &[b'x'; 2000]].concat()));
             }
+            Self::InvalidUtf8InUnfinishedFrame => {
+                out.extend(&encode(true, 0, TEXT, &[&[b'x'; 2000][..], b"\xc3\x28", &[b'x'; 2000]].concat())[..3000]);
+            }
             Self::TooLarge => out.extend(encode(true, 0, BINARY, &[0; MAX_MESSAGE + 1])),
             Self::TooLargeInFragments => {
                 out.extend(encode(false, 0, BINARY, &[0; MAX_MESSAGE]));
@@ -101,7 +107,9 @@ impl End {
             Self::Close => (None, Some(close_body(Some(3456), "pizza"))),
             Self::Eof | Self::EofInFrame => (Some("the connection was closed uncleanly with code 1006"), None),
             Self::ReservedOpcode => (Some("protocol violation by the peer: the reserved opcode 5"), close(1002)),
-            Self::InvalidUtf8 => (Some("protocol violation by the peer: text that is not UTF-8"), close(1007)),
+            Self::InvalidUtf8 | Self::InvalidUtf8InUnfinishedFrame => {
+                (Some("protocol violation by the peer: text that is not UTF-8"), close(1007))
+            }
             Self::TooLarge | Self::TooLargeInFragments => {
                 (Some("limit exceeded: a message of more than 20000 bytes"), close(1009))
             }
