@@ -25,6 +25,9 @@ pub struct Config {
     pub(crate) nodelay: bool,
 }
 
+/// What is longer counts as this: 30 years. A deadline further away need not be a point in time that can be told.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -89,7 +92,7 @@ impl Config {
     ///
     /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
     pub fn max_fragments(mut self, frames: impl Into<Option<usize>>) -> Self {
-        self.max_fragments = frames.into();
+        self.max_fragments = frames.into().map(|frames| frames.max(1));
         self
     }
 
@@ -118,7 +121,7 @@ impl Config {
     /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
     /// then again the time until the peer's Close frame has come.
     pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.close_timeout = timeout.into();
+        self.close_timeout = timeout.into().map(|timeout| timeout.min(FOREVER));
         self
     }
 
@@ -127,16 +130,16 @@ impl Config {
     /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
     /// violation to leave.
     pub fn tcp_end_timeout(mut self, timeout: Duration) -> Self {
-        self.tcp_end_timeout = timeout;
+        self.tcp_end_timeout = timeout.min(FOREVER);
         self
     }
 
     /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
     ///
-    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS the transport is
-    /// the TLS library, which takes some 64 KiB before it waits for the network.
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
+    /// time for what the TLS library has taken, some 64 KiB, to reach the network.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.write_timeout = timeout.into();
+        self.write_timeout = timeout.into().map(|timeout| timeout.min(FOREVER));
         self
     }
 

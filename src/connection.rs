@@ -70,10 +70,12 @@ enum WriteSide {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// `read_buf`: what has been read from `io` already. `agreed`: the compression that is in use.
     pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<Agreed>) -> Self {
+        let mut protocol = Protocol::new(config, agreed);
+        protocol.handle_read(read_buf.len());
         Self {
             io,
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
-            protocol: Protocol::new(config, agreed),
+            protocol,
             wakers: Wakers::default(),
             timer: None,
             read_at: Instant::now(),
@@ -267,33 +269,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.protocol.is_writable() {
             let io = &mut self.io;
             let [first, second] = self.protocol.output();
-            let result = if first.is_empty() && second.is_empty() {
-                if self.write_side != WriteSide::Written {
-                    break;
+            let is_written = first.is_empty() && second.is_empty();
+            if is_written && self.write_side != WriteSide::Written {
+                break;
+            }
+            let result = self.wakers.poll(role, cx, |cx| match (first.is_empty(), second.is_empty()) {
+                (true, true) => Pin::new(io).poll_flush(cx).map_ok(|()| None),
+                (_, true) => Pin::new(io).poll_write(cx, &first).map_ok(Some),
+                (true, _) => Pin::new(io).poll_write(cx, &second).map_ok(Some),
+                _ => Pin::new(io).poll_write_vectored(cx, &[first, second]).map_ok(Some),
+            });
+            let now = Instant::now().into_std();
+            if result.is_pending() {
+                self.protocol.handle_stall(now);
+            }
+            match ready!(result) {
+                Ok(None) => {
+                    self.write_side = WriteSide::Flushed;
+                    self.protocol.handle_flushed(now);
                 }
-                ready!(self.wakers.poll(role, cx, |cx| Pin::new(io).poll_flush(cx))).map(|()| None)
-            } else {
-                let result = self.wakers.poll(role, cx, |cx| match (first.is_empty(), second.is_empty()) {
-                    (_, true) => Pin::new(io).poll_write(cx, &first),
-                    (true, _) => Pin::new(io).poll_write(cx, &second),
-                    _ => Pin::new(io).poll_write_vectored(cx, &[first, second]),
-                });
-                if result.is_pending() {
-                    self.protocol.handle_stall(Instant::now().into_std());
-                }
-                ready!(result).map(Some)
-            };
-            match result {
-                Ok(None) => self.write_side = WriteSide::Flushed,
                 Ok(Some(0)) => {
-                    let error = io::Error::from(io::ErrorKind::WriteZero);
-                    self.protocol.handle_write_error(error.into(), Instant::now().into_std());
+                    self.protocol.handle_write_error(io::Error::from(io::ErrorKind::WriteZero).into(), now);
                 }
                 Ok(Some(n)) => {
                     self.write_side = WriteSide::Written;
-                    self.protocol.advance(n, Instant::now().into_std());
+                    self.protocol.advance(n);
                 }
-                Err(error) => self.protocol.handle_write_error(error.into(), Instant::now().into_std()),
+                Err(error) => self.protocol.handle_write_error(error.into(), now),
             }
         }
         Poll::Ready(())

@@ -12,6 +12,10 @@ use crate::{
 /// How a flush ends, and what a message leaves out (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
+/// Blocks of one message that may be said to be the last. A sender has use for one; each costs a new context, and a
+/// message of nothing else would take much more time than it took bytes.
+const MAX_FINAL_BLOCKS: usize = 64;
+
 /// How much is compressed or inflated into at a time, in bytes.
 const SCRATCH: usize = 16 * 1024;
 
@@ -123,11 +127,13 @@ pub(crate) struct Inflater {
     window: VecDeque<u8>,
     /// Whether the context stands where a stream begins, and must not be given the end of a flush.
     is_at_start: bool,
+    /// Blocks of this message that were said to be the last.
+    final_blocks: usize,
 }
 
 impl Inflater {
     pub(crate) fn new(direction: Direction) -> Self {
-        Self { direction, context: None, window: VecDeque::new(), is_at_start: true }
+        Self { direction, context: None, window: VecDeque::new(), is_at_start: true, final_blocks: 0 }
     }
 
     /// Inflates a piece of a message, and hands out what comes of it, a bounded piece at a time. `sink` may refuse.
@@ -140,7 +146,7 @@ impl Inflater {
         let context = self.context.get_or_insert_with(|| Decompressor::new(false, WindowBits::MAX.get()));
         let window = &mut self.window;
         self.is_at_start &= piece.is_empty();
-        let is_at_start = &mut self.is_at_start;
+        let (is_at_start, final_blocks) = (&mut self.is_at_start, &mut self.final_blocks);
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             let mut rest = piece;
             loop {
@@ -156,6 +162,10 @@ impl Inflater {
                     // A block said to be the last ended the stream, not the message (section 7.2.3.4). The next block
                     // goes on with the same window.
                     Status::StreamEnd => {
+                        *final_blocks += 1;
+                        if *final_blocks > MAX_FINAL_BLOCKS {
+                            return Err(Violation::CompressedData.into());
+                        }
                         context.reset(false);
                         if !window.is_empty() {
                             let dictionary = context.set_dictionary(window.make_contiguous());
@@ -179,6 +189,7 @@ impl Inflater {
             self.inflate(&TAIL, sink)?;
         }
         self.is_at_start = true;
+        self.final_blocks = 0;
         if !self.direction.has_context_takeover
             && let Some(context) = &mut self.context
         {

@@ -47,8 +47,10 @@ impl ReadBuffer {
         missing: usize,
     ) -> Poll<io::Result<usize>> {
         self.make_room(missing);
-        let room = self.bytes.capacity() - self.bytes.len();
-        // The limit keeps a full BytesMut from growing by itself.
+        // The limit keeps a full BytesMut from growing by itself, and a large frame's buffer, which may have more room
+        // than the frame needs, from being filled with what comes after it.
+        let len = self.bytes.len();
+        let room = (self.bytes.capacity() - len).min(missing.max(self.max.saturating_sub(len)));
         let n = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.bytes).limit(room)))?;
         self.learn(n, room);
         Poll::Ready(Ok(n))
@@ -56,7 +58,8 @@ impl ReadBuffer {
 
     fn make_room(&mut self, missing: usize) {
         let needed = self.bytes.len() + missing;
-        if needed > self.max {
+        // A declared length alone allocates no more than this, however large the read buffer may be.
+        if needed > self.max.min(LARGE_FRAME_START) {
             self.make_room_for_large_frame(needed);
             return;
         }

@@ -1,6 +1,7 @@
 //! `WebSocketStream`: a connection as a `Stream` and a `Sink` with bounded buffers, polled in place.
 
 use std::{
+    fmt,
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
@@ -14,7 +15,7 @@ use url::Url;
 
 use crate::{
     close::{CloseFrame, Closed},
-    config::{Config, Deflate},
+    config::Config,
     connection::Connection,
     error::Error,
     extension,
@@ -77,11 +78,22 @@ use crate::{
 ///
 /// Dropping it drops the transport at once: what was queued and not flushed is lost, and the peer sees no Close frame.
 /// Use [`close_with`](Self::close_with) first.
-#[derive(Debug)]
 pub struct WebSocketStream<S = Transport> {
     connection: Connection<S>,
     config: Config,
     negotiated: Negotiated,
+}
+
+/// Without payloads and credentials.
+impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for WebSocketStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketStream")
+            .field("ready_state", &self.ready_state())
+            .field("protocol", &self.protocol())
+            .field("extensions", &self.extensions())
+            .field("buffered_amount", &self.buffered_amount())
+            .finish_non_exhaustive()
+    }
 }
 
 /// An upgraded transport in its parts: what [`WebSocketStream::from_upgraded_parts`] takes and
@@ -123,6 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 
     /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, and from which nothing was read
     /// since.
+    ///
+    /// Like all of tokio's timers, its deadlines need a runtime with timers around whoever polls it.
     pub fn from_upgraded(io: S, config: Config) -> Self {
         Self::from_upgraded_parts(UpgradedParts { config, ..UpgradedParts::new(io) })
     }
@@ -131,14 +145,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Self {
         let UpgradedParts { io, read_buf, protocol, extensions, config } = parts;
         let read_buf = BytesMut::from(read_buf);
+        // What was asked of the server is not known here; what this side said of itself it has to keep.
+        let own = config.deflate.clone().unwrap_or_default();
+        let offered = own.server_no_context_takeover(false).server_max_window_bits(None);
         // What cannot be read as permessage-deflate is not in use here.
-        let deflate = extension::judge(&extensions, Some(&Deflate::default())).ok().flatten();
+        let deflate = extension::judge(&extensions, Some(&offered)).ok().flatten();
         Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config)
     }
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
     ///
-    /// What was queued and not written is dropped, pongs too, as is the beginning of a fragmented message. With compression the peer's
+    /// What was queued and not written is dropped, pongs too. In the middle of a fragmented or compressed message, or of
+    /// a frame that is half written, the connection cannot be taken up again: flush first, and stop between messages. With compression the peer's
     /// next message may refer to those before, unless each is compressed by itself.
     pub fn into_parts(self) -> UpgradedParts<S> {
         let Negotiated { protocol, extensions, .. } = self.negotiated;

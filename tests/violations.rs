@@ -364,7 +364,9 @@ async fn b151_more_fragments_than_allowed_are_refused() {
     .await;
     // The first frame counts, so that 0 is 1.
     let none = Config::default().max_fragments(0);
-    show([Case::limit(none, [first, last].concat(), LimitExceeded::Fragments { limit: 0 }, 1008)]).await;
+    let whole = encode(true, 0, TEXT, b"w");
+    let bytes = [whole, first, last].concat();
+    show([Case::limit(none, bytes, LimitExceeded::Fragments { limit: 1 }, 1008).and("w")]).await;
 }
 
 #[tokio::test]

@@ -52,6 +52,8 @@ pub(crate) struct Protocol {
     write_error: Option<(Error, Instant)>,
     /// Since when the transport has taken nothing of what waits for it.
     stalled_since: Option<Instant>,
+    /// Whether the transport has taken our Close frame, and may still hold it.
+    is_close_written: bool,
     /// Whether something happened that whoever waits for the transport must hear of.
     is_news: bool,
 }
@@ -71,6 +73,7 @@ impl Protocol {
             tcp_end_timeout: config.tcp_end_timeout,
             write_error: None,
             stalled_since: None,
+            is_close_written: false,
             is_news: false,
         }
     }
@@ -138,7 +141,7 @@ impl Protocol {
 
     /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
     pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
-        self.inbound.missing(buf)
+        if self.closing.is_parsing() { self.inbound.missing(buf) } else { 0 }
     }
 
     // Input.
@@ -215,11 +218,16 @@ impl Protocol {
     /// The transport takes nothing any more. The error is held back until what can still be read was read, since a
     /// Close frame may be among it.
     pub(crate) fn handle_write_error(&mut self, error: Error, now: Instant) {
+        self.break_write_side(error, now + self.tcp_end_timeout, now);
+        self.settle();
+    }
+
+    /// `until`: how long what can still be read is waited for.
+    fn break_write_side(&mut self, error: Error, until: Instant, now: Instant) {
         self.outbound.discard();
         self.stalled_since = None;
-        self.write_error = Some((error, now + self.tcp_end_timeout));
+        self.write_error = Some((error, until));
         self.closing.close_is_lost(now);
-        self.settle();
     }
 
     /// A deadline passed, or nothing: it looks by itself.
@@ -231,14 +239,14 @@ impl Protocol {
                 self.outbound.discard();
             }
         }
-        if is_over(self.write_deadline()) {
-            self.outbound.discard();
-            self.closing.end(Some(Error::Timeout(Phase::Write)));
-        }
         if let Some((error, until)) = &self.write_error
             && is_over(Some(*until))
         {
             self.closing.end(Some(error.clone()));
+        }
+        if is_over(self.write_deadline()) {
+            // The reader hears of it once what was read before is used up.
+            self.break_write_side(Error::Timeout(Phase::Write), now, now);
         }
         self.settle();
     }
@@ -302,13 +310,19 @@ impl Protocol {
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
-    pub(crate) fn advance(&mut self, n: usize, now: Instant) {
+    pub(crate) fn advance(&mut self, n: usize) {
         self.stalled_since = None;
         let released = self.outbound.advance(n);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
         self.stats.payload_bytes_sent += released.payload;
-        if released.close {
+        self.is_close_written |= released.close;
+    }
+
+    /// The transport was flushed: what it took is out.
+    pub(crate) fn handle_flushed(&mut self, now: Instant) {
+        self.stalled_since = None;
+        if std::mem::take(&mut self.is_close_written) {
             self.closing.close_is_out(now);
             self.settle();
         }

@@ -200,6 +200,7 @@ impl Outbound {
         self.pings.clear();
         let cut = self.ledger.cut();
         self.body.truncate(cut.len.saturating_sub(self.encoded.len()));
+        self.release_body();
         self.encoded.truncate(cut.len);
         if !cut.is_close_kept {
             self.close = Close::None;
@@ -238,12 +239,16 @@ impl Outbound {
         }
         if n > of_encoded {
             self.body.advance(n - of_encoded);
-            if self.body.is_empty() {
-                // The payload was the user's: its memory is not kept.
-                self.body = BytesMut::new();
-            }
+            self.release_body();
         }
         self.ledger.taken(n)
+    }
+
+    /// A payload was the user's: its memory is not kept.
+    fn release_body(&mut self) {
+        if self.body.is_empty() {
+            self.body = BytesMut::new();
+        }
     }
 
     // How messages become bytes.
