@@ -197,3 +197,158 @@ fn remember(window: &mut VecDeque<u8>, made: &[u8]) {
     window.drain(..surplus);
     window.extend(made);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn direction(window_bits: u8, has_context_takeover: bool) -> Direction {
+        Direction { window_bits: WindowBits::new(window_bits), has_context_takeover }
+    }
+
+    /// The inflater of another library, which knows nothing of messages: an endless stream, or one for each message.
+    struct Twin {
+        stream: flate2::Decompress,
+        has_context_takeover: bool,
+    }
+
+    impl Twin {
+        fn inflate(&mut self, message: &[u8]) -> Vec<u8> {
+            let input = [message, &TAIL].concat();
+            let mut out = Vec::with_capacity(1 << 20);
+            if !self.has_context_takeover {
+                self.stream = flate2::Decompress::new(false);
+            }
+            self.stream.decompress_vec(&input, &mut out, flate2::FlushDecompress::Sync).unwrap();
+            out
+        }
+    }
+
+    fn inflated(inflater: &mut Inflater, message: &[u8]) -> Result<Vec<u8>, Violation> {
+        let mut out = Vec::new();
+        for piece in message.chunks(7) {
+            inflater.inflate(piece, |piece| {
+                out.extend_from_slice(piece);
+                Ok::<_, Violation>(())
+            })?;
+        }
+        inflater.finish(|piece| {
+            out.extend_from_slice(piece);
+            Ok::<_, Violation>(())
+        })?;
+        Ok(out)
+    }
+
+    /// Payloads that compress well, that do not at all, and that are longer than a window.
+    fn payloads() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text = "[a-c]{0,400}".prop_map(String::into_bytes);
+        let noise = prop::collection::vec(any::<u8>(), 0..400);
+        let long = (any::<u8>(), 0..70_000usize).prop_map(|(seed, len)| {
+            (0..len).map(|i| ((i / 3) ^ (usize::from(seed) * (i % 251))) as u8).collect::<Vec<u8>>()
+        });
+        prop::collection::vec(prop_oneof![4 => text, 3 => noise, 1 => long], 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_compressed_inflates_here_and_elsewhere(
+            payloads in payloads(),
+            window_bits in 9u8..=15,
+            has_context_takeover: bool,
+            level in 0u8..=9,
+            mem_level in 1u8..=9,
+            frame in 1usize..5000,
+        ) {
+            let config = Deflate::default().level(level).mem_level(mem_level);
+            let direction = direction(window_bits, has_context_takeover);
+            let mut deflater = Deflater::new(Some(&config), direction);
+            let mut inflater = Inflater::new(direction);
+            let mut twin = Twin { stream: flate2::Decompress::new(false), has_context_takeover };
+            for payload in payloads {
+                let mut message = Vec::new();
+                let last = payload.len().saturating_sub(1) / frame;
+                for (i, piece) in payload.chunks(frame).enumerate() {
+                    message.extend(deflater.compress(piece, i == last));
+                }
+                if payload.is_empty() {
+                    message.extend(deflater.compress(&payload, true));
+                }
+                prop_assert_eq!(&twin.inflate(&message), &payload);
+                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+            }
+        }
+
+        #[test]
+        fn what_another_library_compressed_inflates_with_final_blocks_or_without(
+            payloads in prop::collection::vec((payloads(), any::<bool>()), 1..6),
+        ) {
+            let mut compressor = flate2::Compress::new(flate2::Compression::default(), false);
+            let mut inflater = Inflater::new(direction(15, true));
+            for (pieces, is_final) in payloads {
+                let payload = pieces.concat();
+                let mut message = Vec::with_capacity(payload.len() + 70_000);
+                let flush = if is_final { flate2::FlushCompress::Finish } else { flate2::FlushCompress::Sync };
+                compressor.compress_vec(&payload, &mut message, flush).unwrap();
+                if is_final {
+                    // A byte of zero follows, so that the tail can be put back (section 7.2.3.4).
+                    message.push(0);
+                    compressor.reset();
+                } else {
+                    message.truncate(message.len() - TAIL.len());
+                }
+                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+            }
+        }
+
+        #[test]
+        fn noise_is_an_error_or_a_payload_and_never_a_panic(message in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut inflater = Inflater::new(direction(15, true));
+            let _ = inflated(&mut inflater, &message);
+            let _ = inflated(&mut inflater, &message);
+        }
+    }
+
+    #[test]
+    fn a_final_block_does_not_lose_the_window() {
+        // zlib-rs on its own side keeps the window over a final block only if it is given back.
+        let text = "a text that is not short, so that a reference to it is worth it ".repeat(3).into_bytes();
+        let mut first = Compressor::new(6, false, 15);
+        let mut message = vec![0; 1000];
+        first.compress(&text, &mut message, DeflateFlush::Finish).unwrap();
+        message.truncate(first.total_out() as usize);
+        message.push(0);
+        let mut second = Compressor::new(6, false, 15);
+        second.set_dictionary(&text).unwrap();
+        let mut referring = vec![0; 1000];
+        second.compress(&text, &mut referring, DeflateFlush::SyncFlush).unwrap();
+        referring.truncate(second.total_out() as usize - TAIL.len());
+        assert!(referring.len() < 20, "it refers to the first: {} bytes", referring.len());
+
+        let mut inflater = Inflater::new(direction(15, true));
+        assert_eq!(inflated(&mut inflater, &message), Ok(text.clone()));
+        assert_eq!(inflated(&mut inflater, &referring), Ok(text));
+    }
+
+    #[test]
+    fn a_bomb_stops_when_the_sink_refuses() {
+        let mut deflater = Deflater::new(None, direction(15, true));
+        let bomb = deflater.compress(&vec![0; 10 << 20], true);
+        let mut left = 1 << 20;
+        let mut inflater = Inflater::new(direction(15, true));
+        let refused = inflater.inflate(&bomb, |piece| {
+            left = usize::checked_sub(left, piece.len()).ok_or(Violation::CompressedData)?;
+            Ok::<_, Violation>(())
+        });
+        assert_eq!(refused, Err(Violation::CompressedData));
+        assert!(left < SCRATCH, "{left}");
+    }
+
+    #[test]
+    fn with_a_window_of_8_bits_nothing_is_compressed() {
+        assert!(!Deflater::new(None, direction(8, true)).is_for(1000));
+        assert!(Deflater::new(None, direction(9, true)).is_for(1000));
+        assert!(!Deflater::new(Some(&Deflate::default().threshold(100)), direction(15, true)).is_for(99));
+    }
+}

@@ -32,8 +32,11 @@ pub(crate) fn offer(config: &Deflate) -> String {
 /// Judges the value of `Sec-WebSocket-Extensions` in the response to [`offer`], or to no offer at all. `Ok(None)`: no
 /// extension is in use. An error says what is wrong.
 pub(crate) fn judge(value: &str, offered: Option<&Deflate>) -> Result<Option<Agreed>, &'static str> {
+    if value.trim_matches(OWS).is_empty() {
+        return Ok(None);
+    }
     let mut extensions = Parser(value);
-    let Some(extension) = extensions.extension()? else { return Ok(None) };
+    let extension = extensions.extension()?.ok_or(MALFORMED)?;
     let Some(offered) = offered.filter(|_| extension.name.eq_ignore_ascii_case(NAME)) else {
         return Err("an extension that was not offered");
     };
@@ -181,4 +184,102 @@ const OWS: [char; 2] = [' ', '\t'];
 /// A character of a token (RFC 9110, section 5.6.2).
 fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direction(window_bits: u8, has_context_takeover: bool) -> Direction {
+        Direction { window_bits: WindowBits::new(window_bits), has_context_takeover }
+    }
+
+    #[test]
+    fn b25_the_offer_is_bare_unless_asked_for_more() {
+        assert_eq!(offer(&Deflate::default()), "permessage-deflate; client_max_window_bits");
+        let all = Deflate::default()
+            .server_no_context_takeover(true)
+            .client_no_context_takeover(true)
+            .server_max_window_bits(9)
+            .client_max_window_bits(10);
+        let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                        server_max_window_bits=9; client_max_window_bits=10";
+        assert_eq!(offer(&all), expected);
+    }
+
+    #[test]
+    fn what_a_server_may_choose() {
+        let bare = Deflate::default();
+        let cases = [
+            ("permessage-deflate", &bare, direction(15, true), direction(15, true)),
+            ("Permessage-Deflate", &bare, direction(15, true), direction(15, true)),
+            (" , permessage-deflate ,", &bare, direction(15, true), direction(15, true)),
+            ("permessage-deflate;server_no_context_takeover", &bare, direction(15, true), direction(15, false)),
+            ("permessage-deflate; client_no_context_takeover", &bare, direction(15, false), direction(15, true)),
+            ("permessage-deflate ; server_max_window_bits = 8", &bare, direction(15, true), direction(8, true)),
+            ("permessage-deflate; client_max_window_bits=\"12\"", &bare, direction(12, true), direction(15, true)),
+            ("permessage-deflate; client_max_window_bits=\"1\\2\"", &bare, direction(12, true), direction(15, true)),
+            ("permessage-deflate", &bare.clone().client_max_window_bits(10), direction(10, true), direction(15, true)),
+            (
+                "permessage-deflate; client_max_window_bits=9; server_max_window_bits=10",
+                &bare.clone().client_max_window_bits(10).server_max_window_bits(10),
+                direction(9, true),
+                direction(10, true),
+            ),
+        ];
+        for (value, offered, client, server) in cases {
+            assert_eq!(judge(value, Some(offered)), Ok(Some(Agreed { client, server })), "{value}");
+        }
+        for nothing in ["", " "] {
+            assert_eq!(judge(nothing, Some(&bare)), Ok(None), "{nothing:?}");
+            assert_eq!(judge(nothing, None), Ok(None), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn b37_what_a_server_may_not_choose() {
+        let bare = Deflate::default();
+        for value in [
+            "x-webkit-deflate-frame",
+            "permessage-deflate, permessage-deflate",
+            "permessage-deflate, x-more",
+            "x-more, permessage-deflate",
+            "permessage-deflate; unknown",
+            "permessage-deflate; unknown=1",
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
+            "permessage-deflate; server_no_context_takeover=1",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; server_max_window_bits",
+            "permessage-deflate; server_max_window_bits=",
+            "permessage-deflate; server_max_window_bits=7",
+            "permessage-deflate; server_max_window_bits=16",
+            "permessage-deflate; server_max_window_bits=08",
+            "permessage-deflate; server_max_window_bits=+9",
+            "permessage-deflate; server_max_window_bits=100000000000000000000",
+            "permessage-deflate; server_max_window_bits=\"\"",
+            "permessage-deflate; server_max_window_bits=\"9",
+            "permessage-deflate; server_max_window_bits=\"9 \"",
+            "permessage-deflate; server_max_window_bits=9 9",
+            "permessage-deflate;",
+            "permessage-deflate; ;",
+            "permessage deflate",
+            "permessage-deflate é",
+            "=",
+            ";",
+            ",",
+            " , , ",
+        ] {
+            assert!(judge(value, Some(&bare)).is_err(), "{value}");
+        }
+        assert!(judge("permessage-deflate", None).is_err());
+        for (value, offered) in [
+            ("permessage-deflate", bare.clone().server_no_context_takeover(true)),
+            ("permessage-deflate", bare.clone().server_max_window_bits(14)),
+            ("permessage-deflate; server_max_window_bits=15", bare.clone().server_max_window_bits(14)),
+            ("permessage-deflate; client_max_window_bits=11", bare.clone().client_max_window_bits(10)),
+        ] {
+            assert!(judge(value, Some(&offered)).is_err(), "{value} for {}", offer(&offered));
+        }
+    }
 }

@@ -218,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// # Errors
     ///
-    /// If the payload is too long, if 16 pings wait for their pongs already, or if the connection is not open.
+    /// If the payload is too long, if 16 pings wait for their pongs or to be sent already, or if the connection is not
+    /// open.
     pub fn send_ping(&mut self, payload: impl Into<Bytes>) -> Result<Pong, Error> {
         self.connection.ping(payload.into())
     }

@@ -15,7 +15,9 @@ use std::{
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use proptest::prelude::*;
-use script_io::{BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, script_io};
+use script_io::{
+    BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io,
+};
 use tokio::time::{advance, timeout};
 use wsflow::{Config, Error, Message, Phase, WebSocketStream};
 
@@ -175,11 +177,6 @@ impl Pair {
 /// Empty ones, small ones, and ones of several frames that are larger than the mark.
 fn client_message(i: usize) -> Message {
     Message::binary(vec![i as u8; [0, 1, 40, 130][i % 4]])
-}
-
-/// The close timer needs one to be made. The tests themselves are none of its tasks, so that no budget makes them yield.
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 /// All sequences of a ready, a pending and a partial step that are so long.

@@ -286,7 +286,8 @@ impl Protocol {
         if let Some(error) = self.send_error() {
             return Err(error);
         }
-        let pong = self.pings.push(payload.clone(), now).map_err(Error::InvalidControl)?;
+        let unsent = self.outbound.unsent_pings();
+        let pong = self.pings.push(payload.clone(), unsent, now).map_err(Error::InvalidControl)?;
         self.stats.pings_sent += 1;
         self.outbound.push_ping(payload);
         Ok(pong)

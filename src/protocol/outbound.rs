@@ -140,6 +140,11 @@ impl Outbound {
         self.ledger.cost() > 0
     }
 
+    /// Pings of our own of which not every byte was taken.
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.pings.len() + self.ledger.pings()
+    }
+
     pub(crate) fn is_at_mark(&self) -> bool {
         self.ledger.cost() >= self.high_water_mark
     }
@@ -268,6 +273,7 @@ impl Outbound {
                 None => break,
             }
         }
+        // What is encoded now would go out before the body.
         if self.body.is_empty() && self.current.is_none() && self.waiting.is_empty() {
             self.encode_close();
         }

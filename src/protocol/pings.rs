@@ -49,13 +49,14 @@ struct Ping {
 pub(crate) struct Pings(VecDeque<Ping>);
 
 impl Pings {
-    pub(crate) fn push(&mut self, payload: Bytes, now: Instant) -> Result<Pong, InvalidControl> {
+    /// `unsent`: pings that have not left yet, whether or not somebody waits for their pongs.
+    pub(crate) fn push(&mut self, payload: Bytes, unsent: usize, now: Instant) -> Result<Pong, InvalidControl> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(InvalidControl::PingPayload(payload.len()));
         }
         // A ping that nobody waits for any more gives its place to this one.
         self.0.retain(|ping| !ping.answer.is_closed());
-        if self.0.len() == MAX_PINGS {
+        if self.0.len().max(unsent) >= MAX_PINGS {
             return Err(InvalidControl::TooManyPings(MAX_PINGS));
         }
         let (answer, pong) = oneshot::channel();

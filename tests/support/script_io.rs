@@ -232,13 +232,30 @@ impl AsyncRead for ScriptIo {
 
 impl AsyncWrite for ScriptIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock().unwrap();
         state.writes += 1;
-        assert!(!bytes.is_empty(), "a write of nothing");
+        assert!(slices.iter().any(|slice| !slice.is_empty()), "a write of nothing");
         let Poll::Ready(step) = state.write.step(cx) else { return Poll::Pending };
-        let n = step?.min(bytes.len());
-        state.output.extend_from_slice(&bytes[..n]);
-        Poll::Ready(Ok(n))
+        let mut left = step?;
+        let before = state.output.len();
+        for slice in slices {
+            let n = left.min(slice.len());
+            state.output.extend_from_slice(&slice[..n]);
+            left -= n;
+        }
+        Poll::Ready(Ok(state.output.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -254,6 +271,12 @@ impl AsyncWrite for ScriptIo {
         state.is_shut_down = true;
         Poll::Ready(Ok(()))
     }
+}
+
+/// A runtime for tests that poll by hand: timers can be made in it, and none of its tasks runs, so that no budget makes
+/// anything yield.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
 /// A task as far as a waker can tell: it counts how often it is woken.

@@ -71,8 +71,9 @@ pub(super) struct Ledger {
     written: usize,
     /// The payloads of the messages in pieces whose last piece is among the segments.
     lens: VecDeque<usize>,
-    /// Pongs among the segments.
+    /// Pongs among the segments, and pings.
     pongs: usize,
+    pings: usize,
     /// Payload bytes of messages that were queued and not taken by the transport.
     buffered: u64,
     /// The cost of all messages that were queued and not wholly taken by the transport.
@@ -92,6 +93,10 @@ impl Ledger {
         self.pongs > 0
     }
 
+    pub(super) fn pings(&self) -> usize {
+        self.pings
+    }
+
     /// A message with a payload of `len` bytes is queued.
     pub(super) fn queued(&mut self, len: usize) {
         self.buffered += len as u64;
@@ -101,7 +106,11 @@ impl Ledger {
     /// A segment is encoded.
     #[inline]
     pub(super) fn encoded(&mut self, segment: Segment) {
-        self.pongs += usize::from(segment.what == What::Pong);
+        match segment.what {
+            What::Pong => self.pongs += 1,
+            What::Ping => self.pings += 1,
+            _ => {}
+        }
         self.segments.push_back(segment);
     }
 
@@ -126,19 +135,15 @@ impl Ledger {
             if end < len {
                 break;
             }
-            let message = match segment.what {
-                What::Message => Some(segment.payload as usize),
-                What::LastPiece => self.lens.pop_front(),
-                What::Pong => {
-                    self.pongs -= 1;
-                    None
-                }
-                What::Close => {
-                    released.close = true;
-                    None
-                }
-                What::Piece | What::Ping => None,
-            };
+            let mut message = None;
+            match segment.what {
+                What::Message => message = Some(segment.payload as usize),
+                What::LastPiece => message = self.lens.pop_front(),
+                What::Piece => {}
+                What::Pong => self.pongs -= 1,
+                What::Ping => self.pings -= 1,
+                What::Close => released.close = true,
+            }
             if let Some(len) = message {
                 released.messages += 1;
                 self.cost -= len + MESSAGE_COST;
@@ -160,14 +165,13 @@ impl Ledger {
         let is_last_frame_kept = kept == self.segments.len();
         self.segments.truncate(kept);
         let count = |what| self.segments.iter().filter(|segment| segment.what == what).count();
-        self.pongs = count(What::Pong);
-        let cut = Cut {
+        (self.pongs, self.pings) = (count(What::Pong), count(What::Ping));
+        self.lens.truncate(count(What::LastPiece));
+        Cut {
             len: self.segments.iter().map(Segment::len).sum::<usize>() - self.written,
             is_last_frame_kept,
             is_close_kept: count(What::Close) > 0,
-        };
-        self.lens.truncate(count(What::LastPiece));
-        cut
+        }
     }
 
     /// Forgets all segments: nothing is taken any more.

@@ -1,0 +1,261 @@
+//! Backpressure: a slow side slows the other one down, and nothing is ever an error for being too much.
+
+#[path = "support/script_io.rs"]
+mod script_io;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use script_io::{BINARY, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
+use tokio::time::timeout;
+use wsflow::{Config, Message, WebSocketStream};
+
+const MIB: usize = 1024 * 1024;
+
+/// What the system holds for a socket of this machine, both ends together, as far as these tests are concerned: the
+/// system doubles what it is asked for.
+const SOCKET_BUFFER: usize = 64 * 1024;
+
+/// How long the idle side is idle.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A client over TCP with small socket buffers, and what the server does with its end.
+async fn tcp<T: Send + 'static>(
+    config: Config,
+    server: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (WebSocketStream<tokio::net::TcpStream>, thread::JoinHandle<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // An accepted socket has the buffers of the listening one.
+    let buffers = socket2::SockRef::from(&listener);
+    buffers.set_recv_buffer_size(SOCKET_BUFFER).unwrap();
+    buffers.set_send_buffer_size(SOCKET_BUFFER).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || server(listener.accept().unwrap().0));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(SOCKET_BUFFER as u32).unwrap();
+    socket.set_send_buffer_size(SOCKET_BUFFER as u32).unwrap();
+    let io = socket.connect(address).await.unwrap();
+    (WebSocketStream::from_upgraded(io, config), server)
+}
+
+#[tokio::test]
+async fn b210_a_reader_idle_for_2_s_slows_a_server_that_sends_16_mib() {
+    let (mut ws, server) = tcp(Config::default(), |mut socket| {
+        let frame = encode(true, 0, BINARY, &vec![7; MIB]);
+        let start = Instant::now();
+        (0..16).for_each(|_| socket.write_all(&frame).unwrap());
+        start.elapsed()
+    })
+    .await;
+    assert_eq!(ws.next().await.unwrap().unwrap().len(), MIB);
+    tokio::time::sleep(IDLE).await;
+    for _ in 1..16 {
+        assert_eq!(ws.next().await.unwrap().unwrap().len(), MIB);
+    }
+    let took = server.join().unwrap();
+    assert!(took >= Duration::from_millis(1_800), "{took:?}");
+}
+
+#[tokio::test]
+async fn b221_b222_a_send_of_8_mib_waits_for_a_server_that_is_idle_for_2_s() {
+    let (mut ws, server) = tcp(Config::default(), |mut socket| {
+        thread::sleep(IDLE);
+        let mut buf = vec![0; 64 * 1024];
+        while socket.read(&mut buf).unwrap_or(0) > 0 {}
+    })
+    .await;
+    let start = Instant::now();
+    ws.send(Message::binary(vec![7; 8 * MIB])).await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(1_800), "{took:?}");
+    assert_eq!(ws.buffered_amount(), 0);
+    drop(ws);
+    server.join().unwrap();
+}
+
+/// Sizes that fill every buffer exactly (crbug 1286909), at a reader that waits before each.
+#[tokio::test]
+async fn b78_messages_of_exactly_the_sizes_of_the_buffers_all_arrive() {
+    for size in [4 * 1024, 64 * 1024, 128 * 1024, MIB] {
+        let (mut ws, server) = tcp(Config::default(), move |mut socket| {
+            let (sent, mut echoed) = (encode(true, 0, BINARY, &vec![7; size]), vec![0; 50]);
+            for _ in 0..50 {
+                socket.write_all(&sent).unwrap();
+            }
+            // 50 empty messages come back.
+            let mut left = 50 * 6;
+            while left > 0 {
+                let n = socket.read(&mut echoed).unwrap();
+                assert!(n > 0);
+                left -= n;
+            }
+        })
+        .await;
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+            let message = timeout(Duration::from_secs(10), ws.next()).await.expect("it hangs").unwrap().unwrap();
+            assert_eq!(message.len(), size);
+            ws.feed(Message::binary(vec![])).await.unwrap();
+        }
+        ws.flush().await.unwrap();
+        server.join().unwrap();
+    }
+}
+
+/// A stream by hand, whose transport takes nothing.
+fn stalled(config: Config) -> (WebSocketStream<ScriptIo>, Script, Arc<Task>) {
+    let (io, script) = script_io();
+    script.writes([], Step::Pending);
+    (WebSocketStream::from_upgraded(io, config), script, Task::new())
+}
+
+#[test]
+fn b220_feed_waits_at_the_mark_and_is_never_an_error() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    // The mark, the size of each message, and how many are taken.
+    let cases = [
+        (0, 0, 1),
+        (1, 0, 1),
+        (32, 0, 1),
+        (33, 0, 2),
+        (64 * 32, 0, 64),
+        (128 * 1024, 0, 4096),
+        (1000, 68, 10),
+        (1001, 68, 11),
+        (100, MIB, 1),
+        (128 * 1024, 128 * 1024 - 33, 2),
+        (128 * 1024, 128 * 1024 - 32, 1),
+        (128 * 1024, 20_000, 7),
+    ];
+    for (mark, size, taken) in cases {
+        let (mut ws, script, task) = stalled(Config::default().write_high_water_mark(mark));
+        for i in 0..taken {
+            let fed = task.poll_once(ws.feed(Message::binary(vec![0; size])));
+            assert!(matches!(fed, Poll::Ready(Ok(()))), "mark {mark}, size {size}, message {i}: {fed:?}");
+        }
+        for _ in 0..3 {
+            let fed = task.poll_once(ws.feed(Message::binary(vec![0; size])));
+            assert!(fed.is_pending(), "mark {mark}, size {size}: {fed:?}");
+        }
+        assert_eq!(ws.buffered_amount(), (taken * size) as u64);
+
+        script.writes([], Step::Ready);
+        script.wake_write();
+        assert!(task.was_woken());
+        assert!(matches!(task.poll_once(ws.feed("at last".into())), Poll::Ready(Ok(()))));
+    }
+}
+
+/// A message that is being written costs all of it until its last byte is out.
+#[test]
+fn the_sink_is_ready_again_when_the_message_was_written_as_a_whole() {
+    let (mut ws, script, task) = stalled(Config::default().write_high_water_mark(1));
+    ws.start_send_unpin("hello".into()).unwrap();
+    for taken in 0..6 + 5 {
+        assert!(task.poll(|cx| Pin::new(&mut ws).poll_ready(cx)).is_pending(), "after {taken} bytes");
+        script.writes([Step::Partial(1)], Step::Pending);
+        script.wake_write();
+        assert!(task.was_woken());
+    }
+    assert!(task.poll(|cx| Pin::new(&mut ws).poll_ready(cx)).is_ready());
+}
+
+/// A read loop that only feeds: all answers go out by themselves once there is nothing more to read.
+#[test]
+fn a_loop_that_reads_and_feeds_answers_everything_without_a_flush() {
+    let (io, script) = script_io();
+    let (mut ws, task) = (WebSocketStream::from_upgraded(io, Config::default()), Task::new());
+    for i in 0..100 {
+        script.frame(TEXT, format!("{i}"));
+    }
+    while let Poll::Ready(item) = task.poll(|cx| Pin::new(&mut ws).poll_next(cx)) {
+        let message = item.unwrap().unwrap();
+        assert!(matches!(task.poll_once(ws.feed(message)), Poll::Ready(Ok(()))));
+    }
+    assert_eq!(script.wire().messages().len(), 100);
+    assert_eq!(ws.buffered_amount(), 0);
+    assert!(script.write_calls() <= 3, "{} writes: they are not batched", script.write_calls());
+}
+
+/// So it does while input never ends: what was read is answered before more is read.
+#[test]
+fn answers_go_out_while_input_never_ends() {
+    const IN_A_READ: usize = 10;
+    let (io, script) = script_io();
+    let (mut ws, task) = (WebSocketStream::from_upgraded(io, Config::default()), Task::new());
+    let frames = encode(true, 0, TEXT, b"hello").repeat(IN_A_READ);
+    script.input(&frames);
+    let mut answered = 0;
+    for read in 0..1_000 {
+        for _ in 0..IN_A_READ {
+            let Poll::Ready(item) = task.poll(|cx| Pin::new(&mut ws).poll_next(cx)) else { panic!("there is input") };
+            let message = item.unwrap().unwrap();
+            assert!(matches!(task.poll_once(ws.feed(message)), Poll::Ready(Ok(()))));
+            // There is always more to read.
+            if script.unread() == 0 {
+                script.frame(PING, [read as u8]);
+                script.input(&frames);
+            }
+        }
+        let lag = answered + IN_A_READ - (ws.stats().messages_sent as usize).min(answered + IN_A_READ);
+        assert!(lag <= 2 * IN_A_READ, "{lag} answers wait");
+        answered += IN_A_READ;
+    }
+    assert!(script.wire().payloads(PONG).len() > 100);
+}
+
+/// B209: beyond what its buffer holds the socket is not read for a reader that does not read.
+#[test]
+fn b209_the_transport_is_not_read_before_what_was_read_is_used_up() {
+    for max in [1024, 4096, 128 * 1024] {
+        let (io, script) = script_io();
+        let (mut ws, task) = (WebSocketStream::from_upgraded(io, Config::default().read_buffer_max(max)), Task::new());
+        let frame = encode(true, 0, BINARY, &[7; 100]);
+        let all = 4_000 * frame.len();
+        script.input(frame.repeat(4_000));
+        for i in 1..=4_000 {
+            assert!(task.poll(|cx| Pin::new(&mut ws).poll_next(cx)).is_ready());
+            let ahead = all - script.unread() - i * frame.len();
+            assert!(ahead <= max, "{ahead} bytes were read ahead of the reader, expected at most {max}");
+        }
+    }
+}
+
+/// A peer that floods with pings and does not read gets the latest answered, and costs nothing.
+#[test]
+fn of_a_flood_of_pings_the_latest_are_answered() {
+    let (mut ws, script, task) = stalled(Config::default());
+    for i in 0..10_000 {
+        script.frame(PING, format!("{i}"));
+    }
+    assert!(task.poll(|cx| Pin::new(&mut ws).poll_next(cx)).is_pending());
+    script.writes([], Step::Ready);
+    assert!(task.poll(|cx| Pin::new(&mut ws).poll_next(cx)).is_pending());
+    let wire = script.wire();
+    let pongs = wire.payloads(PONG);
+    assert!(pongs.len() <= 32, "{} pongs", pongs.len());
+    assert_eq!(pongs.last(), Some(&&b"9999"[..]));
+    assert_eq!(ws.stats().pings_received, 10_000);
+}
+
+/// Nor do pings of our own pile up when nobody waits for their pongs.
+#[test]
+fn pings_of_our_own_do_not_pile_up_at_a_peer_that_does_not_read() {
+    let (mut ws, script, task) = stalled(Config::default());
+    let sent = (0..1_000).filter(|_| ws.send_ping(vec![7; 125]).is_ok()).count();
+    assert!(sent <= 16, "{sent} pings were queued");
+    script.writes([], Step::Ready);
+    let flush: Poll<Result<(), wsflow::Error>> = task.poll_once(SinkExt::<Message>::flush(&mut ws));
+    assert!(flush.is_ready());
+    assert_eq!(script.wire().payloads(PING).len(), sent);
+    assert!(ws.send_ping("again").is_ok());
+}
