@@ -133,7 +133,8 @@ impl Config {
 
     /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
     ///
-    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one.
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS the transport is
+    /// the TLS library, which takes some 64 KiB before it waits for the network.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self

@@ -59,7 +59,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The code of the Close frame by which the peer was told of this error, if it is one that a peer is told of.
+    /// The code of the Close frame that tells the peer of this error, if it is one that a peer is told of. It is not sent
+    /// where our own Close was sent before.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Protocol(violation) => Some(violation.close_code()),

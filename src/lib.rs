@@ -27,6 +27,7 @@
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 256 KiB of one message, is encoded ahead |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
 //! | pings without an answer | 16 |
+//! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
 //!
@@ -78,22 +79,26 @@
 //!               wakers.rs               who waits for the transport: a reader and a writer
 //!               handshake.rs            the opening handshake: a request out, a response in
 //!               request.rs, response.rs, refusal.rs    each of its three texts
+//!               extension.rs            permessage-deflate in it: the offer, and what became of it
 //!               transport.rs, tls.rs    TCP, and TLS over it
 //!               target.rs               the URL, judged and taken apart
 //!               subprotocol.rs          the subprotocols that are offered
 //! 2 protocol    protocol/mod.rs         sans-IO: no IO, no clock; the one fail()
-//!               protocol/inbound.rs     frames -> messages: fragments, limits, UTF-8
-//!               protocol/outbound.rs    messages -> bytes: header, mask; what has been written so far
+//!               protocol/inbound.rs     frames -> messages: fragments, limits, inflate, UTF-8
+//!                 inbound/assembly.rs   the one message that is being put together
+//!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
+//!                 outbound/ledger.rs    what of them has been written so far
 //!               protocol/closing.rs     the close handshake: one enum
 //!               protocol/pings.rs       pings that wait for their pongs
-//! 1 wire        frame.rs  mask.rs  utf8.rs
+//! 1 wire        frame.rs  mask.rs  utf8.rs  deflate.rs
 //! 0 words       message.rs  close.rs  error.rs  config.rs  stats.rs
 //! ```
 //!
-//! A message on its way in: `connection` reads into the read buffer; `protocol` takes it apart (`frame`), checks and
-//! assembles it (`inbound`, `utf8`); `stream` yields it, as a slice of the read buffer where it came in one frame. On its
-//! way out: `stream` hands it to `protocol`, `outbound` makes frames of it (`frame`, `mask`), `connection` writes them and
-//! tells `outbound` how many bytes were taken, which is what `poll_ready` waits for and `buffered_amount` shows.
+//! A message on its way in: `connection` reads into the read buffer; `protocol` takes it apart (`frame`), checks,
+//! inflates and assembles it (`inbound`, `deflate`, `utf8`); `stream` yields it, as a slice of the read buffer where it
+//! came in one frame. On its way out: `stream` hands it to `protocol`, `outbound` makes frames of it (`deflate`, `frame`,
+//! `mask`), `connection` writes them and tells `outbound` how many bytes were taken, which is what `poll_ready` waits for
+//! and `buffered_amount` shows.
 
 mod client;
 mod close;

@@ -73,14 +73,16 @@ impl ReadBuffer {
     }
 
     /// A frame larger than the buffer gets one of its own: never more than twice what has come, since a declared length
-    /// alone must not allocate anything. It goes with the frame, as its size is not `target`.
+    /// alone must not allocate anything. It grows only when it is full, as each growth may copy it. It goes with the
+    /// frame, as its size is not `target`.
     fn make_room_for_large_frame(&mut self, needed: usize) {
-        let capacity = needed.min(LARGE_FRAME_START.max(2 * self.bytes.len()));
-        if self.allocated <= self.max {
+        let start = LARGE_FRAME_START.min(needed);
+        let capacity = needed.min(start.max(2 * self.bytes.len()));
+        if self.allocated < start {
             self.allocate(capacity);
-        } else if self.bytes.capacity() < capacity {
+        } else if self.bytes.len() == self.bytes.capacity() {
             self.bytes.reserve(capacity - self.bytes.len());
-            self.allocated = capacity;
+            self.allocated = self.bytes.capacity();
         }
     }
 

@@ -62,7 +62,9 @@ use crate::{
 /// frame without a code and is done when the closing handshake is: `Ok` if it was clean, else the `Err` that the stream
 /// yields as well.
 ///
-/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it.
+/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it,
+/// unless the peer's Close came before the last message was passed on: that message cannot be sent any more, and the
+/// end is an `Err`.
 ///
 /// # Cancel safety
 ///
@@ -136,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
     ///
-    /// What was fed and not flushed is dropped, as is the beginning of a fragmented message. With compression the peer's
+    /// What was queued and not written is dropped, pongs too, as is the beginning of a fragmented message. With compression the peer's
     /// next message may refer to those before, unless each is compressed by itself.
     pub fn into_parts(self) -> UpgradedParts<S> {
         let Negotiated { protocol, extensions, .. } = self.negotiated;

@@ -1,0 +1,446 @@
+//! What a connection holds in memory, counted by the allocator: each bound that the configuration names.
+//!
+//! The counts are per thread, so that tests do not see each other, and a reallocation in place counts once. No crate
+//! has both, hence an allocator of our own.
+#![allow(unsafe_code, reason = "a global allocator cannot be written without")]
+
+#[path = "support/script_io.rs"]
+mod script_io;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Sink, Stream, StreamExt};
+use script_io::{BINARY, CONTINUATION, PING, TEXT, Task, encode, runtime};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wsflow::{Config, Message, WebSocketStream};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+    static EVER: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(change: isize) {
+    // A thread that ends may free after its counters are gone.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + change);
+        PEAK.with(|peak| peak.set(peak.get().max(held.get())));
+        EVER.with(|ever| ever.set(ever.get() + change.max(0)));
+    });
+}
+
+// SAFETY: everything is done by `System`; only numbers are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+/// What this thread has allocated since.
+struct Since {
+    held: isize,
+    ever: isize,
+}
+
+impl Since {
+    fn now() -> Self {
+        let held = HELD.get();
+        PEAK.set(held);
+        Self { held, ever: EVER.get() }
+    }
+
+    fn held(&self) -> usize {
+        usize::try_from(HELD.get() - self.held).unwrap_or(0)
+    }
+
+    fn peak(&self) -> usize {
+        usize::try_from(PEAK.get() - self.held).unwrap_or(0)
+    }
+
+    /// The sum of all allocations, freed or not.
+    fn ever(&self) -> usize {
+        usize::try_from(EVER.get() - self.ever).unwrap_or(0)
+    }
+}
+
+/// A transport that allocates nothing: it hands out bytes that were made beforehand, so many at a time, and then waits.
+struct Source {
+    bytes: Bytes,
+    at_a_time: usize,
+    takes: bool,
+}
+
+impl Source {
+    fn new(bytes: Vec<u8>, at_a_time: usize) -> Self {
+        Self { bytes: bytes.into(), at_a_time, takes: true }
+    }
+
+    /// It takes nothing.
+    fn stalled(bytes: Vec<u8>) -> Self {
+        Self { takes: false, ..Self::new(bytes, usize::MAX) }
+    }
+}
+
+impl AsyncRead for Source {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let n = self.bytes.len().min(self.at_a_time).min(buf.remaining());
+        if n == 0 {
+            return Poll::Pending;
+        }
+        buf.put_slice(&self.bytes.split_to(n));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Source {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.takes { Poll::Ready(Ok(bytes.len())) } else { Poll::Pending }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn poll_next(ws: &mut WebSocketStream<Source>, task: &Arc<Task>) -> Option<Message> {
+    match task.poll(|cx| Pin::new(ws).poll_next(cx)) {
+        Poll::Ready(item) => Some(item.unwrap().unwrap()),
+        Poll::Pending => None,
+    }
+}
+
+/// Feeds until the sink waits. Returns how many messages it took.
+fn feed_to_the_mark(ws: &mut WebSocketStream<Source>, task: &Arc<Task>, message: impl Fn() -> Message) -> usize {
+    let mut fed = 0;
+    while task.poll(|cx| Pin::new(&mut *ws).poll_ready(cx)).map(Result::unwrap).is_ready() {
+        Pin::new(&mut *ws).start_send(message()).unwrap();
+        fed += 1;
+    }
+    fed
+}
+
+#[test]
+fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_16_kib() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let (source, task) = (Source::new(encode(true, 0, TEXT, &[b'x'; 100]).repeat(20), 102), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+    while let Some(message) = poll_next(&mut ws, &task) {
+        Pin::new(&mut ws).start_send(message).unwrap();
+    }
+    assert_eq!(ws.stats().messages_sent, 20);
+    assert!(since.held() <= 16 * KIB, "{} bytes", since.held());
+    assert!(size_of_val(&ws) <= 4 * KIB, "{} bytes besides the heap", size_of_val(&ws));
+}
+
+#[test]
+fn a_header_that_declares_60_mib_allocates_nothing_of_that_size() {
+    for fin in [true, false] {
+        for opcode in [TEXT, BINARY] {
+            let mut bytes = encode(fin, 0, opcode, &vec![b'x'; 60 * MIB]);
+            bytes.truncate(10 + 10);
+            let (source, task) = (Source::new(bytes, usize::MAX), Task::new());
+            let since = Since::now();
+            let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+            for _ in 0..10 {
+                assert!(poll_next(&mut ws, &task).is_none());
+            }
+            assert!(since.peak() <= MIB + 64 * KIB, "{} bytes", since.peak());
+        }
+    }
+}
+
+/// Whether in one frame or in fragments: what is held is at most twice what has come, from 1 MiB on, and no byte is
+/// copied more often than doubling makes necessary.
+#[test]
+fn a_large_message_holds_at_most_twice_what_has_come() {
+    const SIZE: usize = 16 * MIB;
+    let whole = encode(true, 0, BINARY, &vec![7; SIZE]);
+    let mut fragments = encode(false, 0, BINARY, &[]);
+    (0..SIZE / (100 * KIB)).for_each(|_| fragments.extend(encode(false, 0, CONTINUATION, &vec![7; 100 * KIB])));
+    fragments.extend(encode(true, 0, CONTINUATION, &vec![7; SIZE % (100 * KIB)]));
+    for bytes in [whole, fragments] {
+        for read_buffer_max in [KIB, 128 * KIB, 4 * MIB] {
+            for at_a_time in [16 * KIB, MIB] {
+                let (source, task) = (Source::new(bytes.clone(), at_a_time), Task::new());
+                let since = Since::now();
+                let mut ws = WebSocketStream::from_upgraded(source, Config::default().read_buffer_max(read_buffer_max));
+                let message = poll_next(&mut ws, &task).unwrap();
+                let peak = since.peak();
+                assert_eq!(message.len(), SIZE);
+                let bound = 2 * SIZE + 2 * read_buffer_max + 64 * KIB;
+                assert!(peak <= bound, "{peak} bytes, expected at most {bound}");
+                let ever = since.ever();
+                assert!(
+                    ever <= 3 * SIZE + 4 * read_buffer_max,
+                    "{ever} bytes for reads of {at_a_time}, {read_buffer_max}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_larger_than_the_read_buffer_grows_with_what_comes() {
+    const SIZE: usize = 16 * MIB;
+    for arrived in [10, MIB / 2, 3 * MIB, 10 * MIB] {
+        let mut bytes = encode(true, 0, BINARY, &vec![7; SIZE]);
+        bytes.truncate(arrived);
+        let (source, task) = (Source::new(bytes, 64 * KIB), Task::new());
+        let since = Since::now();
+        let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+        assert!(poll_next(&mut ws, &task).is_none());
+        let bound = MIB.max(2 * arrived) + 128 * KIB + 64 * KIB;
+        assert!(since.peak() <= bound, "{} bytes for {arrived}, expected at most {bound}", since.peak());
+        // A reader that polls in vain does not pay for it again.
+        let before = since.ever();
+        (0..10).for_each(|_| assert!(poll_next(&mut ws, &task).is_none()));
+        assert_eq!(since.ever(), before);
+    }
+}
+
+#[test]
+fn a_large_read_buffer_is_not_copied_at_each_read_of_a_larger_frame() {
+    let mut bytes = encode(true, 0, BINARY, &vec![7; 6 * MIB]);
+    bytes.truncate(3 * MIB);
+    let (source, task) = (Source::new(bytes, 4 * KIB), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default().read_buffer_max(4 * MIB));
+    assert!(poll_next(&mut ws, &task).is_none());
+    assert!(since.ever() <= 16 * MIB, "{} bytes", since.ever());
+}
+
+#[test]
+fn fragments_of_one_byte_cost_no_more_than_what_they_carry() {
+    let mut bytes = encode(false, 0, BINARY, &[]);
+    bytes.extend(encode(false, 0, CONTINUATION, b"x").repeat(65_535));
+    let (source, task) = (Source::new(bytes, usize::MAX), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+    assert!(poll_next(&mut ws, &task).is_none());
+    assert!(since.held() <= 128 * KIB + 2 * 64 * KIB + 16 * KIB, "{} bytes", since.held());
+}
+
+#[test]
+fn a_flood_of_pings_to_a_client_that_cannot_answer_costs_a_few_pongs() {
+    let (source, task) = (Source::stalled(encode(true, 0, PING, &[7; 125]).repeat(50_000)), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+    assert!(poll_next(&mut ws, &task).is_none());
+    assert_eq!(ws.stats().pings_received, 50_000);
+    // The buffer may have grown to its bound, and shrinks in steps.
+    assert!(since.peak() <= 2 * 128 * KIB + 32 * KIB, "{} bytes", since.peak());
+    assert!(since.held() <= 128 * KIB + 16 * KIB, "{} bytes", since.held());
+}
+
+/// What waits to be written is held once, with a little beside it.
+#[test]
+fn the_write_side_holds_the_mark_and_one_message() {
+    let shared = Bytes::from(vec![7; 8 * MIB]);
+    // The mark, the size of a message, and what the heap may hold.
+    let cases = [
+        (128 * KIB, 0, 256 * KIB),
+        (128 * KIB, 100, 300 * KIB),
+        (128 * KIB, 20 * KIB, 300 * KIB),
+        (128 * KIB, 8 * MIB, 8 * MIB + 64 * KIB),
+        (4 * MIB, 100, 6 * MIB),
+        (4 * MIB, 64 * KIB, 4 * MIB + 256 * KIB),
+    ];
+    for (mark, size, bound) in cases {
+        let (source, task) = (Source::stalled(vec![]), Task::new());
+        let since = Since::now();
+        let mut ws = WebSocketStream::from_upgraded(source, Config::default().write_high_water_mark(mark));
+        let fed = feed_to_the_mark(&mut ws, &task, || Message::binary(vec![7; size]));
+        assert!(fed * (size + 32) < mark + size + 32, "{fed} messages");
+        assert!(since.peak() <= bound, "mark {mark}, size {size}: {} bytes", since.peak());
+    }
+
+    // A payload that somebody else holds as well is copied piece by piece.
+    let (source, task) = (Source::stalled(vec![]), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+    assert_eq!(feed_to_the_mark(&mut ws, &task, || Message::binary(shared.clone())), 1);
+    assert!(since.peak() <= 256 * KIB + 16 * KIB, "{} bytes", since.peak());
+}
+
+/// A cache of last prices: small messages that are kept, among others that are not.
+#[test]
+fn kept_messages_do_not_pin_the_read_buffer_when_they_are_copied() {
+    let mut bytes = Vec::new();
+    for _ in 0..2_000 {
+        bytes.extend(encode(true, 0, TEXT, &[b'p'; 20]));
+        bytes.extend(encode(true, 0, BINARY, &[7; 4 * KIB]));
+    }
+    let held = |copy_payloads_up_to| {
+        let (source, task) = (Source::new(bytes.clone(), 16 * KIB), Task::new());
+        let mut prices = Vec::with_capacity(2_000);
+        let since = Since::now();
+        let config = Config::default().copy_payloads_up_to(copy_payloads_up_to);
+        let mut ws = WebSocketStream::from_upgraded(source, config);
+        while let Some(message) = poll_next(&mut ws, &task) {
+            if message.is_text() {
+                prices.push(message);
+            }
+        }
+        assert_eq!(prices.len(), 2_000);
+        since.held()
+    };
+    assert!(held(0) >= 4 * MIB, "slices pin {} bytes", held(0));
+    assert!(held(20) <= 2_000 * 64 + 2 * 128 * KIB, "copies hold {} bytes", held(20));
+    assert!(held(19) >= 4 * MIB, "the bound counts");
+}
+
+/// In the other process: what this test asks for.
+const ASKED: &str = "WSFLOW_TEST_SERVER";
+
+/// A server in a process of its own, which sends messages of 64 KiB as fast as it can.
+struct Server {
+    child: Child,
+    lines: io::Lines<BufReader<ChildStdout>>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(messages: usize, send_buffer: usize) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["server_process", "--exact", "--ignored", "--nocapture"])
+            .env(ASKED, format!("{messages} {send_buffer}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut server = Self { child, lines, address: ([127, 0, 0, 1], 0).into() };
+        let port = server.answer().try_into().unwrap();
+        server.address.set_port(port);
+        server
+    }
+
+    /// Its next number, among what the test harness says.
+    fn answer(&mut self) -> usize {
+        let number = |line: io::Result<String>| line.unwrap().split_once("server: ")?.1.parse().ok();
+        self.lines.by_ref().find_map(number).expect("the server says something")
+    }
+
+    /// How many bytes it got rid of so far.
+    fn written(&mut self) -> usize {
+        writeln!(self.child.stdin.as_mut().unwrap(), "how many?").unwrap();
+        self.answer()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "the server of the other tests, which start it"]
+fn server_process() {
+    let Ok(asked) = std::env::var(ASKED) else { return };
+    let (messages, send_buffer) = asked.split_once(' ').unwrap();
+    let (messages, send_buffer) = (messages.parse::<usize>().unwrap(), send_buffer.parse().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket2::SockRef::from(&listener).set_send_buffer_size(send_buffer).unwrap();
+    println!("\nserver: {}", listener.local_addr().unwrap().port());
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let frame = encode(true, 0, BINARY, &[7; 64 * KIB]);
+        for _ in 0..messages {
+            let mut left = &frame[..];
+            while !left.is_empty() {
+                let Ok(n) = socket.write(left) else { return };
+                left = &left[n..];
+                counter.fetch_add(n, Ordering::SeqCst);
+            }
+        }
+        // It stays until the client is done.
+        thread::sleep(Duration::from_secs(60));
+    });
+    for _ in io::stdin().lines() {
+        println!("\nserver: {}", written.load(Ordering::SeqCst));
+    }
+}
+
+/// B197, B209: what the server got rid of is in the system's buffers and in the read buffer; then 1 GiB comes through
+/// what is held here.
+#[test]
+fn b197_b209_a_gib_from_another_process_at_a_slow_reader() {
+    const READ_BUFFER_MAX: usize = 128 * KIB;
+    const MESSAGE: usize = 64 * KIB;
+    const MESSAGES: usize = 1024 * MIB / MESSAGE;
+    const SOCKET_BUFFER: usize = 64 * KIB;
+    let mut server = Server::start(MESSAGES, SOCKET_BUFFER);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(SOCKET_BUFFER as u32).unwrap();
+        // The system doubles what it is asked for, at both ends.
+        let in_system = socket.recv_buffer_size().unwrap() as usize + 2 * SOCKET_BUFFER;
+        let io = socket.connect(server.address).await.unwrap();
+        let since = Since::now();
+        let config = Config::default().read_buffer_max(READ_BUFFER_MAX);
+        let mut ws = WebSocketStream::from_upgraded(io, config);
+        assert_eq!(ws.next().await.unwrap().unwrap().len(), MESSAGE);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let (written, bound) = (server.written(), MESSAGE + 10 + in_system + READ_BUFFER_MAX);
+        assert!(written <= bound, "the server got rid of {written} bytes, expected at most {bound}");
+
+        for i in 1..MESSAGES {
+            if i % 1_000 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(ws.next().await.unwrap().unwrap().len(), MESSAGE);
+        }
+        let bound = READ_BUFFER_MAX + MESSAGE + 64 * KIB;
+        assert!(since.peak() <= bound, "{} bytes were held, expected at most {bound}", since.peak());
+    });
+}
