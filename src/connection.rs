@@ -219,8 +219,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
-        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
         let read_at = self.read_at.into_std();
+        // Our Close is written by the next step.
+        if self.protocol.handle_last(read_at) {
+            self.share_news(role);
+            return Poll::Ready(());
+        }
+        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
         if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
             self.protocol.handle_timeout(read_at);
         }
