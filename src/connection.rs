@@ -213,7 +213,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     #[inline]
     fn next_buffered(&mut self) -> Option<Message> {
-        self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes)
+        let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
+        if message.is_none() && self.protocol.is_last_due() {
+            self.protocol.handle_last(Instant::now().into_std());
+        }
+        message
     }
 
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
@@ -221,6 +225,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
+        if self.protocol.has_last() {
+            // Our Close is written by the next step.
+            self.protocol.handle_last(Instant::now().into_std());
+            self.share_news(role);
+            return Poll::Ready(());
+        }
         // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
         let read_at = self.read_at.into_std();
         if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {

@@ -1,0 +1,60 @@
+//! The client that the Autobahn|Testsuite judges: it echoes what the fuzzing server sends, several cases at once.
+//!
+//! `tests/autobahn.sh` installs and starts the server, runs this, and reads the verdicts.
+
+use std::num::NonZeroUsize;
+
+use clap::Parser;
+use futures::{SinkExt, StreamExt, TryStreamExt, stream};
+use wsflow::{Config, Deflate, Error, WebSocketStream};
+
+const AGENT: &str = "wsflow";
+
+/// Echoes every case of an Autobahn fuzzing server, then has it write its report.
+#[derive(Parser)]
+struct Args {
+    /// Where the fuzzing server is
+    #[arg(default_value = "ws://127.0.0.1:9001")]
+    url: String,
+    /// How many cases run at once
+    #[arg(long, default_value = "4")]
+    jobs: NonZeroUsize,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Args { url, jobs } = Args::parse();
+    let cases = case_count(&url).await?;
+    stream::iter((1..=cases).map(Ok))
+        .try_for_each_concurrent(jobs.get(), |case| run_case(format!("{url}/runCase?case={case}&agent={AGENT}")))
+        .await?;
+    // The report is written once this connection ends.
+    connect(format!("{url}/updateReports?agent={AGENT}")).await?.try_collect::<Vec<_>>().await?;
+    Ok(())
+}
+
+async fn connect(url: String) -> Result<WebSocketStream, Error> {
+    WebSocketStream::builder(url).config(Config::default().deflate(Deflate::default())).connect().await
+}
+
+async fn case_count(url: &str) -> Result<u32, Box<dyn std::error::Error>> {
+    let mut ws = connect(format!("{url}/getCaseCount")).await?;
+    let count = ws.next().await.ok_or("the server did not say how many cases it has")??;
+    Ok(count.as_text().unwrap_or_default().parse()?)
+}
+
+async fn run_case(url: String) -> Result<(), Error> {
+    let ws = connect(url).await?;
+    // Many cases are about an error; whether it was met as it should be the server judges.
+    let _ = echo(ws).await;
+    Ok(())
+}
+
+/// Sends back every message until the connection ends. It needs no flush: what was fed goes out before the socket is
+/// read again.
+async fn echo(mut ws: WebSocketStream) -> Result<(), Error> {
+    while let Some(message) = ws.next().await.transpose()? {
+        ws.feed(message).await?;
+    }
+    Ok(())
+}

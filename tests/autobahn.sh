@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Has the Autobahn|Testsuite judge the client, and fails on any verdict but OK and INFORMATIONAL, also on the close.
+# Installs the suite under target/autobahn; where it cannot be had a line says that this was skipped.
+#
+# usage: tests/autobahn.sh [quick|full|CASE…]
+#
+#   quick   sections 1 to 7, 9 and 10, and of each part of 12 and 13 (compression) the subcases 1 to 5 and 11
+#   full    all cases; most of the time the suite computes
+#   CASE…   such as 6.4.3, or a pattern such as '9.*', which takes every case that begins with a match
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The released suite is for Python 2 alone, and this is the youngest set of packages that works there.
+PACKAGES=(
+    autobahntestsuite==25.10.1 autobahn==0.10.9 txaio==2.1.0 wsaccel==0.6.2
+    Twisted==19.10.0 incremental==16.10.1 zope.interface==4.6.0 Automat==20.2.0
+    constantly==15.1.0 hyperlink==20.0.1 idna==2.10 typing==3.10.0.0 attrs==21.4.0
+    PyHamcrest==1.10.1 six==1.16.0 klein==17.10.0 Werkzeug==1.0.1
+    Jinja2==2.11.3 MarkupSafe==1.1.1
+    pyOpenSSL==19.1.0 cryptography==3.3.2 cffi==1.15.1 pycparser==2.21
+    enum34==1.1.10 ipaddress==1.0.23 service_identity==18.1.0 pyasn1==0.4.8
+    pyasn1-modules==0.2.8 unittest2==1.1.0 traceback2==1.4.0 linecache2==1.0.0 argparse==1.4.0
+)
+VIRTUALENV=virtualenv==16.7.12
+ROOT=$PWD/target/autobahn
+REPORT=$ROOT/report
+unset PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore
+
+skip() {
+    echo "autobahn: skipped: $*"
+    exit 0
+}
+
+# The newest CPython 2.7 of pyenv, else the one on PATH, where it can also be a stand-in that only says that it is none.
+find_python27() {
+    local python newest=
+    while read -r python; do newest=$python; done < <(
+        compgen -G "${PYENV_ROOT:-$HOME/.pyenv}/versions/2.7.*/bin/python2.7" | sort -V
+    )
+    for python in "$newest" python2.7; do
+        if [[ -n $python ]] && "$python" -c 'import platform; assert platform.python_implementation() == "CPython"' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+# zope is a namespace package and needs .pth files: a virtualenv has them, `pip --target` has not.
+install() {
+    local python=$1
+    rm -rf "$ROOT" && mkdir -p "$ROOT"
+    {
+        "$python" -m pip install --quiet --target "$ROOT/virtualenv" "$VIRTUALENV" &&
+            PYTHONPATH=$ROOT/virtualenv "$python" -m virtualenv --quiet --no-download "$ROOT/venv" &&
+            "$ROOT/venv/bin/pip" install --quiet --no-deps "${PACKAGES[@]}" &&
+            "$ROOT/venv/bin/python" -c 'import autobahntestsuite.fuzzing'
+    } >"$ROOT/pip.log" 2>&1 && echo "${PACKAGES[*]}" >"$ROOT/installed"
+}
+
+case ${1-quick} in
+quick) CASES=({1..7}'.*' '9.*' '10.*' 12.{1..5}.{1..5} 12.{1..5}.11 13.{1..7}.{1..5} 13.{1..7}.11) ;;
+full) CASES=('*') ;;
+-*)
+    sed -n '/^# usage/,/^set/s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+*) CASES=("$@") ;;
+esac
+
+command -v python3 >/dev/null || skip "python3 is missing"
+if [[ $(cat "$ROOT/installed" 2>/dev/null) != "${PACKAGES[*]}" ]]; then
+    python27=$(find_python27) || skip "the suite needs CPython 2.7, and there is none, neither of pyenv nor on PATH"
+    install "$python27" || skip "the suite cannot be installed, see target/autobahn/pip.log"
+fi
+
+cargo build --quiet --release --example autobahn
+
+# `wstest` would listen on every interface, whatever its configuration says: this is its fuzzing server on loopback, on
+# a port that was free. Once it listens it writes that port to descriptor 3.
+rm -rf "$REPORT" && mkdir -p "$REPORT" && mkfifo "$REPORT/port"
+"$ROOT/venv/bin/python" -u - "$REPORT" "${CASES[@]}" 3>"$REPORT/port" >"$REPORT/server.log" 2>&1 <<'PYTHON' &
+import json, os, sys
+from twisted.internet import reactor
+from autobahntestsuite.fuzzing import FuzzingServerFactory
+
+report, cases = sys.argv[1], sys.argv[2:]
+factory = FuzzingServerFactory({"url": "ws://127.0.0.1", "outdir": report, "cases": cases})
+unknown = [case for case in factory.specCases if case not in factory.CaseSet.CasesById]
+if unknown or not factory.specCases:
+    sys.exit("no such case: " + " ".join(unknown or cases))
+with open(os.path.join(report, "cases.json"), "w") as file:
+    json.dump(factory.specCases, file)
+factory.externalPort = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost().port
+os.write(3, "%d\n" % factory.externalPort)
+os.close(3)
+reactor.run()
+PYTHON
+server=$!
+trap 'kill "$server" 2>/dev/null || true' EXIT
+# It ends without a port if the server does.
+read -r port <"$REPORT/port" || {
+    echo "autobahn: the server does not start:"
+    cat "$REPORT/server.log"
+    exit 1
+} >&2
+
+# By its whole name: CARGO_TARGET_DIR may be elsewhere, so cargo starts it.
+cargo run --quiet --release --example autobahn -- "ws://127.0.0.1:$port"
+
+python3 - "$REPORT" <<'PYTHON'
+import collections, json, pathlib, sys
+
+GOOD = {"OK", "INFORMATIONAL"}
+report = pathlib.Path(sys.argv[1])
+asked = json.loads((report / "cases.json").read_text())
+verdicts = json.loads((report / "index.json").read_text()).get("wsflow", {})
+
+sections = collections.defaultdict(collections.Counter)
+for case in asked:
+    verdict = verdicts.get(case, {"behavior": "NOT RUN"})["behavior"]
+    sections[case.split(".")[0]].update(["cases", verdict])
+columns = ["cases", *sorted({verdict for counts in sections.values() for verdict in counts} - {"cases"}, key=lambda v: (v != "OK", v))]
+sections["all"] = sum(sections.values(), collections.Counter())
+print("section  " + "  ".join(columns))
+for section, counts in sections.items():
+    print(f"{section:>7}  " + "  ".join(f"{counts[column]:{len(column)}}" for column in columns))
+
+bad = []
+for case in asked:
+    if case not in verdicts:
+        bad.append(f"{case}: not run")
+    else:
+        behavior, close = verdicts[case]["behavior"], verdicts[case]["behaviorClose"]
+        if not {behavior, close} <= GOOD:
+            bad.append(f"{case}: {behavior}, close {close}: {verdicts[case]['reportfile']}")
+if bad:
+    print(f"\n{len(bad)} cases are neither OK nor INFORMATIONAL; the files are in target/autobahn/report:")
+    print("\n".join(bad))
+    sys.exit(1)
+PYTHON
