@@ -137,7 +137,7 @@ impl Inbound {
         if !is_compressed && header.len > (self.max_message_size - len) as u64 {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
         }
-        if frames == self.max_fragments {
+        if frames >= self.max_fragments.max(1) {
             return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
         }
         Ok(())
