@@ -221,12 +221,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
-        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
         let read_at = self.read_at.into_std();
-        if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+        // Our Close goes out with the next step.
+        let has_input_ended = self.protocol.handle_last(read_at);
+        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
+        if !has_input_ended && self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
             self.protocol.handle_timeout(read_at);
         }
-        let step = if self.protocol.is_done() {
+        let step = if has_input_ended || self.protocol.is_done() {
             Poll::Ready(())
         } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);

@@ -204,6 +204,32 @@ async fn b111_the_peers_close_that_came_before_ours_is_answered_and_ours_is_not_
     assert_eq!(closed.expect("closed"), clean(4222, "remote"));
 }
 
+/// A loop that reads and feeds needs no flush, whatever stands behind the message that it answers.
+#[tokio::test]
+async fn an_answer_to_what_came_with_the_peers_close_leaves_before_it_is_echoed() {
+    for closes in [false, true] {
+        let (mut peer, mut ws) = open(Config::default(), usize::MAX);
+        let close = encode(true, 0, CLOSE, &close_body(Some(1001), ""));
+        peer.raw([encode(true, 0, TEXT, b"a question"), close].concat()).await;
+        let question = ws.next().await.expect("open").expect("a question");
+        ws.feed(question).await.expect("room");
+        let end = async {
+            if closes {
+                ws.close().await.expect("clean");
+            } else {
+                assert!(ws.next().await.is_none());
+            }
+        };
+        tokio::join!(end, async {
+            peer.expect_text("a question").await;
+            assert_eq!(peer.expect_frame().await.opcode, CLOSE);
+            peer.finish().await;
+        });
+        assert_eq!(ws.closed(), Some(&clean(1001, "")));
+        assert_eq!((ws.stats().messages_sent, ws.buffered_amount()), (1, 0));
+    }
+}
+
 #[tokio::test]
 async fn b110_b241_closing_again_sends_nothing_and_changes_nothing() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);

@@ -379,20 +379,40 @@ async fn b161_the_first_of_several_violations_counts() {
 async fn a_failed_connection_tells_its_writer_and_its_pings_the_same_error() {
     let (mut peer, io) = Peer::pipe(100);
     let read_buf = Bytes::from_static(&[0x83, 0]);
-    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, ..UpgradedParts::new(io) });
+    let config = Config::default().fragment_size(200);
+    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, config, ..UpgradedParts::new(io) });
     let pong: Pong = ws.send_ping("p").expect("a ping");
-    ws.feed("unsent".into()).await.expect("room");
-    let error = ws.next().await.expect("an error").expect_err("an error");
+    ws.feed(Message::binary(vec![5; 1000])).await.expect("room");
+    let (error, ()) = tokio::join!(ws.next(), async {
+        assert_eq!(peer.expect_frame().await.opcode, PING);
+        // The one that the transport began to take.
+        assert_eq!(peer.expect_frame().await.payload.len(), 200);
+        peer.expect_close(1002, "").await;
+    });
+    let error = error.expect("an error").expect_err("an error");
     let debug = |error: Error| format!("{error:?}");
     assert_eq!(debug(ws.flush().await.expect_err("flushed")), debug(error.clone()));
     assert_eq!(debug(ws.feed("x".into()).await.expect_err("fed")), debug(error.clone()));
     assert_eq!(debug(ws.send("x".into()).await.expect_err("sent")), debug(error.clone()));
     assert_eq!(debug(ws.send_ping("p").expect_err("pinged")), debug(error.clone()));
     assert_eq!(debug(pong.await.expect_err("an error")), debug(error.clone()));
-    peer.expect_close(1002, "").await;
     drop(peer);
     assert_eq!(debug(ws.close().await.expect_err("closed")), debug(error));
     assert!(ws.next().await.is_none());
+}
+
+/// A loop that reads and feeds needs no flush, whatever stands behind the message that it answers.
+#[tokio::test]
+async fn what_was_fed_before_a_violation_leaves_before_our_close() {
+    let (mut peer, io) = Peer::pipe(1000);
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+    peer.raw([&encode(true, 0, TEXT, b"a question")[..], &[0x83, 0]].concat()).await;
+    let question = ws.next().await.expect("open").expect("a question");
+    ws.feed(question).await.expect("room");
+    ws.next().await.expect("an error").expect_err("an error");
+    assert_eq!(peer.expect_frame().await.payload, b"a question"[..]);
+    peer.expect_close(1002, "").await;
+    assert_eq!(ws.buffered_amount(), 0);
 }
 
 #[tokio::test]

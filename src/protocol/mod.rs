@@ -3,8 +3,9 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`next_message`](Protocol::next_message), [`handle_end`](Protocol::handle_end),
-//!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout);
+//! * input: [`next_message`](Protocol::next_message), [`handle_last`](Protocol::handle_last),
+//!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
+//!   [`handle_timeout`](Protocol::handle_timeout);
 //! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
 //! * output: [`output`](Protocol::output), [`advance`](Protocol::advance), [`deadline`](Protocol::deadline).
 //!
@@ -54,6 +55,8 @@ pub(crate) struct Protocol {
     stalled_since: Option<Instant>,
     /// Whether the transport has taken our Close frame, and may still hold it.
     is_close_written: bool,
+    /// What ended the input and waits for what was queued before to be written: the peer's Close, or a failure.
+    last: Option<Result<CloseFrame, Error>>,
     /// Whether something happened that whoever waits for the transport must hear of.
     is_news: bool,
 }
@@ -74,6 +77,7 @@ impl Protocol {
             write_error: None,
             stalled_since: None,
             is_close_written: false,
+            last: None,
             is_news: false,
         }
     }
@@ -152,7 +156,7 @@ impl Protocol {
     /// `now` is when the bytes were read.
     #[inline]
     pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
-        while self.closing.is_parsing() {
+        while self.closing.is_parsing() && self.last.is_none() {
             match self.inbound.next(buf) {
                 Ok(Some(Item::Message(message))) => {
                     self.stats.messages_received += 1;
@@ -161,7 +165,7 @@ impl Protocol {
                 }
                 Ok(Some(item)) => self.handle_item(item, now),
                 Ok(None) => return None,
-                Err(error) => self.fail(error, now),
+                Err(error) => self.end_input(Err(error), now),
             }
         }
         // What comes after the peer's Close, or after a failure, means nothing.
@@ -181,17 +185,39 @@ impl Protocol {
                     self.stats.last_rtt = Some(rtt);
                 }
             }
-            Item::Close(frame) => {
-                let unsent = self.outbound.has_unsent_messages();
-                let is_answer_due = self.closing.peer_close(&frame, unsent, now);
-                self.outbound.cut();
-                if is_answer_due {
-                    self.outbound.push_close(frame);
-                }
-                self.lose_close_if_write_side_is_broken(now);
-                self.settle();
-            }
+            Item::Close(frame) => self.end_input(Ok(frame), now),
         }
+    }
+
+    /// The input ends by the peer's Close, or by a failure, and that cuts what is queued. The transport is offered it
+    /// first: an answer to a message that came together with a Close frame is lost only where it cannot leave.
+    fn end_input(&mut self, last: Result<CloseFrame, Error>, now: Instant) {
+        self.last = Some(last);
+        if !self.outbound.has_unsent_messages() {
+            self.handle_last(now);
+        }
+    }
+
+    /// The transport was offered what was queued before the end of the input. Returns whether there is such an end that
+    /// waited for this.
+    pub(crate) fn handle_last(&mut self, now: Instant) -> bool {
+        match self.last.take() {
+            Some(Ok(frame)) => self.handle_close(frame, now),
+            Some(Err(error)) => self.fail(error, now),
+            None => return false,
+        }
+        true
+    }
+
+    fn handle_close(&mut self, frame: CloseFrame, now: Instant) {
+        let unsent = self.outbound.has_unsent_messages();
+        let is_answer_due = self.closing.peer_close(&frame, unsent, now);
+        self.outbound.cut();
+        if is_answer_due {
+            self.outbound.push_close(frame);
+        }
+        self.lose_close_if_write_side_is_broken(now);
+        self.settle();
     }
 
     /// `n` bytes were read from the transport.
