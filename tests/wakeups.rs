@@ -443,7 +443,7 @@ fn a_million_messages_are_echoed_through_the_halves_of_a_split_stream() {
             }
         });
         let all = async { (writer.await.unwrap(), reader.await.unwrap()) };
-        let _halves = timeout(Duration::from_secs(120), all).await.expect("a lost wake-up");
+        let _halves = timeout(Duration::from_secs(60), all).await.expect("a lost wake-up");
     });
     server.join().unwrap();
 }
