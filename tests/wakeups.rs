@@ -4,6 +4,7 @@
 mod script_io;
 
 use std::{
+    cell::Cell,
     future::Future,
     io::{ErrorKind, Read as _, Write as _},
     net::TcpListener,
@@ -39,6 +40,8 @@ struct Pair {
     is_closing: bool,
     fed: usize,
     is_flush_due: bool,
+    /// How long the output was when it was last looked at, and how many pongs were in it.
+    seen: Cell<(usize, usize)>,
 }
 
 const MESSAGES: usize = 12;
@@ -63,6 +66,7 @@ impl Pair {
             is_closing: false,
             fed: 0,
             is_flush_due: false,
+            seen: Cell::new((0, 0)),
         }
     }
 
@@ -80,9 +84,18 @@ impl Pair {
     fn is_done(&self, who: Who) -> bool {
         match who {
             Who::Reader if self.is_closing => self.is_read_side_done,
-            Who::Reader => self.received.len() == ITEMS && self.script.wire().payloads(PONG).len() == ITEMS,
+            Who::Reader => self.received.len() == ITEMS && self.has_answered(),
             Who::Writer => self.fed == MESSAGES && !self.is_flush_due,
         }
+    }
+
+    /// Whether all pongs are out. It looks only where something was written since.
+    fn has_answered(&self) -> bool {
+        let (seen, pongs) = self.seen.get();
+        let len = self.script.output_len();
+        let pongs = if seen == len { pongs } else { self.script.wire().payloads(PONG).len() };
+        self.seen.set((len, pongs));
+        pongs == ITEMS
     }
 
     fn poll(&mut self, who: Who) {
@@ -189,14 +202,15 @@ fn sequences(len: u32) -> impl Iterator<Item = Vec<Step>> {
 fn two_tasks_get_on_with_all_steps_up_to_length_8() {
     let runtime = runtime();
     let _entered = runtime.enter();
-    for steps in (0..=8).flat_map(sequences) {
+    for (i, steps) in (0..=8).flat_map(sequences).enumerate() {
+        // Who comes first takes turns, and so does whether writes meet the same steps as reads or the mirrored ones.
         let mirrored = steps.iter().rev().copied().collect::<Vec<_>>();
-        for (reads, writes, first) in [(&steps, &steps, Who::Reader), (&steps, &mirrored, Who::Writer)] {
-            let mut pair = Pair::new(reads, writes);
-            pair.input();
-            pair.run(first, None);
-            pair.assert_all_has_come();
-        }
+        let first = if i % 2 == 0 { Who::Reader } else { Who::Writer };
+        let writes = if i % 4 < 2 { &steps } else { &mirrored };
+        let mut pair = Pair::new(&steps, writes);
+        pair.input();
+        pair.run(first, None);
+        pair.assert_all_has_come();
     }
 }
 
@@ -429,7 +443,7 @@ fn a_million_messages_are_echoed_through_the_halves_of_a_split_stream() {
             }
         });
         let all = async { (writer.await.unwrap(), reader.await.unwrap()) };
-        let _halves = timeout(Duration::from_secs(120), all).await.expect("a lost wake-up");
+        let _halves = timeout(Duration::from_secs(60), all).await.expect("a lost wake-up");
     });
     server.join().unwrap();
 }
