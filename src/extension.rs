@@ -33,7 +33,10 @@ pub(crate) fn offer(config: &Deflate) -> String {
 /// extension is in use. An error says what is wrong.
 pub(crate) fn judge(value: &str, offered: Option<&Deflate>) -> Result<Option<Agreed>, &'static str> {
     let mut extensions = Parser(value);
-    let Some(extension) = extensions.extension()? else { return Ok(None) };
+    let Some(extension) = extensions.extension()? else {
+        // A list has an element that is not empty (RFC 9110, section 5.6.1.1); an empty header is no list.
+        return if value.contains(',') { Err(MALFORMED) } else { Ok(None) };
+    };
     let Some(offered) = offered.filter(|_| extension.name.eq_ignore_ascii_case(NAME)) else {
         return Err("an extension that was not offered");
     };
@@ -227,7 +230,7 @@ mod tests {
         for (value, offered, client, server) in cases {
             assert_eq!(judge(value, Some(offered)), Ok(Some(Agreed { client, server })), "{value}");
         }
-        for nothing in ["", " ", ",", " , , "] {
+        for nothing in ["", " "] {
             assert_eq!(judge(nothing, Some(&bare)), Ok(None), "{nothing:?}");
             assert_eq!(judge(nothing, None), Ok(None), "{nothing:?}");
         }
@@ -264,6 +267,8 @@ mod tests {
             "permessage-deflate é",
             "=",
             ";",
+            ",",
+            " , , ",
         ] {
             assert!(judge(value, Some(&bare)).is_err(), "{value}");
         }
