@@ -1,15 +1,22 @@
 //! The event API in its first form: what the main example needs of it.
 
+mod support;
+
+#[path = "support/deflate.rs"]
+mod deflate;
+
 use std::sync::{Arc, Mutex};
 
+use deflate::{RSV1, Reader, deflated};
 use futures::{SinkExt, StreamExt};
+use support::{Frame, Script, TEXT};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_tungstenite::tungstenite::{
     Message as Peer,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 use wsflow::{
-    ReadyState,
+    Config, Deflate, Message, ReadyState,
     compat::{CloseError, InvalidStateError, WebSocket},
 };
 
@@ -143,4 +150,55 @@ async fn v10_dropping_the_last_handle_sends_what_is_queued_and_closes() {
     assert_eq!(closed.recv().await, Some((1005.into(), true)));
     assert_eq!(recorded.recv().await, Some(Peer::text("last words")));
     assert_eq!(recorded.recv().await, Some(Peer::Close(None)));
+}
+
+#[tokio::test]
+async fn b25_b51_compression_is_offered_as_browsers_do() {
+    let server = Script::bind().await;
+    let (record, mut recorded) = mpsc::unbounded_channel();
+    let ws = WebSocket::builder(&server.url("/"))
+        .unwrap()
+        .on_open(|ws, _| {
+            assert_eq!(ws.extensions(), "permessage-deflate; client_max_window_bits=9");
+            ws.send("hello hello hello hello").unwrap();
+            // B87: what is counted is what was given.
+            assert_eq!(ws.buffered_amount(), 23);
+        })
+        .on_message(move |_, event| record.send(event.data.clone()).unwrap())
+        .connect();
+    assert_eq!(ws.extensions(), "");
+
+    let mut peer = server.peer().await;
+    let agreed = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9\r\n";
+    let head = peer.accept_with(agreed).await;
+    assert_eq!(head.header("Sec-WebSocket-Extensions"), Some("permessage-deflate; client_max_window_bits"));
+    let frame = peer.expect_frame().await;
+    assert_eq!(frame.rsv, RSV1);
+    assert_eq!(Reader::new(9, true).message(&frame.payload, 100), b"hello hello hello hello");
+    peer.frame(true, RSV1, TEXT, deflated("and back")).await;
+    assert_eq!(recorded.recv().await, Some(Message::from("and back")));
+    assert_eq!(ws.buffered_amount(), 0);
+
+    peer.close(1000, "").await;
+    peer.expect_close(1000, "").await;
+    drop(peer);
+    ws.closed().await;
+    assert_eq!(ws.extensions(), "permessage-deflate; client_max_window_bits=9");
+}
+
+#[tokio::test]
+async fn b25_a_config_says_what_is_offered() {
+    let small = Config::default().deflate(Deflate::default().client_max_window_bits(9));
+    for (config, offer) in [(Config::default(), None), (small, Some("permessage-deflate; client_max_window_bits=9"))] {
+        let server = Script::bind().await;
+        let ws = WebSocket::builder(&server.url("/"))
+            .unwrap()
+            .config(config)
+            .on_open(|ws, _| ws.send("plain").unwrap())
+            .connect();
+        let mut peer = server.peer().await;
+        assert_eq!(peer.accept().await.header("Sec-WebSocket-Extensions"), offer);
+        assert_eq!(peer.expect_frame().await, Frame::new(TEXT, "plain"));
+        assert_eq!(ws.extensions(), "");
+    }
 }

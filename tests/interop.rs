@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
-use wsflow::{CloseFrame, Connector, Error, InvalidResponse, Message, WebSocketStream};
+use wsflow::{ClientBuilder, CloseFrame, Config, Connector, Deflate, Error, InvalidResponse, Message, WebSocketStream};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -62,6 +62,16 @@ async fn run_all(peer: &mut Peer, certificates: &Certificates) -> usize {
     failures += case(&name, "the client closes", the_client_closes(peer)).await;
     failures += case(&name, "the client closes in full flow", the_client_closes_in_full_flow(peer)).await;
     failures += case(&name, "subprotocols", subprotocols(peer)).await;
+    failures += case(&name, "deflate: nothing is offered by default", no_compression_by_default(peer)).await;
+    for has_context_takeover in [true, false] {
+        let takeover = if has_context_takeover { "" } else { ", no takeover" };
+        let what = format!("deflate: windows by the client{takeover}");
+        failures += case(&name, &what, windows_by_the_client(peer, has_context_takeover)).await;
+        let what = format!("deflate: windows by the server{takeover}");
+        failures += case(&name, &what, windows_by_the_server(peer, has_context_takeover)).await;
+    }
+    failures += case(&name, "deflate: receive 20 000 x 1 KiB", receive_compressed(peer, 20_000, KIB)).await;
+    failures += case(&name, "deflate: receive 64 x 1 MiB", receive_compressed(peer, 64, MIB)).await;
     if let Ok(example) = env::var("INTEROP_MAIN_JOB") {
         failures += case(&name, &example, main_job(peer, &example, certificates)).await;
     }
@@ -103,7 +113,15 @@ async fn assert_echo(ws: &mut WebSocketStream, message: Message) {
 }
 
 async fn receive(peer: &Peer, count: usize, size: usize) {
-    let mut ws = peer.connect(&format!("/source?count={count}&size={size}")).await;
+    receive_all(peer.connect(&format!("/source?count={count}&size={size}")).await, count, size).await;
+}
+
+async fn receive_compressed(peer: &Peer, count: usize, size: usize) {
+    let path = format!("/source?count={count}&size={size}&deflate");
+    receive_all(peer.connect_compressed(&path, Deflate::default()).await, count, size).await;
+}
+
+async fn receive_all(mut ws: WebSocketStream, count: usize, size: usize) {
     let pattern = content(0, size + PERIOD);
     for number in 0..count {
         let message = ws.next().await.unwrap().unwrap();
@@ -188,6 +206,90 @@ async fn subprotocols(peer: &Peer) {
     assert!(matches!(refused, Error::Handshake(InvalidResponse::NoProtocol)), "{refused}");
 }
 
+async fn no_compression_by_default(peer: &Peer) {
+    let ws = peer.connect("/echo?deflate").await;
+    assert_eq!(ws.extensions(), "");
+    close(ws).await;
+}
+
+/// The client asks for each size of a window, for both sides.
+async fn windows_by_the_client(peer: &Peer, has_context_takeover: bool) {
+    let takeover = Deflate::default()
+        .client_no_context_takeover(!has_context_takeover)
+        .server_no_context_takeover(!has_context_takeover);
+    for bits in 8..=15 {
+        // No zlib has a window of 8 bits: `websockets` agrees to it and cannot compress.
+        let server_bits = if peer.name.starts_with("websockets") { bits.max(9) } else { bits };
+        let deflate = takeover.clone().client_max_window_bits(bits).server_max_window_bits(server_bits);
+        echo_compressed(peer, "/echo?deflate", deflate, [bits, server_bits], has_context_takeover).await;
+    }
+}
+
+/// The server asks for each size of a window, of a client that sends a bare offer.
+async fn windows_by_the_server(peer: &Peer, has_context_takeover: bool) {
+    let takeover = if has_context_takeover { "" } else { "&no_takeover" };
+    for bits in 8..=15 {
+        let server_bits = if peer.name.starts_with("websockets") { bits.max(9) } else { bits };
+        let path = format!("/echo?deflate&client_bits={bits}&server_bits={server_bits}{takeover}");
+        echo_compressed(peer, &path, Deflate::default(), [bits, server_bits], has_context_takeover).await;
+    }
+}
+
+/// Random messages there and back, of which each refers to those before.
+async fn echo_compressed(peer: &Peer, path: &str, deflate: Deflate, [client, server]: [u8; 2], takeover: bool) {
+    let mut ws = peer.connect_compressed(path, deflate).await;
+    let extensions = ws.extensions().to_owned();
+    // Without an answer the client keeps to what it said itself.
+    for (name, bits) in [("client_max_window_bits", client), ("server_max_window_bits", server)] {
+        let is_silent = name.starts_with("client") && path.ends_with("deflate") || bits == 15;
+        let is_named = extensions.contains(&format!("{name}={bits}"));
+        assert!(is_named || is_silent, "{name}={bits} is not in {extensions:?}");
+    }
+    assert_eq!(extensions.contains("server_no_context_takeover"), !takeover, "{extensions}");
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(client));
+    for number in 0..40 {
+        let len = random.below(if number % 10 == 9 { 200_000 } else { 2000 });
+        let message = if number % 2 == 0 {
+            Message::from((0..len).map(|_| WORDS[random.below(WORDS.len())]).collect::<String>())
+        } else {
+            // Noise, and noise that comes again within a window or just beyond.
+            let noise: Vec<u8> = (0..len.min(600)).map(|_| random.next() as u8).collect();
+            Message::from(noise.into_iter().cycle().take(len).collect::<Vec<u8>>())
+        };
+        if number % 7 == 6 {
+            ws.feed_uncompressed(message.clone()).await.unwrap();
+        }
+        assert_echo(&mut ws, message.clone()).await;
+        if number % 7 == 6 {
+            assert!(ws.next().await.unwrap().unwrap() == message);
+        }
+    }
+    let stats = ws.stats();
+    let is_compressed = stats.wire_bytes_sent < stats.payload_bytes_sent;
+    assert_eq!(is_compressed, client > 8, "{stats:?}");
+    assert!(stats.wire_bytes_received < stats.payload_bytes_received, "{stats:?}");
+    close(ws).await;
+}
+
+const WORDS: [&str; 12] =
+    ["tick ", "price ", "Grüße ", "世界", "🦀", "a", "b", "{\"symbol\":\"WSF\"}", "\n", "0.5", "7", " and so on"];
+
+/// xorshift: the same numbers in each run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+}
+
 /// The example that measures the crate's main job, against this server instead of its own.
 async fn main_job(peer: &Peer, example: &str, certificates: &Certificates) {
     // It is run as it was built: a cargo below cargo would build parts of it anew.
@@ -252,8 +354,22 @@ impl Peer {
         self.connect_with(path, &[]).await.unwrap()
     }
 
+    async fn connect_compressed(&self, path: &str, deflate: Deflate) -> WebSocketStream {
+        let ws = self.open(path, |builder| builder.config(Config::default().deflate(deflate))).await.unwrap();
+        assert!(ws.extensions().starts_with("permessage-deflate"), "{:?}", ws.extensions());
+        ws
+    }
+
     async fn connect_with(&self, path: &str, protocols: &[&str]) -> Result<WebSocketStream, Error> {
-        let mut builder = WebSocketStream::builder(format!("{}{path}", self.url)).protocols(protocols.iter().copied());
+        self.open(path, |builder| builder.protocols(protocols.iter().copied())).await
+    }
+
+    async fn open(
+        &self,
+        path: &str,
+        set: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<WebSocketStream, Error> {
+        let mut builder = set(WebSocketStream::builder(format!("{}{path}", self.url)));
         if let Some(connector) = &self.tls {
             builder = builder.tls(connector.clone());
         }

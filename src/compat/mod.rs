@@ -3,6 +3,9 @@
 //! For code and knowledge that come from the browser. Nothing here waits: `send` queues without a bound and
 //! [`buffered_amount`](WebSocket::buffered_amount) tells how much. New code is better off with
 //! [`WebSocketStream`](crate::WebSocketStream), which waits instead.
+//!
+//! Compression (permessage-deflate) is offered to the server, as browsers do, unless a
+//! [`config`](WebSocketBuilder::config) says otherwise.
 
 mod dispatch;
 mod event;
@@ -19,7 +22,7 @@ use self::{
 use crate::{
     client::ClientBuilder,
     close::{CloseCode, CloseFrame},
-    config::Config,
+    config::{Config, Deflate},
     error::{Error, InvalidProtocol, InvalidUrl},
     message::Message,
     protocol::ReadyState,
@@ -79,7 +82,8 @@ impl WebSocket {
     pub fn builder(url: &str) -> Result<WebSocketBuilder, InvalidUrl> {
         let target = Target::parse(url)?;
         let shared = Shared::new(target.url());
-        Ok(WebSocketBuilder { client: ClientBuilder::new(Ok(target)), shared })
+        let config = Config::default().deflate(Deflate::default());
+        Ok(WebSocketBuilder { client: ClientBuilder::new(Ok(target)).config(config), shared })
     }
 
     /// The URL, serialised as the WHATWG URL standard does.
@@ -199,7 +203,9 @@ impl WebSocketBuilder {
         self
     }
 
-    /// The bounds and deadlines of the connection.
+    /// The bounds and deadlines of the connection, and its compression.
+    ///
+    /// Without it compression is offered, as browsers do. A config replaces that: [`Config::default()`] offers none.
     pub fn config(mut self, config: Config) -> Self {
         self.client = self.client.config(config);
         self

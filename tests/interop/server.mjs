@@ -1,6 +1,6 @@
 // The server of the interop tests on Node's `ws`. Prints its port; ends with its standard input.
 //
-// usage: server.mjs [--deflate] [--cert FILE --key FILE]
+// usage: server.mjs [--cert FILE --key FILE]
 //
 // It serves the same paths as server.py, which says what each does.
 
@@ -71,21 +71,37 @@ const routes = {
   "/closed": (socket) => socket.on("close", (code, reason) => console.log(`${code} ${reason}`)),
 };
 
-const options = { deflate: { type: "boolean" }, cert: { type: "string" }, key: { type: "string" } };
+/** What the server is set to for a path with `deflate`, and nothing for another. */
+function compression(query) {
+  if (!query.has("deflate")) return false;
+  const bits = (name) => (query.has(name) ? Number(query.get(name)) : undefined);
+  const isForgetful = query.has("no_takeover") || undefined;
+  return {
+    threshold: 0,
+    clientMaxWindowBits: bits("client_bits"),
+    serverMaxWindowBits: bits("server_bits"),
+    clientNoContextTakeover: isForgetful,
+    serverNoContextTakeover: isForgetful,
+  };
+}
+
+const options = { cert: { type: "string" }, key: { type: "string" } };
 const { values: args } = parseArgs({ options });
 const server = args.cert
   ? https.createServer({ cert: readFileSync(args.cert), key: readFileSync(args.key) })
   : http.createServer();
-const sockets = new WebSocketServer({
-  server,
-  maxPayload: 0,
-  perMessageDeflate: args.deflate ?? false,
-  handleProtocols: (offered) => (offered.has("v1.feed") ? "v1.feed" : false),
-});
-sockets.on("connection", (socket, request) => {
+server.on("upgrade", (request, tcp, head) => {
   const url = new URL(request.url, "ws://localhost");
-  socket.on("error", (error) => console.error(error.message));
-  routes[url.pathname](socket, url.searchParams);
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: 0,
+    perMessageDeflate: compression(url.searchParams),
+    handleProtocols: (offered) => (offered.has("v1.feed") ? "v1.feed" : false),
+  });
+  sockets.handleUpgrade(request, tcp, head, (socket) => {
+    socket.on("error", (error) => console.error(error.message));
+    routes[url.pathname](socket, url.searchParams);
+  });
 });
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 process.stdin.on("end", () => process.exit()).resume();

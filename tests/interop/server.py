@@ -1,6 +1,6 @@
 """The server of the interop tests on Python's `websockets`. Prints its port; ends with its standard input.
 
-usage: server.py [--deflate] [--cert FILE --key FILE]
+usage: server.py [--cert FILE --key FILE]
 
 /echo                 sends every message back
 /ticks                pours JSON ticks as fast as the socket takes them, and drops what it gets
@@ -8,6 +8,9 @@ usage: server.py [--deflate] [--cert FILE --key FILE]
 /sink                 counts messages; answers the text "done" with "<messages> <bytes>"
 /close?code=&reason=  closes at once
 /closed               prints "<code> <reason>" of the client's Close frame
+
+With `deflate` in the query it compresses; `client_bits=` and `server_bits=` set the windows that it asks for, and
+`no_takeover` makes both sides compress each message by itself.
 """
 
 import argparse
@@ -20,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 PERIOD = 251
 
@@ -73,13 +77,30 @@ async def closed(socket, query):
 ROUTES = {"/echo": echo, "/ticks": ticks, "/source": source, "/sink": sink, "/close": close, "/closed": closed}
 
 
+def parse(request):
+    url = urlsplit(request.path)
+    return url.path, {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+
+
 async def handle(socket):
-    url = urlsplit(socket.request.path)
-    query = {name: values[0] for name, values in parse_qs(url.query).items()}
+    path, query = parse(socket.request)
     try:
-        await ROUTES[url.path](socket, query)
+        await ROUTES[path](socket, query)
     except ConnectionClosed:
         pass
+
+
+def set_compression(socket, request):
+    _, query = parse(request)
+    if "deflate" in query:
+        bits = {name: int(query[name]) if name in query else None for name in ("client_bits", "server_bits")}
+        factory = ServerPerMessageDeflateFactory(
+            client_max_window_bits=bits["client_bits"],
+            server_max_window_bits=bits["server_bits"],
+            client_no_context_takeover="no_takeover" in query,
+            server_no_context_takeover="no_takeover" in query,
+        )
+        socket.protocol.available_extensions = [factory]
 
 
 def choose_subprotocol(connection, offered):
@@ -88,7 +109,6 @@ def choose_subprotocol(connection, offered):
 
 async def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--deflate", action="store_true")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     arguments = parser.parse_args()
@@ -103,7 +123,8 @@ async def main():
         "127.0.0.1",
         0,
         ssl=tls,
-        compression="deflate" if arguments.deflate else None,
+        compression=None,
+        process_request=set_compression,
         max_size=None,
         select_subprotocol=choose_subprotocol,
     )

@@ -1,6 +1,6 @@
 //! What a client has written, as a server reads it: every rule for a client's frames is an assertion.
 
-use super::frame::{CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
+use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
 
 /// The frames of a client that broke no rule.
 #[derive(Debug, Default)]
@@ -11,13 +11,19 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Reads all whole frames.
+    /// Reads all whole frames of a client that has no extension.
     pub fn read(bytes: &[u8]) -> Self {
+        Self::read_with(bytes, 0)
+    }
+
+    /// Reads all whole frames. An extension gives these reserved bits a meaning on the first frame of a message.
+    pub fn read_with(bytes: &[u8], rsv: u8) -> Self {
         let mut wire = Self::default();
         let (mut at, mut is_in_message, mut is_closed) = (0, false, false);
         while let Some((frame, len)) = take(&bytes[at..]) {
             assert!(!is_closed, "a frame behind Close (RFC 6455, section 5.5.1): {frame:?}");
-            assert_eq!(frame.rsv, 0, "reserved bits");
+            let allowed = if matches!(frame.opcode, TEXT | BINARY) { rsv } else { 0 };
+            assert_eq!(frame.rsv & !allowed, 0, "reserved bits: {frame:?}");
             match frame.opcode {
                 CLOSE | PING | PONG => {
                     assert!(frame.fin, "a fragmented control frame");
