@@ -53,8 +53,8 @@ impl Default for Config {
 impl Config {
     /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
     ///
-    /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks when
-    /// it is idle. A frame that does not fit gets a buffer of its own, which counts towards
+    /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks
+    /// once reads have become small. A frame that does not fit gets a buffer of its own, which counts towards
     /// [`max_message_size`](Self::max_message_size). Smaller saves memory on many connections; larger pays only where
     /// the system hands over more than 128 KiB at a time.
     pub fn read_buffer_max(mut self, bytes: usize) -> Self {
@@ -189,8 +189,8 @@ impl Config {
 ///
 /// 128 KiB of each are a hash table that zlib-rs always has; the rest is 4 bytes for each byte of the window, and
 /// 7 × 2<sup>mem_level + 6</sup> bytes. For messages of less than 2<sup>mem_level + 6</sup> bytes more memory gains
-/// nothing. Once its window is full
-/// the inflater holds 78 KiB, whatever the server's window bits.
+/// nothing. Once its window is full the
+/// inflater holds 78 KiB, whatever the server's window bits.
 #[derive(Debug, Clone)]
 pub struct Deflate {
     pub(crate) level: u8,

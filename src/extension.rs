@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     config::{Deflate, WindowBits},
     deflate::{Agreed, Direction},
+    token::{OWS, is_token},
 };
 
 const NAME: &str = "permessage-deflate";
@@ -155,7 +156,7 @@ impl Parser<'_> {
     }
 
     fn token(&mut self) -> Result<String, &'static str> {
-        let end = self.0.find(|c| !is_token(c)).unwrap_or(self.0.len());
+        let end = self.0.bytes().position(|byte| !is_token(byte)).unwrap_or(self.0.len());
         let (token, rest) = self.0.split_at(end);
         self.0 = rest;
         if token.is_empty() { Err(MALFORMED) } else { Ok(token.to_owned()) }
@@ -172,18 +173,11 @@ impl Parser<'_> {
                 Some('\\') => chars.next(),
                 c => c,
             };
-            value.push(c.filter(|&c| is_token(c)).ok_or(MALFORMED)?);
+            value.push(c.filter(|&c| u8::try_from(c).is_ok_and(is_token)).ok_or(MALFORMED)?);
             rest = chars.as_str();
         }
         if value.is_empty() { Err(MALFORMED) } else { Ok(value) }
     }
-}
-
-const OWS: [char; 2] = [' ', '\t'];
-
-/// A character of a token (RFC 9110, section 5.6.2).
-fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@
 //!                 outbound/ledger.rs    what of them has been written so far
 //!               protocol/closing.rs     the close handshake: one enum
 //!               protocol/pings.rs       pings that wait for their pongs
-//! 1 wire        frame.rs  mask.rs  utf8.rs  deflate.rs
+//! 1 wire        frame.rs  mask.rs  utf8.rs  deflate.rs  token.rs
 //! 0 words       message.rs  close.rs  error.rs  config.rs  stats.rs
 //! ```
 //!
@@ -122,6 +122,7 @@ mod stream;
 mod subprotocol;
 mod target;
 mod tls;
+mod token;
 mod transport;
 mod utf8;
 mod wakers;

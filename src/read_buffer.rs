@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-/// What an idle connection keeps, in bytes.
+/// What a connection begins with, and keeps at least, in bytes.
 const MIN: usize = 4 * 1024;
 
 /// The first buffer for a frame that is larger than the read buffer, in bytes: for a payload of 1 MiB and its header.

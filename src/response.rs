@@ -9,6 +9,7 @@ use crate::error::{HeaderText, InvalidResponse};
 use crate::extension;
 use crate::request::Request;
 use crate::subprotocol::Subprotocols;
+use crate::token::OWS;
 
 /// How many headers a response may have: more than a chain of proxies adds, at 4 KiB of stack.
 const MAX_HEADERS: usize = 128;
@@ -83,9 +84,6 @@ fn judge_protocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String
         _ => Err(InvalidResponse::Protocol(protocol)),
     }
 }
-
-/// Optional white space around a value (RFC 9110, section 5.6.3).
-const OWS: [char; 2] = [' ', '\t'];
 
 /// The whole value of a header: several lines of it mean one list (RFC 9110, section 5.3).
 fn text(response: &Response<()>, name: impl AsHeaderName) -> HeaderText {

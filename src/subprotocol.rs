@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use crate::error::InvalidProtocol;
+use crate::token::{OWS, is_token};
 
 /// A list of valid names, no two alike, in the order of preference. It may be empty: then none is offered.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ impl Subprotocols {
         let mut names = Vec::new();
         for value in values {
             let value = String::from_utf8_lossy(value.as_bytes());
-            names.extend(value.split(',').map(|name| name.trim_matches([' ', '\t']).to_owned()));
+            names.extend(value.split(',').map(|name| name.trim_matches(OWS).to_owned()));
         }
         Self::new(names)
     }
@@ -53,11 +54,6 @@ impl Subprotocols {
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|offered| offered == name)
     }
-}
-
-/// U+0021 to U+007E without the separators of RFC 2616, section 2.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !br#"()<>@,;:\"/[]?={}"#.contains(&byte)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("deflate.rs", 1),
     ("frame.rs", 1),
     ("mask.rs", 1),
+    ("token.rs", 1),
     ("utf8.rs", 1),
     ("protocol/mod.rs", 2),
     ("protocol/closing.rs", 2),

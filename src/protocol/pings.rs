@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -20,20 +21,25 @@ use crate::{
 /// Pings that may wait for their pongs at the same time.
 const MAX_PINGS: usize = 16;
 
-/// The answer to a ping: the time from the call of `send_ping` until the pong was read.
-///
-/// It is resolved by whoever polls the connection for reading, and may be held anywhere, also after the connection is
-/// gone: then it yields the error that ended it. Dropping it has no effect.
-#[derive(Debug)]
-#[must_use = "a pong is waited for by `.await`"]
-pub struct Pong(oneshot::Receiver<Result<Duration, Error>>);
+pin_project! {
+    /// The answer to a ping: the time from the call of `send_ping` until the pong was read.
+    ///
+    /// It is resolved by whoever polls the connection for reading, and may be held anywhere, also after the connection is
+    /// gone: then it yields the error that ended it. Dropping it has no effect.
+    #[derive(Debug)]
+    #[must_use = "a pong is waited for by `.await`"]
+    pub struct Pong {
+        #[pin]
+        answer: oneshot::Receiver<Result<Duration, Error>>,
+    }
+}
 
 impl Future for Pong {
     type Output = Result<Duration, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The sender is dropped unused only when the connection itself is dropped.
-        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(Closed::abnormal().into())))
+        self.project().answer.poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(Closed::abnormal().into())))
     }
 }
 
@@ -61,7 +67,7 @@ impl Pings {
         }
         let (answer, pong) = oneshot::channel();
         self.0.push_back(Ping { payload, sent: now, answer });
-        Ok(Pong(pong))
+        Ok(Pong { answer: pong })
     }
 
     /// A pong answers the ping with its payload and, since a peer may answer the latest alone, all before it. An
