@@ -246,7 +246,7 @@ mod tests {
         let text = "[a-c]{0,400}".prop_map(String::into_bytes);
         let noise = prop::collection::vec(any::<u8>(), 0..400);
         let long = (any::<u8>(), 0..70_000usize).prop_map(|(seed, len)| {
-            (0..len).map(|i| (i / 3 ^ usize::from(seed) * (i % 251)) as u8).collect::<Vec<u8>>()
+            (0..len).map(|i| ((i / 3) ^ (usize::from(seed) * (i % 251))) as u8).collect::<Vec<u8>>()
         });
         prop::collection::vec(prop_oneof![4 => text, 3 => noise, 1 => long], 1..8)
     }
