@@ -14,7 +14,7 @@ use futures_sink::Sink;
 use super::{
     BinaryType, CloseEvent, Event, MessageEvent, WebSocket,
     event::{self, Listeners, Table},
-    shared::{Handle, Request, Shared},
+    shared::{CanSend, Handle, Shared},
 };
 use crate::{
     client::ClientBuilder, close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream,
@@ -90,8 +90,14 @@ impl Dispatch {
 
     /// One turn between two events. No handler runs meanwhile, so the amount may fall and the state may move.
     fn poll(&mut self, stream: &mut WebSocketStream, cx: &mut Context<'_>) -> Poll<Turn> {
-        if self.poll_requests(stream, cx).is_ready() {
-            return Poll::Ready(Turn::Overflow);
+        self.hand_over(stream, cx);
+        // The next event shows what the transport takes of this, be it that its message has come already. It stays
+        // with the stream until the transport takes it, and an error shows when the stream is read.
+        let _ = Pin::new(&mut *stream).poll_flush(cx);
+        // What has come already is read before this is written: a Close of the peer's is answered, and not crossed.
+        if let Some(frame) = self.shared.take_close() {
+            // The frame was judged when it was asked for.
+            let _ = stream.begin_close(frame);
         }
         let item = Pin::new(&mut *stream).poll_next(cx);
         let sent = stream.stats().payload_bytes_sent;
@@ -100,6 +106,9 @@ impl Dispatch {
             self.shared.advance(ReadyState::Closing);
             self.is_unsent |= self.shared.drop_queue();
         }
+        if self.shared.is_overflow() {
+            return Poll::Ready(Turn::Overflow);
+        }
         item.map(|item| match item {
             Some(Ok(message)) => Turn::Message(message),
             Some(Err(error)) => Turn::End(Some(error)),
@@ -107,20 +116,19 @@ impl Dispatch {
         })
     }
 
-    /// Carries out what the handles ask for, as far as the sink takes it. Ready when more was asked for than may wait.
-    fn poll_requests(&self, stream: &mut WebSocketStream, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..REQUESTS_PER_TURN {
-            let can_send = matches!(Pin::new(&mut *stream).poll_ready(cx), Poll::Ready(Ok(())));
-            // Neither can fail: the sink is ready, and the frame was judged when it was asked for.
-            let _ = match self.shared.next_request(can_send, cx) {
-                Some(Request::Send(message)) => Pin::new(&mut *stream).start_send(message),
-                Some(Request::Close(frame)) => stream.begin_close(frame),
-                Some(Request::Overflow) => return Poll::Ready(()),
-                None => return Poll::Pending,
+    /// Hands over what was sent, as far as the sink takes it.
+    fn hand_over(&self, stream: &mut WebSocketStream, cx: &mut Context<'_>) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let can_send = match Pin::new(&mut *stream).poll_ready(cx) {
+                Poll::Ready(Ok(())) => CanSend::Yes,
+                Poll::Ready(Err(_)) => CanSend::No,
+                Poll::Pending => CanSend::Later,
             };
+            let Some(message) = self.shared.next_message(can_send, cx) else { return };
+            // It cannot fail: the sink takes it.
+            let _ = Pin::new(&mut *stream).start_send(message);
         }
         cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Hands out a message, unless the socket was closed meanwhile.
@@ -164,6 +172,6 @@ impl Dispatch {
     }
 }
 
-/// How many requests are carried out before the amount is brought up to date and the socket is read: a sender that is
-/// as fast as the transport would hold up both for ever.
-const REQUESTS_PER_TURN: usize = 256;
+/// How many messages are handed over before the amount is brought up to date and the socket is read: a sender that is as
+/// fast as the transport would hold up both for ever.
+const MESSAGES_PER_TURN: usize = 256;

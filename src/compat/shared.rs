@@ -71,12 +71,13 @@ pub(super) struct State {
     waker: Option<Waker>,
 }
 
-/// What the handles ask of the task, next in order.
-pub(super) enum Request {
-    Send(Message),
-    Close(CloseFrame),
-    /// More was sent than may wait: the connection is to be given up.
-    Overflow,
+/// Whether the sink takes a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CanSend {
+    Yes,
+    /// It would, but has enough for now.
+    Later,
+    No,
 }
 
 impl State {
@@ -247,23 +248,29 @@ impl Shared {
         self.state().error.get_or_insert(error);
     }
 
-    /// The next thing to do; messages and the Close frame behind them only where they can be sent now. `None`: there is
-    /// nothing, and the task is woken when there is.
-    pub(super) fn next_request(&self, can_send: bool, cx: &Context<'_>) -> Option<Request> {
+    /// The next message to hand over. `None`: there is nothing to do, and the task is woken when there is.
+    ///
+    /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and
+    /// keeps the deadline. It is no more memory than the queue was.
+    pub(super) fn next_message(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message> {
         let mut state = self.state();
-        if state.is_overflow {
-            return Some(Request::Overflow);
-        }
-        let request = if can_send {
-            let message = state.queue.pop_front().map(Request::Send);
-            message.or_else(|| state.close.take().map(Request::Close))
-        } else {
-            None
-        };
-        if request.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        let is_due = can_send == CanSend::Yes || can_send == CanSend::Later && state.close.is_some();
+        let message = if is_due { state.queue.pop_front() } else { None };
+        if message.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
-        request
+        message
+    }
+
+    /// The Close frame, once no message is before it.
+    pub(super) fn take_close(&self) -> Option<CloseFrame> {
+        let mut state = self.state();
+        if state.queue.is_empty() { state.close.take() } else { None }
+    }
+
+    /// Whether more was sent than may wait: the connection is to be given up.
+    pub(super) fn is_overflow(&self) -> bool {
+        self.state().is_overflow
     }
 
     /// The transport took payload bytes.
