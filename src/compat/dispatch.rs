@@ -32,6 +32,13 @@ pub(super) struct Dispatch {
     message: MessageEvent,
 }
 
+/// No event comes any more, be it that the runtime was shut down before the last one.
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        self.shared.finish();
+    }
+}
+
 /// How the task goes on.
 enum Turn {
     Message(Message),
@@ -153,7 +160,6 @@ impl Dispatch {
     /// The last events: `error`, if it is one that a browser shows, then `close`.
     fn end(&self, closed: Closed, error: Option<Error>, is_event: bool) {
         self.shared.advance(ReadyState::Closed);
-        self.shared.drop_queue();
         if let Some(error) = error {
             self.shared.fail(error);
         }
@@ -162,7 +168,7 @@ impl Dispatch {
         }
         let Closed { code, reason, was_clean } = closed;
         self.fire(|listeners| &mut listeners.close, &CloseEvent { code, reason, was_clean });
-        self.shared.close_is_handled();
+        self.shared.finish();
     }
 
     fn fire<E>(&self, table: fn(&mut Listeners) -> &mut Table<E>, event: &E) {

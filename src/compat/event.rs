@@ -79,6 +79,12 @@ impl Listeners {
         ListenerId(self.next_id)
     }
 
+    /// Removes all of them. What is returned is to be dropped without a lock: it is user code.
+    #[must_use]
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { next_id: self.next_id, ..Self::default() })
+    }
+
     /// Removes a listener, whatever its event. What is returned is to be dropped without a lock: it is user code.
     #[must_use]
     pub(super) fn remove(&mut self, id: ListenerId) -> impl Sized + use<> {

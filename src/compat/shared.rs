@@ -290,10 +290,17 @@ impl Shared {
         !queue.is_empty()
     }
 
-    /// The last handler has returned.
-    pub(super) fn close_is_handled(&self) {
-        self.state().is_close_handled = true;
+    /// No event will come any more. Whoever waits is told, and the listeners go: they may own handles, which would keep
+    /// each other for ever.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        state.ready_state = ReadyState::Closed;
+        state.is_close_handled = true;
+        drop(state);
+        self.drop_queue();
         self.changed.notify_waiters();
+        let listeners = self.listeners().take();
+        drop(listeners);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
