@@ -1,7 +1,6 @@
 //! Events, and the listeners that they are given to.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -64,7 +63,7 @@ pub struct ListenerOptions {
 pub(super) type Callback<E> = Box<dyn FnMut(&WebSocket, &E) + Send>;
 
 /// The listeners of all four events.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Listeners {
     pub(super) open: Table<Event>,
     pub(super) message: Table<MessageEvent>,
@@ -116,12 +115,6 @@ struct Slot<E> {
 impl<E> Default for Table<E> {
     fn default() -> Self {
         Self { entries: Vec::new(), handler: None }
-    }
-}
-
-impl<E> fmt::Debug for Table<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("listeners", &self.entries.len()).finish_non_exhaustive()
     }
 }
 

@@ -214,7 +214,6 @@ impl fmt::Debug for WebSocket {
 
 /// The options and first handlers of a [`WebSocket`].
 #[must_use = "nothing happens before `connect`"]
-#[derive(Debug)]
 pub struct WebSocketBuilder {
     client: ClientBuilder,
     shared: Arc<Shared>,
@@ -266,6 +265,13 @@ impl WebSocketBuilder {
         let handle = Handle::new(self.shared);
         Dispatch::spawn(self.client, &handle);
         WebSocket { handle }
+    }
+}
+
+/// Without what may be secret: the URL's password, the values of headers.
+impl fmt::Debug for WebSocketBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketBuilder").field("client", &self.client).finish_non_exhaustive()
     }
 }
 

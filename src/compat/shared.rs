@@ -38,7 +38,6 @@ impl Drop for Handle {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Shared {
     url: String,
     origin: String,
@@ -50,7 +49,6 @@ pub(super) struct Shared {
     changed: Notify,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     ready_state: ReadyState,
     protocol: String,
