@@ -10,15 +10,14 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     BinaryType, CloseEvent, Event, MessageEvent, WebSocket,
     event::{self, Listeners, Table},
     shared::{CanSend, Handle, Shared},
 };
-use crate::{
-    client::ClientBuilder, close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream,
-};
+use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream};
 
 /// What drives one connection. It does not keep the handles alive.
 pub(super) struct Dispatch {
@@ -48,7 +47,11 @@ enum Turn {
 }
 
 impl Dispatch {
-    pub(super) fn spawn(client: ClientBuilder, handle: &Arc<Handle>) {
+    pub(super) fn spawn<S, F>(handle: &Arc<Handle>, connecting: F)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Result<WebSocketStream<S>, Error>> + Send + 'static,
+    {
         let shared = Arc::clone(handle.shared());
         let message = MessageEvent {
             data: Message::binary(Bytes::new()),
@@ -56,11 +59,14 @@ impl Dispatch {
             last_event_id: String::new(),
         };
         let dispatch = Self { shared, handle: Arc::downgrade(handle), released: 0, is_unsent: false, message };
-        tokio::spawn(dispatch.run(client));
+        tokio::spawn(dispatch.run(connecting));
     }
 
-    async fn run(mut self, client: ClientBuilder) {
-        match client.signal(self.shared.abort_token()).connect().await {
+    async fn run<S>(mut self, connecting: impl Future<Output = Result<WebSocketStream<S>, Error>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match connecting.await {
             // A close while connecting may come too late for the attempt, and has been decided all the same.
             Ok(stream) if self.shared.open(stream.protocol(), stream.extensions()) => {
                 self.fire(|listeners| &mut listeners.open, &Event {});
@@ -72,7 +78,7 @@ impl Dispatch {
     }
 
     /// Sends what is queued, and hands out what comes, until the end.
-    async fn drive(&mut self, mut stream: WebSocketStream) {
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: WebSocketStream<S>) {
         loop {
             match poll_fn(|cx| self.poll(&mut stream, cx)).await {
                 Turn::Message(data) => self.receive(data),
@@ -96,7 +102,10 @@ impl Dispatch {
     }
 
     /// One turn between two events. No handler runs meanwhile, so the amount may fall and the state may move.
-    fn poll(&mut self, stream: &mut WebSocketStream, cx: &mut Context<'_>) -> Poll<Turn> {
+    fn poll<S>(&mut self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>) -> Poll<Turn>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         self.hand_over(stream, cx);
         // The next event shows what the transport takes of this, be it that its message has come already. It stays
         // with the stream until the transport takes it, and an error shows when the stream is read.
@@ -124,7 +133,10 @@ impl Dispatch {
     }
 
     /// Hands over what was sent, as far as the sink takes it.
-    fn hand_over(&self, stream: &mut WebSocketStream, cx: &mut Context<'_>) {
+    fn hand_over<S>(&self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         for _ in 0..MESSAGES_PER_TURN {
             let can_send = match Pin::new(&mut *stream).poll_ready(cx) {
                 Poll::Ready(Ok(())) => CanSend::Yes,

@@ -10,6 +10,8 @@ mod shared;
 
 use std::{fmt, sync::Arc};
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 pub use self::event::{CloseEvent, Event, ListenerId, ListenerOptions, MessageEvent};
 use self::{
     dispatch::Dispatch,
@@ -22,6 +24,7 @@ use crate::{
     error::{Error, InvalidProtocol, InvalidUrl},
     message::Message,
     protocol::ReadyState,
+    stream::WebSocketStream,
     target::Target,
 };
 
@@ -262,8 +265,30 @@ impl WebSocketBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn connect(self) -> WebSocket {
+        self.begin(ClientBuilder::connect)
+    }
+
+    /// As [`connect`](Self::connect), over `io`, which is connected to the server already: through a proxy, a tunnel,
+    /// TLS of your own or a test's pipe. See [`ClientBuilder::connect_over`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn connect_over<S>(self, io: S) -> WebSocket
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.begin(|client| client.connect_over(io))
+    }
+
+    fn begin<S, F>(self, connect: impl FnOnce(ClientBuilder) -> F) -> WebSocket
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Result<WebSocketStream<S>, Error>> + Send + 'static,
+    {
         let handle = Handle::new(self.shared);
-        Dispatch::spawn(self.client, &handle);
+        let client = self.client.signal(handle.shared().abort_token());
+        Dispatch::spawn(&handle, connect(client));
         WebSocket { handle }
     }
 }
