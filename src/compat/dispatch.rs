@@ -110,12 +110,15 @@ impl Dispatch {
         // The next event shows what the transport takes of this, be it that its message has come already. It stays
         // with the stream until the transport takes it, and an error shows when the stream is read.
         let _ = Pin::new(&mut *stream).poll_flush(cx);
-        // What has come already is read before this is written: a Close of the peer's is answered, and not crossed.
+        let mut item = Pin::new(&mut *stream).poll_next(cx);
+        // Only now, since a Close of the peer's that has come already is answered, and not crossed.
         if let Some(frame) = self.shared.take_close() {
             // The frame was judged when it was asked for.
             let _ = stream.begin_close(frame);
+            if item.is_pending() {
+                item = Pin::new(&mut *stream).poll_next(cx);
+            }
         }
-        let item = Pin::new(&mut *stream).poll_next(cx);
         let sent = stream.stats().payload_bytes_sent;
         self.shared.release(sent - std::mem::replace(&mut self.released, sent));
         if stream.ready_state() > ReadyState::Open {
