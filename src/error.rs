@@ -56,6 +56,10 @@ pub enum Error {
     /// A deadline passed.
     #[error("timed out: {0}")]
     Timeout(Phase),
+    /// The event API was given more to send than its
+    /// [`max_buffered_amount`](crate::compat::WebSocketBuilder::max_buffered_amount) allows.
+    #[error("more than {0} bytes would wait to be sent")]
+    Overflow(u64),
 }
 
 impl Error {

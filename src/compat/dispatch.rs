@@ -7,126 +7,192 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    CloseEvent, Event, MessageEvent, WebSocket,
-    event::{self, Handlers, Slot},
-    shared::{Handle, Request, Shared},
+    BinaryType, CloseEvent, Event, MessageEvent, WebSocket,
+    event::{self, Listeners, Table},
+    shared::{CanSend, Handle, Shared},
 };
-use crate::{
-    client::ClientBuilder, close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream,
-};
+use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream};
 
-/// What the handlers are called on. It does not keep the connection open.
+/// What drives one connection. It does not keep the handles alive.
 pub(super) struct Dispatch {
     shared: Arc<Shared>,
     handle: Weak<Handle>,
+    /// Payload bytes that the transport has taken, as far as they were taken off `bufferedAmount`.
+    released: u64,
+    /// Whether messages were dropped before the stream had taken them.
+    is_unsent: bool,
+    /// The event for each message: only its data changes.
+    message: MessageEvent,
+}
+
+/// No event comes any more, be it that the runtime was shut down before the last one.
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        self.shared.finish();
+    }
+}
+
+/// How the task goes on.
+enum Turn {
+    Message(Message),
+    /// The stream's last item.
+    End(Option<Error>),
+    Overflow,
 }
 
 impl Dispatch {
-    pub(super) fn spawn(client: ClientBuilder, handle: &Arc<Handle>) {
-        let dispatch = Self { shared: Arc::clone(handle.shared()), handle: Arc::downgrade(handle) };
-        tokio::spawn(dispatch.run(client));
+    pub(super) fn spawn<S, F>(handle: &Arc<Handle>, connecting: F)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Result<WebSocketStream<S>, Error>> + Send + 'static,
+    {
+        let shared = Arc::clone(handle.shared());
+        let message = MessageEvent {
+            data: Message::binary(Bytes::new()),
+            origin: shared.origin().to_owned(),
+            last_event_id: String::new(),
+        };
+        let dispatch = Self { shared, handle: Arc::downgrade(handle), released: 0, is_unsent: false, message };
+        tokio::spawn(dispatch.run(connecting));
     }
 
-    async fn run(self, client: ClientBuilder) {
-        match client.signal(self.shared.abort_token()).connect().await {
+    async fn run<S>(mut self, connecting: impl Future<Output = Result<WebSocketStream<S>, Error>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match connecting.await {
             // A close while connecting may come too late for the attempt, and has been decided all the same.
             Ok(stream) if self.shared.open(stream.protocol(), stream.extensions()) => {
-                self.fire(|handlers| &mut handlers.open, &Event {});
+                self.fire(|listeners| &mut listeners.open, &Event {});
                 self.drive(stream).await;
             }
-            Ok(_) => self.end(&Error::Aborted, true),
-            Err(error) => self.end(&error, true),
+            Ok(_) => self.fail(Error::Aborted),
+            Err(error) => self.fail(error),
         }
     }
 
     /// Sends what is queued, and hands out what comes, until the end.
-    async fn drive(self, mut stream: WebSocketStream) {
-        let mut released = 0;
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: WebSocketStream<S>) {
         loop {
-            let item = poll_fn(|cx| self.poll(&mut stream, &mut released, cx)).await;
-            match item {
-                Some(Ok(data)) => {
-                    let origin = self.shared.origin().to_owned();
-                    let event = MessageEvent { data, origin, last_event_id: String::new() };
-                    self.fire(|handlers| &mut handlers.message, &event);
-                }
-                Some(Err(error)) => {
+            match poll_fn(|cx| self.poll(&mut stream, cx)).await {
+                Turn::Message(data) => self.receive(data),
+                Turn::End(error) => {
+                    let mut closed = stream.closed().cloned().unwrap_or_else(Closed::abnormal);
+                    closed.was_clean &= !self.is_unsent;
+                    // A browser shows its own failures; that the other side or the network ended it is no error.
+                    let is_event = matches!(error, Some(Error::Protocol(_) | Error::Limit(_)));
+                    self.end(closed, error, is_event);
                     // The peer may still be reading why.
-                    let is_event = matches!(error, Error::Protocol(_) | Error::Limit(_));
-                    self.end_with(stream.closed().cloned().unwrap_or_else(Closed::abnormal), Some(error), is_event);
                     while poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await.is_some() {}
                     return;
                 }
-                None => {
-                    self.end_with(stream.closed().cloned().unwrap_or_else(Closed::abnormal), None, false);
-                    return;
+                Turn::Overflow => {
+                    // The connection is closed, and not the WebSocket: no closing handshake.
+                    drop(stream);
+                    return self.fail(Error::Overflow(self.shared.max_buffered_amount()));
                 }
             }
         }
     }
 
     /// One turn between two events. No handler runs meanwhile, so the amount may fall and the state may move.
-    fn poll(
-        &self,
-        stream: &mut WebSocketStream,
-        released: &mut u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Message, Error>>> {
-        self.poll_requests(stream, cx);
-        let item = Pin::new(&mut *stream).poll_next(cx);
+    fn poll<S>(&mut self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>) -> Poll<Turn>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.hand_over(stream, cx);
+        // The next event shows what the transport takes of this, be it that its message has come already. It stays
+        // with the stream until the transport takes it, and an error shows when the stream is read.
+        let _ = Pin::new(&mut *stream).poll_flush(cx);
+        let mut item = Pin::new(&mut *stream).poll_next(cx);
+        // Only now, since a Close of the peer's that has come already is answered, and not crossed.
+        if let Some(frame) = self.shared.take_close() {
+            // The frame was judged when it was asked for.
+            let _ = stream.begin_close(frame);
+            if item.is_pending() {
+                item = Pin::new(&mut *stream).poll_next(cx);
+            }
+        }
         let sent = stream.stats().payload_bytes_sent;
-        self.shared.release(sent - std::mem::replace(released, sent));
+        self.shared.release(sent - std::mem::replace(&mut self.released, sent));
         if stream.ready_state() > ReadyState::Open {
             self.shared.advance(ReadyState::Closing);
-            self.shared.drop_queue();
+            self.is_unsent |= self.shared.drop_queue();
         }
-        item
+        if self.shared.is_overflow() {
+            return Poll::Ready(Turn::Overflow);
+        }
+        item.map(|item| match item {
+            Some(Ok(message)) => Turn::Message(message),
+            Some(Err(error)) => Turn::End(Some(error)),
+            None => Turn::End(None),
+        })
     }
 
-    /// Carries out what the handles ask for, as far as the sink takes it.
-    fn poll_requests(&self, stream: &mut WebSocketStream, cx: &mut Context<'_>) {
-        for _ in 0..REQUESTS_PER_TURN {
-            let Poll::Ready(Ok(())) = Pin::new(&mut *stream).poll_ready(cx) else { return };
-            let Some(request) = self.shared.next_request(cx) else { return };
-            // Neither can fail: the sink is ready, and the frame was judged when it was asked for.
-            let _ = match request {
-                Request::Send(message) => Pin::new(&mut *stream).start_send(message),
-                Request::Close(frame) => stream.begin_close(frame),
+    /// Hands over what was sent, as far as the sink takes it.
+    fn hand_over<S>(&self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        for _ in 0..MESSAGES_PER_TURN {
+            let can_send = match Pin::new(&mut *stream).poll_ready(cx) {
+                Poll::Ready(Ok(())) => CanSend::Yes,
+                Poll::Ready(Err(_)) => CanSend::No,
+                Poll::Pending => CanSend::Later,
             };
+            let Some(message) = self.shared.next_message(can_send, cx) else { return };
+            // It cannot fail: the sink takes it.
+            let _ = Pin::new(&mut *stream).start_send(message);
         }
         cx.waker().wake_by_ref();
     }
 
-    fn end(&self, error: &Error, is_event: bool) {
-        self.end_with(Closed::abnormal(), Some(error.clone()), is_event);
+    /// Hands out a message, unless the socket was closed meanwhile.
+    fn receive(&mut self, data: Message) {
+        if self.shared.ready_state() != ReadyState::Open {
+            return;
+        }
+        self.message.data = match (data, self.shared.binary_type()) {
+            (Message::Binary(data), BinaryType::Blob) => Message::Binary(Bytes::copy_from_slice(&data)),
+            (data, _) => data,
+        };
+        self.fire(|listeners| &mut listeners.message, &self.message);
+        // What nobody kept goes before the next read, which may then use its buffer again.
+        self.message.data = Message::binary(Bytes::new());
+    }
+
+    /// The connection could not be made, or was given up.
+    fn fail(&self, error: Error) {
+        self.end(Closed::abnormal(), Some(error), true);
     }
 
     /// The last events: `error`, if it is one that a browser shows, then `close`.
-    fn end_with(&self, closed: Closed, error: Option<Error>, is_event: bool) {
+    fn end(&self, closed: Closed, error: Option<Error>, is_event: bool) {
         self.shared.advance(ReadyState::Closed);
-        self.shared.drop_queue();
         if let Some(error) = error {
             self.shared.fail(error);
         }
         if is_event {
-            self.fire(|handlers| &mut handlers.error, &Event {});
+            self.fire(|listeners| &mut listeners.error, &Event {});
         }
         let Closed { code, reason, was_clean } = closed;
-        self.fire(|handlers| &mut handlers.close, &CloseEvent { code, reason, was_clean });
-        self.shared.close_is_handled();
+        self.fire(|listeners| &mut listeners.close, &CloseEvent { code, reason, was_clean });
+        self.shared.finish();
     }
 
-    fn fire<E>(&self, slot: fn(&mut Handlers) -> &mut Slot<E>, event: &E) {
+    fn fire<E>(&self, table: fn(&mut Listeners) -> &mut Table<E>, event: &E) {
         // Once the last handle is gone the socket is closing: a new one has nothing more to close.
         let handle = self.handle.upgrade().unwrap_or_else(|| Handle::new(Arc::clone(&self.shared)));
-        event::call(&self.shared, &WebSocket { handle }, slot, event);
+        event::dispatch(self.shared.listener_tables(), table, &WebSocket { handle }, event);
     }
 }
 
-/// How many requests are carried out before the amount is brought up to date and the socket is read: a sender that is
-/// as fast as the transport would hold up both for ever.
-const REQUESTS_PER_TURN: usize = 256;
+/// How many messages are handed over before the amount is brought up to date and the socket is read: a sender that is as
+/// fast as the transport would hold up both for ever.
+const MESSAGES_PER_TURN: usize = 256;

@@ -1,12 +1,16 @@
-//! Events, and the handlers that they are given to.
+//! Events, and the listeners that they are given to.
 
 use std::{
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::MutexGuard,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use super::{WebSocket, shared::Shared};
+use tokio_util::sync::CancellationToken;
+
+use super::WebSocket;
 use crate::{close::CloseCode, message::Message};
 
 /// `open` or `error`: that it happened is all it says.
@@ -36,61 +40,177 @@ pub struct CloseEvent {
     pub was_clean: bool,
 }
 
-pub(super) type Handler<E> = Box<dyn FnMut(&WebSocket, &E) + Send>;
+/// As in a browser: no code, no reason, not clean.
+impl Default for CloseEvent {
+    fn default() -> Self {
+        Self { code: CloseCode::from(0), reason: String::new(), was_clean: false }
+    }
+}
 
-/// The handler for one kind of event.
-///
-/// A handler that runs is out of its slot, so that no lock is held and it may set the slot itself.
-pub(super) struct Slot<E> {
-    handler: Option<Handler<E>>,
-    /// How often the slot was set: a handler does not go back into a slot that was set while it ran.
+/// Names a listener, to remove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(u64);
+
+/// How a listener is added, as the third argument of `addEventListener`.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerOptions {
+    /// Whether it is removed before its first call.
+    pub once: bool,
+    /// Removes it when it is cancelled. One that is cancelled already adds nothing.
+    pub signal: Option<CancellationToken>,
+}
+
+pub(super) type Callback<E> = Box<dyn FnMut(&WebSocket, &E) + Send>;
+
+/// The listeners of all four events.
+#[derive(Default)]
+pub(super) struct Listeners {
+    pub(super) open: Table<Event>,
+    pub(super) message: Table<MessageEvent>,
+    pub(super) error: Table<Event>,
+    pub(super) close: Table<CloseEvent>,
+    next_id: u64,
+}
+
+impl Listeners {
+    pub(super) fn next_id(&mut self) -> ListenerId {
+        self.next_id += 1;
+        ListenerId(self.next_id)
+    }
+
+    /// Removes all of them. What is returned is to be dropped without a lock: it is user code.
+    #[must_use]
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self { next_id: self.next_id, ..Self::default() })
+    }
+
+    /// Removes a listener, whatever its event. What is returned is to be dropped without a lock: it is user code.
+    #[must_use]
+    pub(super) fn remove(&mut self, id: ListenerId) -> impl Sized + use<> {
+        (self.open.remove(id), self.message.remove(id), self.error.remove(id), self.close.remove(id))
+    }
+}
+
+/// The listeners of one event, in the order of their registration. The handler (`on…`) is one of them.
+pub(super) struct Table<E> {
+    entries: Vec<Arc<Entry<E>>>,
+    /// Which of them is the handler.
+    handler: Option<ListenerId>,
+}
+
+struct Entry<E> {
+    id: ListenerId,
+    options: ListenerOptions,
+    is_removed: AtomicBool,
+    callback: Mutex<Slot<E>>,
+}
+
+/// A callback that runs is out of its slot, so that no lock is held meanwhile and it may be replaced.
+struct Slot<E> {
+    callback: Option<Callback<E>>,
+    /// How often it was replaced: one that ran does not come back where another one has its place.
     version: u64,
 }
 
-impl<E> Default for Slot<E> {
+impl<E> Default for Table<E> {
     fn default() -> Self {
-        Self { handler: None, version: 0 }
+        Self { entries: Vec::new(), handler: None }
     }
 }
 
-impl<E> Slot<E> {
-    /// Sets the handler. The one before is dropped by the caller's lock guard's end at the latest.
-    pub(super) fn set(&mut self, handler: Option<Handler<E>>) {
-        self.version += 1;
-        self.handler = handler;
+impl<E> Table<E> {
+    /// Adds a listener, unless its signal is cancelled already: then it comes back, to be dropped without a lock.
+    #[must_use]
+    pub(super) fn add(
+        &mut self,
+        id: ListenerId,
+        options: ListenerOptions,
+        callback: Callback<E>,
+    ) -> Option<Callback<E>> {
+        if options.is_cancelled() {
+            return Some(callback);
+        }
+        let callback = Mutex::new(Slot { callback: Some(callback), version: 0 });
+        self.entries.push(Arc::new(Entry { id, options, is_removed: AtomicBool::new(false), callback }));
+        None
+    }
+
+    /// Sets the handler. One that is there is replaced and keeps its place, else it comes last. Returns the one before,
+    /// to be dropped without a lock.
+    #[must_use]
+    pub(super) fn set_handler(&mut self, id: ListenerId, callback: Callback<E>) -> Option<Callback<E>> {
+        if let Some(entry) = self.entries.iter().find(|entry| Some(entry.id) == self.handler) {
+            let mut slot = entry.slot();
+            slot.version += 1;
+            return slot.callback.replace(callback);
+        }
+        self.handler = Some(id);
+        self.add(id, ListenerOptions::default(), callback)
+    }
+
+    /// Removes the handler, and with it its place. What is returned is to be dropped without a lock.
+    #[must_use]
+    pub(super) fn clear_handler(&mut self) -> impl Sized + use<E> {
+        self.handler.take().and_then(|id| self.remove(id))
+    }
+
+    fn remove(&mut self, id: ListenerId) -> Option<Arc<Entry<E>>> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        let entry = self.entries.remove(at);
+        // A dispatch that is under way has a list of its own.
+        entry.is_removed.store(true, Ordering::Relaxed);
+        Some(entry)
     }
 }
 
-#[derive(Default)]
-pub(super) struct Handlers {
-    pub(super) open: Slot<Event>,
-    pub(super) message: Slot<MessageEvent>,
-    pub(super) error: Slot<Event>,
-    pub(super) close: Slot<CloseEvent>,
-}
-
-impl fmt::Debug for Handlers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handlers").finish_non_exhaustive()
+impl ListenerOptions {
+    fn is_cancelled(&self) -> bool {
+        self.signal.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 }
 
-/// Calls the handler in a slot, if there is one.
-pub(super) fn call<E>(shared: &Shared, socket: &WebSocket, slot: fn(&mut Handlers) -> &mut Slot<E>, event: &E) {
-    let of = |handlers: &mut MutexGuard<'_, Handlers>| {
-        let slot = slot(handlers);
-        (slot.handler.take(), slot.version)
-    };
-    let (Some(mut handler), version) = of(&mut shared.handlers()) else { return };
-    // The panic hook has reported it; the connection goes on, as it does in a browser.
-    let _ = catch_unwind(AssertUnwindSafe(|| handler(socket, event)));
-    let mut handlers = shared.handlers();
-    let slot = slot(&mut handlers);
-    if slot.version == version {
-        slot.handler = Some(handler);
-    } else {
-        // Its drop is foreign code too.
-        drop(handlers);
-        drop(handler);
+impl<E> Entry<E> {
+    fn slot(&self) -> MutexGuard<'_, Slot<E>> {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, socket: &WebSocket, event: &E) {
+        let (callback, version) = {
+            let mut slot = self.slot();
+            (slot.callback.take(), slot.version)
+        };
+        let Some(mut callback) = callback else { return };
+        // The panic hook has reported it; the other listeners and the connection go on, as they do in a browser.
+        let _ = catch_unwind(AssertUnwindSafe(|| callback(socket, event)));
+        let mut slot = self.slot();
+        if slot.version == version {
+            slot.callback = Some(callback);
+        } else {
+            drop(slot);
+            drop(callback);
+        }
+    }
+}
+
+/// Calls the listeners of an event: those that are there now, in their order, but for those that are removed before
+/// their turn. No lock is held while one runs.
+pub(super) fn dispatch<E>(
+    listeners: &Mutex<Listeners>,
+    table: fn(&mut Listeners) -> &mut Table<E>,
+    socket: &WebSocket,
+    event: &E,
+) {
+    let lock = || listeners.lock().unwrap_or_else(PoisonError::into_inner);
+    let entries = table(&mut lock()).entries.clone();
+    for entry in entries {
+        let is_cancelled = entry.options.is_cancelled();
+        let is_due = !is_cancelled && !entry.is_removed.load(Ordering::Relaxed);
+        if is_cancelled || entry.options.once {
+            let removed = table(&mut lock()).remove(entry.id);
+            drop(removed);
+        }
+        if is_due {
+            entry.call(socket, event);
+        }
     }
 }

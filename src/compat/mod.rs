@@ -13,11 +13,12 @@ mod shared;
 
 use std::{fmt, sync::Arc};
 
-pub use self::event::{CloseEvent, Event, MessageEvent};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use self::event::{CloseEvent, Event, ListenerId, ListenerOptions, MessageEvent};
 use self::{
     dispatch::Dispatch,
-    event::Handlers,
-    shared::{Handle, Shared},
+    shared::{Handle, Shared, State},
 };
 use crate::{
     client::ClientBuilder,
@@ -26,6 +27,7 @@ use crate::{
     error::{Error, InvalidProtocol, InvalidUrl},
     message::Message,
     protocol::ReadyState,
+    stream::WebSocketStream,
     target::Target,
 };
 
@@ -48,6 +50,16 @@ pub struct WebSocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("InvalidStateError: the connection is not open yet")]
 pub struct InvalidStateError;
+
+/// In what form binary messages are handed out, as the browser's `binaryType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BinaryType {
+    /// A slice of the read buffer, without a copy. It keeps that buffer alive as long as it is kept.
+    #[default]
+    ArrayBuffer,
+    /// An allocation of its own, which can be kept at no one's expense.
+    Blob,
+}
 
 /// Why `close_with` did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,8 +94,8 @@ impl WebSocket {
     pub fn builder(url: &str) -> Result<WebSocketBuilder, InvalidUrl> {
         let target = Target::parse(url)?;
         let shared = Shared::new(target.url());
-        let config = Config::default().deflate(Deflate::default());
-        Ok(WebSocketBuilder { client: ClientBuilder::new(Ok(target)).config(config), shared })
+        let client = ClientBuilder::new(Ok(target)).config(Config::default().deflate(Deflate::default()));
+        Ok(WebSocketBuilder { client, shared })
     }
 
     /// The URL, serialised as the WHATWG URL standard does.
@@ -121,11 +133,31 @@ impl WebSocket {
     /// Queues a message. It never waits; after the close it drops the message, of which
     /// [`buffered_amount`](Self::buffered_amount) still tells.
     ///
+    /// If that goes beyond [`max_buffered_amount`](WebSocketBuilder::max_buffered_amount) the connection is given up: an
+    /// `error` and a `close` event with code 1006 follow. This call does not fail.
+    ///
     /// # Errors
     ///
     /// While connecting.
     pub fn send(&self, data: impl Into<Message>) -> Result<(), InvalidStateError> {
         self.shared().send(data.into())
+    }
+
+    /// In what form binary messages are handed out.
+    pub fn binary_type(&self) -> BinaryType {
+        self.shared().binary_type()
+    }
+
+    /// Sets in what form binary messages are handed out, from the next event on.
+    pub fn set_binary_type(&self, binary_type: BinaryType) {
+        self.shared().set_binary_type(binary_type);
+    }
+
+    /// Removes a listener, also from the event that is being handed out, if its turn has not come. One that is unknown
+    /// is no error.
+    pub fn remove_listener(&self, id: ListenerId) {
+        let removed = self.shared().listeners().remove(id);
+        drop(removed);
     }
 
     /// Closes the connection without a code, once what is queued was sent. While connecting it aborts the attempt.
@@ -155,9 +187,21 @@ impl WebSocket {
         Ok(())
     }
 
+    /// Leaves, as a page that goes away does: an open connection is closed with code 1001 once what is queued was sent,
+    /// an attempt to connect is aborted. On one that is closing or closed it does nothing.
+    pub fn shutdown(&self) {
+        self.shared().close(CloseFrame::new(CloseCode::AWAY, ""));
+    }
+
+    /// Waits until [`buffered_amount`](Self::buffered_amount) is 0, or the connection has ended, after which it cannot
+    /// fall any more. Cancel safe.
+    pub async fn drained(&self) {
+        self.shared().until(State::is_drained).await;
+    }
+
     /// Waits until the `close` event was handled. Cancel safe.
     pub async fn closed(&self) {
-        self.shared().closed().await;
+        self.shared().until(State::is_close_handled).await;
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -176,7 +220,6 @@ impl fmt::Debug for WebSocket {
 
 /// The options and first handlers of a [`WebSocket`].
 #[must_use = "nothing happens before `connect`"]
-#[derive(Debug)]
 pub struct WebSocketBuilder {
     client: ClientBuilder,
     shared: Arc<Shared>,
@@ -203,11 +246,19 @@ impl WebSocketBuilder {
         self
     }
 
-    /// The bounds and deadlines of the connection, and its compression.
-    ///
-    /// Without it compression is offered, as browsers do. A config replaces that: [`Config::default()`] offers none.
+    /// The bounds and deadlines of the connection. Without it they are the defaults with
+    /// [`Config::deflate`] on, since browsers offer compression; what is given here is taken as it is.
     pub fn config(mut self, config: Config) -> Self {
         self.client = self.client.config(config);
+        self
+    }
+
+    /// How much may be queued, in bytes of payload. Default `None`: no limit, as in a browser.
+    ///
+    /// What [`send`](WebSocket::send) queues beyond ends the connection at once, without a closing handshake. New code
+    /// is better off with a sink that waits.
+    pub fn max_buffered_amount(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.shared.set_max_buffered_amount(bytes.into());
         self
     }
 
@@ -217,20 +268,50 @@ impl WebSocketBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn connect(self) -> WebSocket {
+        self.begin(ClientBuilder::connect)
+    }
+
+    /// As [`connect`](Self::connect), over `io`, which is connected to the server already: through a proxy, a tunnel,
+    /// TLS of your own or a test's pipe. See [`ClientBuilder::connect_over`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn connect_over<S>(self, io: S) -> WebSocket
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.begin(|client| client.connect_over(io))
+    }
+
+    fn begin<S, F>(self, connect: impl FnOnce(ClientBuilder) -> F) -> WebSocket
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Result<WebSocketStream<S>, Error>> + Send + 'static,
+    {
         let handle = Handle::new(self.shared);
-        Dispatch::spawn(self.client, &handle);
+        let client = self.client.signal(handle.shared().abort_token());
+        Dispatch::spawn(&handle, connect(client));
         WebSocket { handle }
     }
 }
 
-/// The same handler in both places where one can be set: the builder, before anything can happen, and the socket.
-macro_rules! handlers {
-    ($($on:ident, $set_on:ident, $clear_on:ident, $slot:ident, $event:ty, $when:literal;)*) => {
+/// Without what may be secret: the URL's password, the values of headers.
+impl fmt::Debug for WebSocketBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketBuilder").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// What is there for each of the four events: the handler (`on…`), which can be set in the builder, before anything can
+/// happen, or on the socket; and listeners.
+macro_rules! events {
+    ($($event:ident: $type:ty, $when:literal, $on:ident $set_on:ident $clear_on:ident $add:ident $add_with:ident;)*) => {
         impl WebSocketBuilder {
             $(
                 #[doc = concat!("Sets the handler that is called ", $when, ".")]
-                pub fn $on(self, handler: impl FnMut(&WebSocket, &$event) + Send + 'static) -> Self {
-                    self.shared.handlers().$slot.set(Some(Box::new(handler)));
+                pub fn $on(self, handler: impl FnMut(&WebSocket, &$type) + Send + 'static) -> Self {
+                    self.shared.set_handler(|listeners| &mut listeners.$event, Box::new(handler));
                     self
                 }
             )*
@@ -238,23 +319,52 @@ macro_rules! handlers {
 
         impl WebSocket {
             $(
-                #[doc = concat!("Sets the handler that is called ", $when, ", in place of the one before. Inside of a handler it takes effect for the next event.")]
-                pub fn $set_on(&self, handler: impl FnMut(&WebSocket, &$event) + Send + 'static) {
-                    self.shared().handlers().$slot.set(Some(Box::new(handler)));
+                #[doc = concat!("Sets the handler that is called ", $when, ".")]
+                ///
+                /// It takes the place of the one before among the listeners, or else the last one.
+                pub fn $set_on(&self, handler: impl FnMut(&WebSocket, &$type) + Send + 'static) {
+                    self.shared().set_handler(|listeners| &mut listeners.$event, Box::new(handler));
                 }
 
                 #[doc = concat!("Removes the handler that is called ", $when, ".")]
                 pub fn $clear_on(&self) {
-                    self.shared().handlers().$slot.set(None);
+                    let removed = self.shared().listeners().$event.clear_handler();
+                    drop(removed);
+                }
+
+                #[doc = concat!("Adds a listener that is called ", $when, ".")]
+                pub fn $add(&self, listener: impl FnMut(&WebSocket, &$type) + Send + 'static) -> ListenerId {
+                    self.$add_with(ListenerOptions::default(), listener)
+                }
+
+                #[doc = concat!("Adds a listener that is called ", $when, ", with options.")]
+                ///
+                /// Listeners are called in the order in which they were added. One that is added while an event is
+                /// handed out is not called for that event.
+                pub fn $add_with(
+                    &self,
+                    options: ListenerOptions,
+                    listener: impl FnMut(&WebSocket, &$type) + Send + 'static,
+                ) -> ListenerId {
+                    let mut listeners = self.shared().listeners();
+                    let id = listeners.next_id();
+                    let refused = listeners.$event.add(id, options, Box::new(listener));
+                    drop(listeners);
+                    drop(refused);
+                    id
                 }
             )*
         }
     };
 }
 
-handlers! {
-    on_open, set_on_open, clear_on_open, open, Event, "when the connection is open";
-    on_message, set_on_message, clear_on_message, message, MessageEvent, "with each message";
-    on_error, set_on_error, clear_on_error, error, Event, "when the connection fails, just before it is closed";
-    on_close, set_on_close, clear_on_close, close, CloseEvent, "once, when the connection has ended or could not be made";
+events! {
+    open: Event, "when the connection is open",
+        on_open set_on_open clear_on_open add_open_listener add_open_listener_with;
+    message: MessageEvent, "with each message",
+        on_message set_on_message clear_on_message add_message_listener add_message_listener_with;
+    error: Event, "when the connection fails, just before it is closed",
+        on_error set_on_error clear_on_error add_error_listener add_error_listener_with;
+    close: CloseEvent, "once, when the connection has ended or could not be made",
+        on_close set_on_close clear_on_close add_close_listener add_close_listener_with;
 }

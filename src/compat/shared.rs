@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
@@ -10,7 +11,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{Handlers, InvalidStateError};
+use super::{
+    BinaryType, InvalidStateError,
+    event::{Callback, Listeners, Table},
+};
 use crate::{close::CloseFrame, error::Error, message::Message, protocol::ReadyState};
 
 /// The part of a `WebSocket` that its clones count: the drop of the last one closes the connection.
@@ -34,19 +38,18 @@ impl Drop for Handle {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Shared {
     url: String,
     origin: String,
     state: Mutex<State>,
-    handlers: Mutex<Handlers>,
+    listeners: Mutex<Listeners>,
     /// Cancelled by a close while connecting.
     abort: CancellationToken,
-    closed: Notify,
+    /// Tells those who wait for a state.
+    changed: Notify,
 }
 
-#[derive(Debug)]
-struct State {
+pub(super) struct State {
     ready_state: ReadyState,
     protocol: String,
     extensions: String,
@@ -54,6 +57,10 @@ struct State {
     queue: VecDeque<Message>,
     /// Payload bytes that were sent and not taken by the transport.
     buffered_amount: u64,
+    max_buffered_amount: Option<u64>,
+    binary_type: BinaryType,
+    /// Whether more was sent than may be buffered.
+    is_overflow: bool,
     /// The Close frame that is to follow the queue.
     close: Option<CloseFrame>,
     error: Option<Error>,
@@ -62,10 +69,23 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// What the handles ask of the task, next in order.
-pub(super) enum Request {
-    Send(Message),
-    Close(CloseFrame),
+/// Whether the sink takes a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CanSend {
+    Yes,
+    /// It would, but has enough for now.
+    Later,
+    No,
+}
+
+impl State {
+    pub(super) fn is_drained(&self) -> bool {
+        self.buffered_amount == 0 || self.ready_state == ReadyState::Closed
+    }
+
+    pub(super) fn is_close_handled(&self) -> bool {
+        self.is_close_handled
+    }
 }
 
 impl Shared {
@@ -79,14 +99,17 @@ impl Shared {
                 extensions: String::new(),
                 queue: VecDeque::new(),
                 buffered_amount: 0,
+                max_buffered_amount: None,
+                binary_type: BinaryType::default(),
+                is_overflow: false,
                 close: None,
                 error: None,
                 is_close_handled: false,
                 waker: None,
             }),
-            handlers: Mutex::default(),
+            listeners: Mutex::default(),
             abort: CancellationToken::new(),
-            closed: Notify::new(),
+            changed: Notify::new(),
         })
     }
 
@@ -115,8 +138,37 @@ impl Shared {
         self.state().error.clone()
     }
 
-    pub(super) fn handlers(&self) -> MutexGuard<'_, Handlers> {
-        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn binary_type(&self) -> BinaryType {
+        self.state().binary_type
+    }
+
+    pub(super) fn set_binary_type(&self, binary_type: BinaryType) {
+        self.state().binary_type = binary_type;
+    }
+
+    pub(super) fn set_max_buffered_amount(&self, bytes: Option<u64>) {
+        self.state().max_buffered_amount = bytes;
+    }
+
+    pub(super) fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn listener_tables(&self) -> &Mutex<Listeners> {
+        &self.listeners
+    }
+
+    pub(super) fn set_handler<E>(&self, table: fn(&mut Listeners) -> &mut Table<E>, handler: Callback<E>) {
+        let mut listeners = self.listeners();
+        let id = listeners.next_id();
+        let replaced = table(&mut listeners).set_handler(id, handler);
+        drop(listeners);
+        drop(replaced);
+    }
+
+    /// How much may be queued, where that is limited.
+    pub(super) fn max_buffered_amount(&self) -> u64 {
+        self.state().max_buffered_amount.unwrap_or(u64::MAX)
     }
 
     pub(super) fn abort_token(&self) -> CancellationToken {
@@ -131,7 +183,12 @@ impl Shared {
             ReadyState::Connecting => return Err(InvalidStateError),
             ReadyState::Open => {
                 state.buffered_amount += message.len() as u64;
-                state.queue.push_back(message);
+                let is_within = |max| state.buffered_amount <= max;
+                if state.max_buffered_amount.is_none_or(is_within) {
+                    state.queue.push_back(message);
+                } else {
+                    state.is_overflow = true;
+                }
             }
             // Counted, and not sent.
             ReadyState::Closing | ReadyState::Closed => state.buffered_amount += message.len() as u64,
@@ -151,13 +208,16 @@ impl Shared {
         Self::wake(state);
     }
 
-    pub(super) async fn closed(&self) {
+    /// Waits for a state.
+    pub(super) async fn until(&self, is_reached: impl Fn(&State) -> bool) {
         loop {
-            let handled = self.closed.notified();
-            if self.state().is_close_handled {
+            let mut changed = pin!(self.changed.notified());
+            // From here on a change is not missed.
+            changed.as_mut().enable();
+            if is_reached(&self.state()) {
                 return;
             }
-            handled.await;
+            changed.await;
         }
     }
 
@@ -179,42 +239,66 @@ impl Shared {
     pub(super) fn advance(&self, ready_state: ReadyState) {
         let mut state = self.state();
         state.ready_state = state.ready_state.max(ready_state);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn fail(&self, error: Error) {
         self.state().error.get_or_insert(error);
     }
 
-    /// The next thing to do. `None`: there is nothing, and the task will be woken.
-    pub(super) fn next_request(&self, cx: &Context<'_>) -> Option<Request> {
+    /// The next message to hand over. `None`: there is nothing to do, and the task is woken when there is.
+    ///
+    /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and
+    /// keeps the deadline. It is no more memory than the queue was.
+    pub(super) fn next_message(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message> {
         let mut state = self.state();
-        if let Some(message) = state.queue.pop_front() {
-            return Some(Request::Send(message));
-        }
-        let close = state.close.take().map(Request::Close);
-        if close.is_none() {
+        let is_due = can_send == CanSend::Yes || can_send == CanSend::Later && state.close.is_some();
+        let message = if is_due { state.queue.pop_front() } else { None };
+        if message.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             state.waker = Some(cx.waker().clone());
         }
-        close
+        message
+    }
+
+    /// The Close frame, once no message is before it.
+    pub(super) fn take_close(&self) -> Option<CloseFrame> {
+        let mut state = self.state();
+        if state.queue.is_empty() { state.close.take() } else { None }
+    }
+
+    /// Whether more was sent than may wait: the connection is to be given up.
+    pub(super) fn is_overflow(&self) -> bool {
+        self.state().is_overflow
     }
 
     /// The transport took payload bytes.
     pub(super) fn release(&self, payload: u64) {
         if payload > 0 {
-            self.state().buffered_amount -= payload;
+            let mut state = self.state();
+            state.buffered_amount -= payload;
+            if state.buffered_amount == 0 {
+                self.changed.notify_waiters();
+            }
         }
     }
 
-    /// Nothing will be sent any more: what is queued stays in the amount only.
-    pub(super) fn drop_queue(&self) {
+    /// Nothing will be sent any more: what is queued stays in the amount only. Returns whether there was something.
+    pub(super) fn drop_queue(&self) -> bool {
         let queue = std::mem::take(&mut self.state().queue);
-        drop(queue);
+        !queue.is_empty()
     }
 
-    /// The last handler has returned.
-    pub(super) fn close_is_handled(&self) {
-        self.state().is_close_handled = true;
-        self.closed.notify_waiters();
+    /// No event will come any more. Whoever waits is told, and the listeners go: they may own handles, which would keep
+    /// each other for ever.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        state.ready_state = ReadyState::Closed;
+        state.is_close_handled = true;
+        drop(state);
+        self.drop_queue();
+        self.changed.notify_waiters();
+        let listeners = self.listeners().take();
+        drop(listeners);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -106,6 +106,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
         Self { io, buf: BytesMut::new(), last_mask: [0; 4], is_closed: false, patience: PATIENCE }
     }
 
+    /// The IO, for what no dialogue can do. What was read already is not in it.
+    pub fn io_mut(&mut self) -> &mut IO {
+        &mut self.io
+    }
+
     /// The IO itself, of which nothing was read.
     pub fn into_io(self) -> IO {
         assert!(self.buf.is_empty(), "{:?} was read", self.buf);

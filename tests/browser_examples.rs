@@ -1,0 +1,50 @@
+//! The examples of the event API, run as a person runs them.
+
+use std::{
+    env,
+    process::{Command, Output, Stdio},
+};
+
+/// Cargo builds the examples beside the tests: `target/debug/deps/this-test`, `target/debug/examples/that-example`.
+fn run(example: &str, args: &[&str]) -> (Output, String) {
+    let test = env::current_exe().expect("a test knows its own path");
+    let profile = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
+    let path = profile.join("examples").join(format!("{example}{}", env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is built by `cargo test`, or by `cargo build --examples`", path.display());
+    let output = Command::new(path).args(args).stdin(Stdio::null()).output().expect("the example can be started");
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output, out)
+}
+
+#[test]
+fn browser_echo_hears_its_own_words() {
+    let (output, out) = run("browser_echo", &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(out, "Message from server Hello Server!\n");
+}
+
+#[test]
+fn browser_echo_tells_that_nobody_is_there() {
+    let (output, _) = run("browser_echo", &["ws://127.0.0.1:0/"]);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("Error: "), "{output:?}");
+}
+
+#[test]
+fn bulk_upload_holds_more_behind_buffered_amount_than_behind_a_sink() {
+    let (output, out) = run("bulk_upload", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let waited = |what: &str| -> u64 {
+        let line = out.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what} in {out}"));
+        let (_, rest) = line.split_once("at most").expect("a peak");
+        rest.split_whitespace()
+            .next()
+            .and_then(|peak| peak.parse().ok())
+            .unwrap_or_else(|| panic!("a number in {line}"))
+    };
+    let (polled, sunk) = (waited("bufferedAmount"), waited("sink"));
+    // One chunk beyond the limit, and beyond the mark.
+    assert!(polled <= (1 << 20) + 2 * (64 << 10), "{polled}");
+    assert!(sunk <= (128 << 10) + (64 << 10), "{sunk}");
+    assert!(polled > sunk, "{out}");
+}
