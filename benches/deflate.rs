@@ -10,15 +10,14 @@ mod frame;
 mod wire;
 
 use std::{
-    fs,
     hint::black_box,
     io,
     pin::Pin,
-    sync::LazyLock,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use cpu_time::ThreadTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -31,29 +30,19 @@ const CORPUS: usize = 1 << 20;
 
 const SIZES: [(&str, usize); 2] = [("256 B", 256), ("16 KiB", 16 << 10)];
 
-/// The time that this thread was on a CPU, so that a busy machine does not tell; elsewhere than on Linux the time of
-/// the clock.
+/// The time that this thread was on a CPU, so that a busy machine does not tell.
 struct CpuTime;
 
-impl CpuTime {
-    fn now() -> Duration {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        let schedstat = fs::read_to_string("/proc/thread-self/schedstat").ok();
-        let nanos = schedstat.and_then(|stat| stat.split(' ').next()?.parse().ok());
-        nanos.map_or_else(|| START.elapsed(), Duration::from_nanos)
-    }
-}
-
 impl Measurement for CpuTime {
-    type Intermediate = Duration;
+    type Intermediate = ThreadTime;
     type Value = Duration;
 
-    fn start(&self) -> Duration {
-        Self::now()
+    fn start(&self) -> ThreadTime {
+        ThreadTime::now()
     }
 
-    fn end(&self, start: Duration) -> Duration {
-        Self::now().saturating_sub(start)
+    fn end(&self, start: ThreadTime) -> Duration {
+        start.elapsed()
     }
 
     fn add(&self, first: &Duration, second: &Duration) -> Duration {
