@@ -1,7 +1,6 @@
 //! What compression costs and gains on market ticks in JSON, over a transport in memory.
 //!
-//! `cargo bench --bench deflate` prints the ratios, then the time per MiB of payload; one thread does all of the work,
-//! so that this is CPU time.
+//! `cargo bench --bench deflate` prints the ratios, then the CPU time per MiB of payload.
 
 #[allow(dead_code, unreachable_pub)]
 #[path = "../tests/support/frame.rs"]
@@ -15,8 +14,11 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use cpu_time::ThreadTime;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,6 +29,38 @@ use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
 const CORPUS: usize = 1 << 20;
 
 const SIZES: [(&str, usize); 2] = [("256 B", 256), ("16 KiB", 16 << 10)];
+
+/// The time that this thread was on a CPU, so that a busy machine does not tell.
+struct CpuTime;
+
+impl Measurement for CpuTime {
+    type Intermediate = ThreadTime;
+    type Value = Duration;
+
+    fn start(&self) -> ThreadTime {
+        ThreadTime::now()
+    }
+
+    fn end(&self, start: ThreadTime) -> Duration {
+        start.elapsed()
+    }
+
+    fn add(&self, first: &Duration, second: &Duration) -> Duration {
+        *first + *second
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 /// A transport that has all of its input, and keeps what is written if it is to.
 #[derive(Debug, Default)]
@@ -128,7 +162,7 @@ fn ratio(corpus: &[Message], deflate: &Deflate, extensions: &str) -> f64 {
     stats.payload_bytes_sent as f64 / stats.wire_bytes_sent as f64
 }
 
-fn ratios(_: &mut Criterion) {
+fn ratios(_: &mut Criterion<CpuTime>) {
     let deflate = |level, mem_level| Deflate::default().level(level).mem_level(mem_level);
     let [small, large] = SIZES.map(|(_, size)| ticks(size));
     println!("\nratio of payload to wire      256 B   16 KiB");
@@ -160,7 +194,7 @@ fn levels() -> [(String, Option<Deflate>); 5] {
     [("plain".into(), None), level(1), level(6), level(9), ("level 6 mem 5".into(), small)]
 }
 
-fn compress(criterion: &mut Criterion) {
+fn compress(criterion: &mut Criterion<CpuTime>) {
     for (name, size) in SIZES {
         let corpus = ticks(size);
         let mut group = criterion.benchmark_group(format!("compress {name}"));
@@ -172,7 +206,7 @@ fn compress(criterion: &mut Criterion) {
     }
 }
 
-fn inflate(criterion: &mut Criterion) {
+fn inflate(criterion: &mut Criterion<CpuTime>) {
     for (name, size) in SIZES {
         let corpus = ticks(size);
         let mut group = criterion.benchmark_group(format!("inflate {name}"));
@@ -190,5 +224,9 @@ fn inflate(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ratios, compress, inflate);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = ratios, compress, inflate
+}
 criterion_main!(benches);

@@ -219,7 +219,8 @@ impl Default for Deflate {
 impl Deflate {
     /// How hard messages are compressed, from 0 (not at all) to 9. Default 6; more counts as 9.
     ///
-    /// 1 takes a third of the time and gives away some of the ratio.
+    /// 1 takes an eighth to a tenth of the time, and gives away a quarter of the ratio on small messages of JSON, two
+    /// fifths on large ones.
     pub fn level(mut self, level: u8) -> Self {
         self.level = level.min(9);
         self

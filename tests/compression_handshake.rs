@@ -189,7 +189,7 @@ async fn each_option_of_the_compressor_has_its_effect() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upgrade_made_elsewhere_brings_its_agreement() {
     for (extensions, is_compressed) in [
         ("", false),

@@ -74,7 +74,7 @@ impl Case {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b153_the_bit_of_compression_without_agreement() {
     for config in [Config::default(), Config::default().deflate(Deflate::default())] {
         for opcode in [TEXT, BINARY] {
@@ -85,7 +85,7 @@ async fn b153_the_bit_of_compression_without_agreement() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b153_the_bit_of_compression_on_a_control_frame() {
     for opcode in [PING, PONG, CLOSE] {
         Case::new(encode(true, RSV1, opcode, b""), Violation::ReservedBits(RSV1)).show().await;
@@ -96,7 +96,7 @@ async fn b153_the_bit_of_compression_on_a_control_frame() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b153_the_bit_of_compression_on_a_continuation() {
     for first in [0, RSV1] {
         let bytes = [encode(false, first, TEXT, &[]), encode(true, RSV1, CONTINUATION, &deflated("x"))].concat();
@@ -104,7 +104,7 @@ async fn b153_the_bit_of_compression_on_a_continuation() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b153_the_other_reserved_bits_mean_nothing_with_compression_either() {
     for bits in [1, 2, 3, 5, 6, 7] {
         for opcode in [TEXT, BINARY, PING, CLOSE] {
@@ -115,7 +115,7 @@ async fn b153_the_other_reserved_bits_mean_nothing_with_compression_either() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn data_that_does_not_inflate() {
     // A message that refers to one which was never sent.
     let mut compressor = Compressor::new(9, true);
@@ -153,7 +153,7 @@ async fn data_that_does_not_inflate() {
     Case { extensions, bytes: frames.concat(), messages, ..case }.show().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b148_b149_inflated_text_that_is_not_utf8() {
     for text in [&b"\xff"[..], b"ok \xc0\x80", b"\xed\xa0\x80", b"cut \xe2\x82", &[b'a'; 40_000], b"\xf4\x90\x80\x80"] {
         let text = [text, if text.len() > 1000 { b"\xf0\x9f" } else { b"" }].concat();
@@ -165,7 +165,7 @@ async fn b148_b149_inflated_text_that_is_not_utf8() {
     assert_eq!(ws.next().await.unwrap().unwrap(), Message::from(vec![0xff]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b149_invalid_utf8_is_found_before_the_message_ends() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), "permessage-deflate", at_once);
@@ -204,7 +204,7 @@ async fn limited(config: Config, bytes: Vec<u8>, code: u16) -> (Vec<Message>, Li
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b150_a_message_may_inflate_to_the_limit_and_no_further() {
     for limit in [0, 1, 999, 16 * 1024, 100_000] {
         let config = Config::default().max_message_size(limit);
@@ -223,7 +223,7 @@ async fn b150_a_message_may_inflate_to_the_limit_and_no_further() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b150_the_limit_of_a_frame_is_one_of_what_is_on_the_wire() {
     let payload = vec![0; 50_000];
     let body = deflated(&payload);
@@ -235,7 +235,7 @@ async fn b150_the_limit_of_a_frame_is_one_of_what_is_on_the_wire() {
     assert_eq!(exceeded, LimitExceeded::FrameSize { len: body.len() as u64 + 1, limit: body.len() });
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn b151_compressed_fragments_are_counted() {
     let empty = encode(false, 0, CONTINUATION, &[]);
     let bytes = [encode(false, RSV1, BINARY, &[]), empty.repeat(10)].concat();
