@@ -225,18 +225,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx);
-        if self.protocol.has_last() {
+        let has_input_ended = self.protocol.has_last();
+        let read_at = self.read_at.into_std();
+        if has_input_ended {
             // Our Close is written by the next step.
             self.protocol.handle_last(Instant::now().into_std());
-            self.share_news(role);
-            return Poll::Ready(());
-        }
-        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
-        let read_at = self.read_at.into_std();
-        if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+        } else if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+            // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
             self.protocol.handle_timeout(read_at);
         }
-        let step = if self.protocol.is_done() {
+        let step = if has_input_ended || self.protocol.is_done() {
             Poll::Ready(())
         } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
