@@ -189,8 +189,7 @@ impl Config {
 ///
 /// 128 KiB of each are a hash table that zlib-rs always has; the rest is 4 bytes for each byte of the window, and
 /// 7 × 2<sup>mem_level + 6</sup> bytes. For messages of less than 2<sup>mem_level + 6</sup> bytes more memory gains
-/// nothing. Once its window is full the
-/// inflater holds 78 KiB, whatever the server's window bits.
+/// nothing. Once its window is full the inflater holds 78 KiB, whatever the server's window bits.
 #[derive(Debug, Clone)]
 pub struct Deflate {
     pub(crate) level: u8,
