@@ -87,7 +87,8 @@
 //!               protocol/inbound.rs     frames -> messages: fragments, limits, inflate, UTF-8
 //!                 inbound/assembly.rs   the one message that is being put together
 //!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
-//!                 outbound/ledger.rs    what of them has been written so far
+//!                 outbound/current.rs   the large message that is being sent
+//!                 outbound/ledger.rs    what has been written so far
 //!               protocol/closing.rs     the close handshake: one enum
 //!               protocol/pings.rs       pings that wait for their pongs
 //! 1 wire        frame.rs  mask.rs  utf8.rs  deflate.rs  token.rs

@@ -6,6 +6,7 @@
 //!  pongs, pings, Close ─────────────────┘    ledger ◄──────────────── advance(n)
 //! ```
 
+mod current;
 mod ledger;
 
 use std::{collections::VecDeque, io::IoSlice};
@@ -13,14 +14,17 @@ use std::{collections::VecDeque, io::IoSlice};
 use bytes::{Buf, Bytes, BytesMut};
 
 pub(crate) use self::ledger::Released;
-use self::ledger::{Ledger, Segment, What};
+use self::{
+    current::{Current, Payload},
+    ledger::{Ledger, Segment, What},
+};
 use crate::{
     close::CloseFrame,
     config::Config,
     deflate::Deflater,
     frame::{Header, OpCode, RSV1},
     mask::{Mask, Masks},
-    message::{Kind, Message},
+    message::Message,
 };
 
 /// Encoded bytes from which on no further message is encoded ahead, so that control frames do not wait behind more.
@@ -59,27 +63,6 @@ pub(crate) enum Compression {
     Allowed,
     /// The caller knows that it gains nothing.
     Off,
-}
-
-/// A message of which a part is still to be encoded.
-#[derive(Debug)]
-struct Current {
-    kind: Kind,
-    is_compressed: bool,
-    rest: Payload,
-    /// The length of the whole payload; `None` once it was cut, so that its last piece will not come.
-    len: Option<usize>,
-    /// Whether its first frame has been begun.
-    is_begun: bool,
-    /// The frame that has been begun: its mask, and how much of it is still to be encoded.
-    frame: Option<(Mask, usize)>,
-}
-
-/// A payload that is copied when it is masked, since others may hold it, or one that is masked in place.
-#[derive(Debug)]
-enum Payload {
-    Shared(Bytes),
-    Owned(BytesMut),
 }
 
 /// Our Close frame.
@@ -421,63 +404,4 @@ fn encode_frame(header: &Header, mut mask: Mask, body: &[u8], out: &mut BytesMut
     let size = header.encode(mask.key(), out);
     mask.copy(body, out);
     size as u8
-}
-
-impl Current {
-    fn new(message: Message, is_compressed: bool) -> Self {
-        let (kind, len) = (message.kind(), message.len());
-        let rest = match message.into_bytes().try_into_mut() {
-            Ok(owned) => Payload::Owned(owned),
-            Err(shared) => Payload::Shared(shared),
-        };
-        Self { kind, is_compressed, rest, len: Some(len), is_begun: false, frame: None }
-    }
-
-    /// What is left of it when it may only finish the frame that it is in.
-    fn only_this_frame(mut self) -> Option<Self> {
-        let (_, left) = self.frame?;
-        if left < self.rest.len() {
-            self.rest.truncate(left);
-            self.len = None;
-        }
-        Some(self)
-    }
-
-    /// The header of its next frame, with a body of `len` bytes.
-    fn next_header(&self, len: usize, fin: bool) -> Header {
-        let (opcode, rsv) = match (self.is_begun, self.is_compressed) {
-            // The bit says of the message that it is compressed, on its first frame alone (RFC 7692, section 6).
-            (true, _) => (OpCode::Continuation, 0),
-            (false, true) => (OpCode::of(self.kind), RSV1),
-            (false, false) => (OpCode::of(self.kind), 0),
-        };
-        Header { fin, rsv, opcode, len: len as u64 }
-    }
-}
-
-impl Payload {
-    fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Shared(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
-
-    fn advance(&mut self, n: usize) {
-        match self {
-            Self::Shared(bytes) => bytes.advance(n),
-            Self::Owned(bytes) => bytes.advance(n),
-        }
-    }
-
-    fn truncate(&mut self, len: usize) {
-        match self {
-            Self::Shared(bytes) => bytes.truncate(len),
-            Self::Owned(bytes) => bytes.truncate(len),
-        }
-    }
 }
