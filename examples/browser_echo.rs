@@ -22,7 +22,9 @@ use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use wsflow::{Message, compat::WebSocket};
 
-#[tokio::main]
+// On one thread, as in a browser, nothing can happen before this function waits: listeners that are added until then
+// miss nothing. On several threads they are given to the builder.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = match std::env::args().nth(1) {
         Some(url) => url,

@@ -43,11 +43,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let begun = Instant::now();
     let peak = event_api(&url).await?;
-    println!("bufferedAmount: {:>5.0?}, at most {:>7} bytes waited", begun.elapsed(), peak);
+    println!("bufferedAmount: {:>4} ms, at most {peak:>7} bytes waited", begun.elapsed().as_millis());
 
     let begun = Instant::now();
     let peak = sink(&url).await?;
-    println!("sink:           {:>5.0?}, at most {:>7} bytes waited", begun.elapsed(), peak);
+    println!("sink:           {:>4} ms, at most {peak:>7} bytes waited", begun.elapsed().as_millis());
     Ok(())
 }
 

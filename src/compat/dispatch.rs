@@ -135,12 +135,13 @@ impl Dispatch {
         })
     }
 
-    /// Hands over what was sent, as far as the sink takes it.
+    /// Hands over what is queued now, as far as the sink takes it. What is sent meanwhile waits for the next turn, since
+    /// a sender that is as fast as the transport would hold up the amount and the reader for ever.
     fn hand_over<S>(&self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        for _ in 0..MESSAGES_PER_TURN {
+        for _ in 0..=self.shared.queue_len() {
             let can_send = match Pin::new(&mut *stream).poll_ready(cx) {
                 Poll::Ready(Ok(())) => CanSend::Yes,
                 Poll::Ready(Err(_)) => CanSend::No,
@@ -192,7 +193,3 @@ impl Dispatch {
         event::dispatch(self.shared.listener_tables(), table, &WebSocket { handle }, event);
     }
 }
-
-/// How many messages are handed over before the amount is brought up to date and the socket is read: a sender that is as
-/// fast as the transport would hold up both for ever.
-const MESSAGES_PER_TURN: usize = 256;

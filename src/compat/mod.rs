@@ -6,6 +6,7 @@
 //!
 //! Compression (permessage-deflate) is offered to the server, as browsers do, unless a
 //! [`config`](WebSocketBuilder::config) says otherwise.
+//! What of the browser's is not here, or in another form, stands in the repository's `docs/browser.md`.
 
 mod dispatch;
 mod event;

@@ -246,6 +246,10 @@ impl Shared {
         self.state().error.get_or_insert(error);
     }
 
+    pub(super) fn queue_len(&self) -> usize {
+        self.state().queue.len()
+    }
+
     /// The next message to hand over. `None`: there is nothing to do, and the task is woken when there is.
     ///
     /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and

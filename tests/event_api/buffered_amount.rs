@@ -10,7 +10,7 @@ use bytes::Bytes;
 use wsflow::{Config, Deflate, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain, until, within};
-use crate::support::{Peer, Script};
+use crate::support::{CLOSE, Peer, Script, TEXT, encode};
 
 #[tokio::test]
 async fn b80_b81_b85_b88_it_counts_utf_8_bytes_of_payload_and_drains_to_zero() {
@@ -82,9 +82,8 @@ async fn b83_what_one_handler_sent_has_left_when_the_next_message_of_the_packet_
         }
     });
     peer.accept().await;
-    let packet: Vec<_> =
-        ["a", "bb", "ccc"].iter().flat_map(|text| crate::support::encode(true, 0, 1, text.as_bytes())).collect();
-    peer.raw([packet, crate::support::encode(true, 0, 8, b"\x03\xe8")].concat()).await;
+    let packet: Vec<_> = ["a", "bb", "ccc"].iter().flat_map(|text| encode(true, 0, TEXT, text.as_bytes())).collect();
+    peer.raw([packet, encode(true, 0, CLOSE, b"\x03\xe8")].concat()).await;
     for text in ["a", "bb", "ccc"] {
         peer.expect_text(text).await;
     }
@@ -92,6 +91,25 @@ async fn b83_what_one_handler_sent_has_left_when_the_next_message_of_the_packet_
     peer.finish().await;
     let messages = ["open[1,0]", "\"a\"[1,0]", "\"bb\"[1,0]", "\"ccc\"[1,0]", "close{1,1000,\"\"}[3,0]"];
     assert_eq!(log.end(&ws).await, messages);
+}
+
+#[tokio::test]
+async fn b83_v3_however_many_messages_were_sent_they_leave_before_a_close_that_came_with_the_101_is_read() {
+    const MESSAGES: u32 = 3000;
+    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
+        if *seen == Seen::Open {
+            (0..MESSAGES).for_each(|i| ws.send(i.to_string()).unwrap());
+        }
+    });
+    let mut packet = peer.request().await.answer("").into_bytes();
+    packet.extend_from_slice(&encode(true, 0, CLOSE, b"\x03\xe8"));
+    peer.raw(packet).await;
+    for i in 0..MESSAGES {
+        peer.expect_text(&i.to_string()).await;
+    }
+    peer.expect_close(1000, "").await;
+    peer.finish().await;
+    assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,1000,\"\"}[3,0]"]);
 }
 
 /// Into a pipe of 64 KiB go 64 KiB and not a byte more: the header takes 14 of them.

@@ -77,6 +77,10 @@ impl Calls {
         self.0.lock().unwrap().push(name);
     }
 
+    fn names(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
     /// A listener that does nothing else.
     fn listener(&self, name: char) -> Listener {
         let calls = self.clone();
@@ -105,8 +109,7 @@ async fn calls(set_up: impl FnOnce(&WebSocket, &Calls)) -> String {
     peer.finish().await;
     crate::log::within(ws.closed()).await.unwrap();
     assert_eq!(ws.ready_state(), ReadyState::Closed);
-
-    calls.0.lock().unwrap().clone()
+    calls.names()
 }
 
 fn once() -> ListenerOptions {
@@ -371,7 +374,7 @@ async fn b190_a_listener_added_in_open_gets_the_first_message_and_none_gets_past
     peer.expect_close(None, "").await;
     peer.finish().await;
     log.end(&ws).await;
-    assert_eq!(*calls.0.lock().unwrap(), "m");
+    assert_eq!(calls.names(), "m");
 }
 
 /// The reports of panics, by the thread that panicked.

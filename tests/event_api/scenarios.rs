@@ -1,12 +1,17 @@
 //! Whole connections, event by event and frame by frame, in one table. Each is played in memory, byte by byte and in
 //! one go, and over TCP.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use wsflow::{Config, compat::WebSocket};
 
-use crate::log::{Log, Seen, plain};
+use crate::log::{Log, Seen, plain, until};
 use crate::support::watch::{PIECES, Pieces};
 use crate::support::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode};
 
@@ -22,13 +27,13 @@ enum Step {
 
 use Step::{Expect, Finish, Say};
 
-type Act = Arc<dyn Fn(&WebSocket, &Seen) + Send + Sync>;
+type Act = dyn Fn(&WebSocket, &Seen) + Send + Sync;
 
 struct Scenario {
     rows: &'static str,
     config: Config,
     /// What the client does in its handlers.
-    act: Act,
+    act: Arc<Act>,
     /// In the packet of the 101.
     with_head: Vec<u8>,
     script: Vec<Step>,
@@ -333,7 +338,7 @@ async fn b141_a_reset_is_a_close_without_an_error_behind_what_came() {
     let mut peer = server.accept().await;
     peer.text("before").await;
     // A reset may overtake what is not read yet.
-    crate::log::until("the message", || arrival.try_recv().is_ok()).await;
+    until("the message", || arrival.try_recv().is_ok()).await;
     peer.reset();
     assert_eq!(log.end(&ws).await, [OPEN, "\"before\"[1,0]", ABNORMAL]);
     assert!(matches!(ws.error(), Some(wsflow::Error::Io(_))), "{:?}", ws.error());
@@ -351,10 +356,10 @@ async fn b157_v3_a_close_while_data_waits_is_unclean_with_its_code_and_the_rest_
             }
         });
         peer.accept().await;
-        crate::log::until("a full pipe", || (1..64 << 20).contains(&ws.buffered_amount())).await;
+        until("a full pipe", || (1..64 << 20).contains(&ws.buffered_amount())).await;
         let begun = tokio::time::Instant::now();
         peer.close(4567, "enough").await;
-        crate::log::until("CLOSING", || u16::from(ws.ready_state()) == 2).await;
+        until("CLOSING", || u16::from(ws.ready_state()) == 2).await;
         ws.send("counted").unwrap();
         if is_read {
             // The frame that was begun is finished, nothing else is sent, and the Close is answered.
@@ -370,4 +375,50 @@ async fn b157_v3_a_close_while_data_waits_is_unclean_with_its_code_and_the_rest_
         let left = (64 << 20) + 7 - if is_read { 256 << 10 } else { (1 << 16) - 14 };
         assert_eq!(lines, [OPEN, &format!("close{{0,4567,\"enough\"}}[3,{left}]")]);
     }
+}
+
+/// A transport during whose first read behind the opening handshake another thread would have sent.
+struct Interrupted {
+    io: DuplexStream,
+    socket: Arc<Mutex<Option<WebSocket>>>,
+}
+
+impl AsyncRead for Interrupted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        let mut socket = self.socket.lock().unwrap();
+        if let Some(socket) = socket.take_if(|socket| u16::from(socket.ready_state()) == 1) {
+            socket.send("crossed").unwrap();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Interrupted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn b157_v3_a_message_that_crosses_the_servers_close_is_not_sent_and_makes_the_end_unclean() {
+    let (mut peer, io) = Peer::pipe(1 << 16);
+    let socket = Arc::new(Mutex::new(None));
+    let (builder, log) = Log::watch(plain("ws://h/"), |_, _| {});
+    let ws = builder.connect_over(Interrupted { io, socket: Arc::clone(&socket) });
+    *socket.lock().unwrap() = Some(ws.clone());
+    peer.accept().await;
+    until("open", || log.lines().len() == 1).await;
+    peer.close(4000, "bye").await;
+    peer.expect_close(4000, "bye").await;
+    peer.finish().await;
+    assert_eq!(log.end(&ws).await, [OPEN, "close{0,4000,\"bye\"}[3,7]"]);
 }

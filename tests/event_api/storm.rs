@@ -108,8 +108,7 @@ async fn storm(seed: u32, close_at: Option<u32>) -> Vec<u32> {
     closed.unwrap_or_else(|_| panic!("a deadlock? {:?}", log.text().len()));
     is_over.store(true, Relaxed);
     thread.join().unwrap();
-
-    numbers.lock().unwrap().clone()
+    std::mem::take(&mut *numbers.lock().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
