@@ -2,7 +2,7 @@
 //!
 //! For code and knowledge that come from the browser. Nothing here waits: `send` queues without a bound and
 //! [`buffered_amount`](WebSocket::buffered_amount) tells how much. New code is better off with
-//! [`WebSocketStream`](crate::WebSocketStream), which waits instead.
+//! [`WebSocketStream`], which waits instead.
 //!
 //! What of the browser's is not here, or in another form, stands in the repository's `docs/browser.md`.
 
