@@ -2,7 +2,7 @@
 //!
 //! For code and knowledge that come from the browser. Nothing here waits: `send` queues without a bound and
 //! [`buffered_amount`](WebSocket::buffered_amount) tells how much. New code is better off with
-//! [`WebSocketStream`](crate::WebSocketStream), which waits instead.
+//! [`WebSocketStream`], which waits instead.
 //!
 //! Compression (permessage-deflate) is offered to the server, as browsers do, unless a
 //! [`config`](WebSocketBuilder::config) says otherwise.
