@@ -11,7 +11,7 @@ use support::tls::{Authority, Hello};
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
-use wsflow::{Connector, Error, Phase, Transport, UpgradedParts, WebSocketStream};
+use wsflow::{Connector, Error, Phase, Transport, UpgradedParts, WebSocketStream, compat::WebSocket};
 
 /// Names under which this machine is reached and for which the server has a certificate.
 const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "xn--bcher-kva.example"];
@@ -290,4 +290,24 @@ async fn alpn_that_the_caller_set_stays() {
         peer
     });
     ws.expect("open");
+}
+
+#[tokio::test]
+async fn the_event_api_opens_wss_with_own_roots() {
+    let authority = Authority::new();
+    let tls = authority.server(&NAMES);
+    for connector in authority.connectors(None) {
+        let server = Script::bind().await;
+        let url = server.url("/").replace("ws://127.0.0.1", "wss://localhost");
+        let builder = WebSocket::builder(&url).expect("a URL").tls(connector);
+        let ws = builder.on_open(|ws, _| ws.send("hello").expect("open")).connect();
+        let mut peer = tls.handshake(server.peer().await).await.1.expect("TLS");
+        peer.accept().await;
+        peer.expect_text("hello").await;
+        peer.close(1000, "").await;
+        peer.expect_close(1000, "").await;
+        peer.finish().await;
+        ws.closed().await;
+        assert!(ws.error().is_none(), "{:?}", ws.error());
+    }
 }

@@ -15,6 +15,7 @@ mod shared;
 use std::{fmt, sync::Arc};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::Connector;
 
 pub use self::event::{CloseEvent, Event, ListenerId, ListenerOptions, MessageEvent};
 use self::{
@@ -251,6 +252,12 @@ impl WebSocketBuilder {
     /// [`Config::deflate`] on, since browsers offer compression; what is given here is taken as it is.
     pub fn config(mut self, config: Config) -> Self {
         self.client = self.client.config(config);
+        self
+    }
+
+    /// The TLS settings to use for `wss`, as [`ClientBuilder::tls`].
+    pub fn tls(mut self, connector: Connector) -> Self {
+        self.client = self.client.tls(connector);
         self
     }
 
