@@ -8,6 +8,7 @@
 use std::{
     future::Future,
     io,
+    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -126,23 +127,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.messages_in_step += 1;
                 return Poll::Ready(Some(Ok(message)));
             }
-            if self.read_side == ReadSide::Ended {
-                return Poll::Ready(None);
+            if let ControlFlow::Break(end) = ready!(self.poll_more(cx)) {
+                return Poll::Ready(end.map(Err));
             }
-            let step = self.poll_step(Role::Reader, cx);
-            if self.read_side == ReadSide::Open
-                && let Some(error) = self.protocol.error()
-            {
-                let error = error.clone();
-                self.read_side = ReadSide::ErrorReported;
-                return Poll::Ready(Some(Err(error)));
-            }
-            if self.protocol.is_done() {
-                self.read_side = ReadSide::Ended;
-                return Poll::Ready(None);
-            }
-            ready!(step);
         }
+    }
+
+    /// Once what was read is used up: reads more, or tells the reader of the end, which may be an error.
+    ///
+    /// Never inlined, so that the few steps of a message that has been read stay in registers.
+    #[inline(never)]
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Error>>> {
+        if self.read_side == ReadSide::Ended {
+            return Poll::Ready(ControlFlow::Break(None));
+        }
+        let step = self.poll_step(Role::Reader, cx);
+        if self.read_side == ReadSide::Open
+            && let Some(error) = self.protocol.error()
+        {
+            let error = error.clone();
+            self.read_side = ReadSide::ErrorReported;
+            return Poll::Ready(ControlFlow::Break(Some(error)));
+        }
+        if self.protocol.is_done() {
+            self.read_side = ReadSide::Ended;
+            return Poll::Ready(ControlFlow::Break(None));
+        }
+        step.map(ControlFlow::Continue)
     }
 
     /// Ready when another message may be queued.
@@ -211,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.ping(payload, Instant::now().into_std())
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_buffered(&mut self) -> Option<Message> {
         let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
         if message.is_none() && self.protocol.is_last_due() {

@@ -8,14 +8,14 @@ use std::time::Duration;
 pub struct Stats {
     /// Messages handed to the reader.
     pub messages_received: u64,
-    /// Payload bytes of these messages.
-    pub payload_bytes_received: u64,
-    /// Bytes read from the transport after the handshake, control frames and framing included.
-    pub wire_bytes_received: u64,
     /// Messages of which every byte was taken by the transport.
     pub messages_sent: u64,
+    /// Payload bytes of the messages handed to the reader.
+    pub payload_bytes_received: u64,
     /// Payload bytes taken by the transport.
     pub payload_bytes_sent: u64,
+    /// Bytes read from the transport after the handshake, control frames and framing included.
+    pub wire_bytes_received: u64,
     /// Bytes taken by the transport after the handshake, control frames and framing included.
     pub wire_bytes_sent: u64,
     /// Pings from the peer. Of pings that came faster than pongs could leave, only the latest are answered.

@@ -36,12 +36,14 @@ enum State {
     Slice { kind: Kind, header: usize, len: usize, utf8: Utf8Checker },
     /// In a frame whose payload moves to `message` as it comes.
     Append { fin: bool, left: u64 },
+    /// What still comes means nothing.
+    Ended,
 }
 
 #[derive(Debug)]
 pub(crate) struct Inbound {
     max_message_size: usize,
-    max_frame_size: Option<usize>,
+    max_frame_size: u64,
     max_fragments: usize,
     copy_payloads_up_to: usize,
     /// There is one if compression was agreed on.
@@ -57,7 +59,7 @@ impl Inbound {
         Self {
             // No allocation can be larger than isize::MAX.
             max_message_size: config.max_message_size.unwrap_or(usize::MAX).min(isize::MAX as usize),
-            max_frame_size: config.max_frame_size,
+            max_frame_size: config.max_frame_size.map_or(u64::MAX, |limit| limit as u64),
             max_fragments: config.max_fragments.unwrap_or(usize::MAX),
             copy_payloads_up_to: config.copy_payloads_up_to,
             inflater,
@@ -71,8 +73,14 @@ impl Inbound {
     pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
         match self.state {
             State::Slice { header, len, .. } => (header + len).saturating_sub(buf.len()),
-            State::Header | State::Append { .. } => 0,
+            State::Header | State::Append { .. } | State::Ended => 0,
         }
+    }
+
+    /// From now on nothing that comes means anything.
+    pub(crate) fn end(&mut self) {
+        self.state = State::Ended;
+        self.message = None;
     }
 
     /// From now on messages are counted, and not kept.
@@ -83,25 +91,42 @@ impl Inbound {
         }
     }
 
-    /// Takes the next item from `buf`. `None`: more bytes are needed.
+    /// Takes the next item from `buf`. `None`: more bytes are needed, or none are wanted any more.
     #[inline]
     pub(crate) fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
         loop {
-            let item = match self.state {
+            let progress = match self.state {
                 State::Header => {
                     let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
                     self.judge(&header)?;
-                    if header.opcode.is_control() {
-                        return self.control(&header, size, buf);
+                    let kind = match header.opcode {
+                        OpCode::Text => Some(Kind::Text),
+                        OpCode::Binary => Some(Kind::Binary),
+                        OpCode::Continuation => None,
+                        OpCode::Close | OpCode::Ping | OpCode::Pong => return self.control(&header, size, buf),
+                    };
+                    let len = header.len as usize;
+                    match kind {
+                        Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
+                            if buf.len() >= size + len {
+                                return Ok(Some(Item::Message(self.whole(kind, size, len, buf)?)));
+                            }
+                            self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
+                            Progress::NextStep
+                        }
+                        _ => self.begin(kind, &header, size, buf)?,
                     }
-                    self.begin(&header, size, buf)?
                 }
                 State::Slice { .. } => self.slice(buf)?,
                 State::Append { fin, left } => self.append(fin, left, buf)?,
+                State::Ended => {
+                    buf.clear();
+                    return Ok(None);
+                }
             };
-            match item {
+            match progress {
                 Progress::Item(item) => return Ok(Some(item)),
-                Progress::NextFrame => {}
+                Progress::NextStep => {}
                 Progress::MoreBytes => return Ok(None),
             }
         }
@@ -110,40 +135,45 @@ impl Inbound {
     /// What depends on the connection's state and on the limits.
     #[inline]
     fn judge(&self, header: &Header) -> Result<(), Error> {
-        // RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
-        let is_first = matches!(header.opcode, OpCode::Text | OpCode::Binary);
-        let meaningful = if is_first && self.inflater.is_some() { RSV1 } else { 0 };
-        if header.rsv & !meaningful != 0 {
-            return Err(Violation::ReservedBits(header.rsv).into());
+        if header.rsv != 0 {
+            self.judge_rsv(header)?;
         }
-        match (header.opcode, &self.message) {
+        let (frames, len, is_compressed) = match (header.opcode, &self.message) {
+            (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => return Ok(()),
             (OpCode::Continuation, None) => return Err(Violation::UnexpectedContinuation.into()),
+            (OpCode::Continuation, Some(message)) => (message.frames, message.len(), message.is_compressed),
+            (OpCode::Text | OpCode::Binary, None) => (0, 0, header.rsv == RSV1),
             (OpCode::Text | OpCode::Binary, Some(_)) => return Err(Violation::ExpectedContinuation.into()),
-            _ => {}
-        }
-        if header.opcode.is_control() || !self.is_keeping {
+        };
+        if !self.is_keeping {
             return Ok(());
         }
-        if let Some(limit) = self.max_frame_size
-            && header.len > limit as u64
-        {
-            return Err(LimitExceeded::FrameSize { len: header.len, limit }.into());
+        if header.len > self.max_frame_size {
+            return Err(LimitExceeded::FrameSize { len: header.len, limit: self.max_frame_size as usize }.into());
         }
-        let (frames, len, is_compressed) = match &self.message {
-            Some(message) => (message.frames, message.len(), message.is_compressed),
-            None => (0, 0, header.rsv == RSV1),
-        };
         // How large a compressed message is shows only as it is inflated.
         if !is_compressed && header.len > (self.max_message_size - len) as u64 {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
         }
-        if frames >= self.max_fragments.max(1) {
+        if frames >= self.max_fragments {
             return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
         }
         Ok(())
     }
 
+    /// RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
+    #[cold]
+    fn judge_rsv(&self, header: &Header) -> Result<(), Violation> {
+        let is_first = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        if header.rsv == RSV1 && is_first && self.inflater.is_some() {
+            Ok(())
+        } else {
+            Err(Violation::ReservedBits(header.rsv))
+        }
+    }
+
     /// A control frame is taken as a whole. It may stand between the fragments of a message (section 5.4).
+    #[inline(never)]
     fn control(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
         let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
         let item = match header.opcode {
@@ -155,26 +185,17 @@ impl Inbound {
         Ok(Some(item))
     }
 
-    /// A data frame begins.
-    #[inline]
-    fn begin(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let kind = match header.opcode {
-            OpCode::Text => Some(Kind::Text),
-            OpCode::Binary => Some(Kind::Binary),
-            _ => None,
-        };
-        match kind {
-            Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
-                let len = header.len as usize;
-                if buf.len() >= size + len {
-                    buf.advance(size);
-                    return Ok(Progress::Item(Item::Message(self.whole(kind, len, buf)?)));
-                }
-                self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
-                return self.slice(buf);
-            }
-            Some(kind) => self.message = Some(Assembly::new(kind, header.rsv == RSV1)),
-            None => {}
+    /// A frame begins whose payload moves to a message.
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        kind: Option<Kind>,
+        header: &Header,
+        size: usize,
+        buf: &mut BytesMut,
+    ) -> Result<Progress, Error> {
+        if let Some(kind) = kind {
+            self.message = Some(Assembly::new(kind, header.rsv == RSV1));
         }
         if let Some(message) = &mut self.message {
             message.frames += 1;
@@ -183,10 +204,10 @@ impl Inbound {
         self.append(header.fin, header.len, buf)
     }
 
-    /// Takes a whole payload that was not looked at yet.
+    /// Takes a whole frame, whose payload was not looked at yet.
     #[inline]
-    fn whole(&self, kind: Kind, len: usize, buf: &mut BytesMut) -> Result<Message, Error> {
-        let payload = self.take(len, buf);
+    fn whole(&self, kind: Kind, header: usize, len: usize, buf: &mut BytesMut) -> Result<Message, Error> {
+        let payload = self.take(header, len, buf);
         Ok(match kind {
             Kind::Text => Message::Text(checked_text(payload)?),
             Kind::Binary => Message::Binary(payload),
@@ -194,19 +215,22 @@ impl Inbound {
     }
 
     #[inline]
-    fn take(&self, len: usize, buf: &mut BytesMut) -> Bytes {
+    fn take(&self, header: usize, len: usize, buf: &mut BytesMut) -> Bytes {
         if len <= self.copy_payloads_up_to {
-            let payload = Bytes::copy_from_slice(&buf[..len]);
-            buf.advance(len);
+            let payload = Bytes::copy_from_slice(&buf[header..header + len]);
+            buf.advance(header + len);
             payload
         } else {
-            buf.split_to(len).freeze()
+            let mut frame = buf.split_to(header + len).freeze();
+            frame.advance(header);
+            frame
         }
     }
 
     /// Looks at what has come of a message that waits in the read buffer, and takes it once it is whole.
+    #[inline(never)]
     fn slice(&mut self, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextFrame) };
+        let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextStep) };
         if !self.is_keeping {
             let (left, header) = (*len as u64, *header);
             self.message = Some(Assembly::new(*kind, false));
@@ -222,8 +246,7 @@ impl Inbound {
         }
         let (kind, header, len, utf8) = (*kind, *header, *len, std::mem::take(utf8));
         self.state = State::Header;
-        buf.advance(header);
-        let payload = self.take(len, buf);
+        let payload = self.take(header, len, buf);
         Ok(Progress::Item(Item::Message(match kind {
             Kind::Text => Message::Text(utf8.finish(payload)?),
             Kind::Binary => Message::Binary(payload),
@@ -231,8 +254,9 @@ impl Inbound {
     }
 
     /// Moves what has come of a frame to the message.
+    #[inline(never)]
     fn append(&mut self, fin: bool, left: u64, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let Some(message) = &mut self.message else { return Ok(Progress::NextFrame) };
+        let Some(message) = &mut self.message else { return Ok(Progress::NextStep) };
         let arrived = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let mut inflater = self.inflater.as_mut().filter(|_| message.is_compressed);
         let limit = self.max_message_size;
@@ -250,12 +274,12 @@ impl Inbound {
         }
         self.state = State::Header;
         if !fin {
-            return Ok(Progress::NextFrame);
+            return Ok(Progress::NextStep);
         }
         if let (Some(inflater), true) = (inflater, self.is_keeping) {
             inflater.finish(|piece| message.push(piece, limit))?;
         }
-        let Some(message) = self.message.take() else { return Ok(Progress::NextFrame) };
+        let Some(message) = self.message.take() else { return Ok(Progress::NextStep) };
         Ok(Progress::Item(if self.is_keeping { Item::Message(message.finish()?) } else { Item::Discarded }))
     }
 }
@@ -263,7 +287,7 @@ impl Inbound {
 /// How far a step of the parser came.
 enum Progress {
     Item(Item),
-    NextFrame,
+    NextStep,
     MoreBytes,
 }
 

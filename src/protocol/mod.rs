@@ -145,7 +145,7 @@ impl Protocol {
 
     /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
     pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
-        if self.closing.is_parsing() { self.inbound.missing(buf) } else { 0 }
+        self.inbound.missing(buf)
     }
 
     // Input.
@@ -156,7 +156,7 @@ impl Protocol {
     /// `now` is when the bytes were read.
     #[inline]
     pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
-        while self.closing.is_parsing() && self.last.is_none() {
+        loop {
             match self.inbound.next(buf) {
                 Ok(Some(Item::Message(message))) => {
                     self.stats.messages_received += 1;
@@ -165,14 +165,18 @@ impl Protocol {
                 }
                 Ok(Some(item)) => self.handle_item(item, now),
                 Ok(None) => return None,
-                Err(error) => self.last = Some(Err(error)),
+                Err(error) => self.end_input(Err(error)),
             }
         }
-        // What comes after the peer's Close, or after a failure, means nothing.
-        buf.clear();
-        None
     }
 
+    /// What comes after the peer's Close, or after a failure, means nothing.
+    fn end_input(&mut self, last: Result<CloseFrame, Error>) {
+        self.inbound.end();
+        self.last = Some(last);
+    }
+
+    #[inline(never)]
     fn handle_item(&mut self, item: Item, now: Instant) {
         match item {
             Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
@@ -185,7 +189,7 @@ impl Protocol {
                     self.stats.last_rtt = Some(rtt);
                 }
             }
-            Item::Close(frame) => self.last = Some(Ok(frame)),
+            Item::Close(frame) => self.end_input(Ok(frame)),
         }
     }
 
@@ -386,9 +390,11 @@ impl Protocol {
     /// After every change of state: tells those who wait for pongs once none can come.
     fn settle(&mut self) {
         self.is_news = true;
-        if !self.closing.is_parsing()
-            && let Some(error) = self.closing.send_error()
-        {
+        if self.closing.is_parsing() {
+            return;
+        }
+        self.inbound.end();
+        if let Some(error) = self.closing.send_error() {
             self.pings.end(&error);
         }
     }
