@@ -157,7 +157,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Ready when another message may be queued.
+    #[inline]
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.protocol.is_ready() {
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_room(cx)
+    }
+
+    /// Makes room for another message, if there may be one at all.
+    #[inline(never)]
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if self.protocol.is_worth_a_write() {
                 let _ = self.poll_write(Role::Writer, cx);
@@ -298,23 +309,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 (true, _) => Pin::new(io).poll_write(cx, &second).map_ok(Some),
                 _ => Pin::new(io).poll_write_vectored(cx, &[first, second]).map_ok(Some),
             });
-            let now = Instant::now().into_std();
-            if result.is_pending() {
-                self.protocol.handle_stall(now);
-            }
-            match ready!(result) {
-                Ok(None) => {
+            // The clock is read only where it is needed: it costs as much as a small message.
+            let now = || Instant::now().into_std();
+            match result {
+                Poll::Ready(Ok(None)) => {
                     self.write_side = WriteSide::Flushed;
                     self.protocol.handle_flushed(now);
                 }
-                Ok(Some(0)) => {
-                    self.protocol.handle_write_error(io::Error::from(io::ErrorKind::WriteZero).into(), now);
+                Poll::Ready(Ok(Some(0))) => {
+                    self.protocol.handle_write_error(io::Error::from(io::ErrorKind::WriteZero).into(), now());
                 }
-                Ok(Some(n)) => {
+                Poll::Ready(Ok(Some(n))) => {
                     self.write_side = WriteSide::Written;
                     self.protocol.advance(n);
                 }
-                Err(error) => self.protocol.handle_write_error(error.into(), now),
+                Poll::Ready(Err(error)) => self.protocol.handle_write_error(error.into(), now()),
+                Poll::Pending => {
+                    self.protocol.handle_stall(now());
+                    return Poll::Pending;
+                }
             }
         }
         Poll::Ready(())

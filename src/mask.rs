@@ -72,13 +72,20 @@ impl Masks {
 
     #[inline]
     pub(crate) fn next(&mut self) -> Mask {
-        if self.used == Self::POOL {
-            rand::rng().fill_bytes(self.pool.as_flattened_mut());
-            self.used = 0;
-        }
-        let key = self.pool[self.used];
+        let key = match self.pool.get(self.used) {
+            Some(key) => *key,
+            None => self.refill(),
+        };
         self.used += 1;
         Mask(key)
+    }
+
+    /// Draws keys anew. Returns the first of them.
+    #[cold]
+    fn refill(&mut self) -> [u8; 4] {
+        rand::rng().fill_bytes(self.pool.as_flattened_mut());
+        self.used = 0;
+        self.pool[0]
     }
 }
 

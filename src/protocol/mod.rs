@@ -135,6 +135,17 @@ impl Protocol {
         !self.is_done() && !self.closing.has_transport_ended()
     }
 
+    /// Whether a message may be queued, and nothing need be written before.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_open() && !self.outbound.is_worth_a_write()
+    }
+
+    /// Whether messages can be sent.
+    fn is_open(&self) -> bool {
+        self.closing.is_open() && self.write_error.is_none()
+    }
+
     pub(crate) fn is_at_mark(&self) -> bool {
         self.outbound.is_at_mark()
     }
@@ -293,7 +304,7 @@ impl Protocol {
     /// Queues a message.
     #[inline]
     pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
-        if !self.closing.is_open() || self.write_error.is_some() {
+        if !self.is_open() {
             return Err(self.send_error().unwrap_or(Error::Closing));
         }
         self.outbound.push(message, compression);
@@ -350,10 +361,10 @@ impl Protocol {
     }
 
     /// The transport was flushed: what it took is out.
-    pub(crate) fn handle_flushed(&mut self, now: Instant) {
+    pub(crate) fn handle_flushed(&mut self, now: impl FnOnce() -> Instant) {
         self.stalled_since = None;
         if std::mem::take(&mut self.is_close_written) {
-            self.closing.close_is_out(now);
+            self.closing.close_is_out(now());
             self.settle();
         }
     }

@@ -303,8 +303,9 @@ impl Outbound {
     fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], what: What) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
         let header = encode_frame(&header, self.masks.next(), payload, &mut self.encoded);
-        let len = payload.len() as u32;
-        self.ledger.encoded(Segment { what, header, body: len, payload: len });
+        let body = payload.len() as u32;
+        let payload = if what == What::Message { body } else { 0 };
+        self.ledger.encoded(Segment { what, header, body, payload });
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a chunk of that. Returns whether it did:

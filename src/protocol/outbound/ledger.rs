@@ -14,7 +14,7 @@ pub(super) struct Segment {
     pub(super) header: u8,
     /// Bytes behind the header.
     pub(super) body: u32,
-    /// Bytes of a message's payload that these stand for: as many, unless they are compressed.
+    /// Bytes of a message's payload that these stand for: as many, unless they are compressed; none in a control frame.
     pub(super) payload: u32,
 }
 
@@ -47,7 +47,7 @@ impl Segment {
     fn payload_in(&self, written: usize) -> u64 {
         let body = written.saturating_sub(usize::from(self.header)) as u64;
         if self.payload == self.body || body == 0 {
-            body.min(u64::from(self.payload))
+            body
         } else {
             u64::from(self.payload) * body / u64::from(self.body)
         }
@@ -121,38 +121,53 @@ impl Ledger {
     }
 
     /// The transport took the next `n` bytes.
-    pub(super) fn taken(&mut self, mut n: usize) -> Released {
+    pub(super) fn taken(&mut self, n: usize) -> Released {
         let mut released = Released::default();
-        while n > 0 {
-            let Some(segment) = self.segments.front() else { break };
+        let mut payload = 0;
+        let mut whole = 0;
+        // Where these bytes end, seen from the start of the segment that is looked at.
+        let mut end = self.written + n;
+        let before = self.payload_in_first(self.written);
+        for segment in &self.segments {
             let len = segment.len();
-            let end = (self.written + n).min(len);
-            n -= end - self.written;
-            if matches!(segment.what, What::Message | What::Piece | What::LastPiece) {
-                released.payload += segment.payload_in(end) - segment.payload_in(self.written);
-            }
-            self.written = end;
             if end < len {
                 break;
             }
-            let mut message = None;
-            match segment.what {
-                What::Message => message = Some(segment.payload as usize),
-                What::LastPiece => message = self.lens.pop_front(),
-                What::Piece => {}
-                What::Pong => self.pongs -= 1,
-                What::Ping => self.pings -= 1,
-                What::Close => released.close = true,
-            }
+            end -= len;
+            whole += 1;
+            payload += u64::from(segment.payload);
+            let message = match segment.what {
+                What::Message => Some(segment.payload as usize),
+                What::LastPiece => self.lens.pop_front(),
+                What::Piece => None,
+                What::Pong => {
+                    self.pongs -= 1;
+                    None
+                }
+                What::Ping => {
+                    self.pings -= 1;
+                    None
+                }
+                What::Close => {
+                    released.close = true;
+                    None
+                }
+            };
             if let Some(len) = message {
                 released.messages += 1;
                 self.cost -= len + MESSAGE_COST;
             }
-            self.segments.pop_front();
-            self.written = 0;
         }
+        self.segments.drain(..whole);
+        self.written = end;
+        released.payload = payload + self.payload_in_first(end) - before;
         self.buffered -= released.payload;
         released
+    }
+
+    /// How many bytes of a message's payload are among the first `written` bytes of the first segment.
+    fn payload_in_first(&self, written: usize) -> u64 {
+        self.segments.front().map_or(0, |segment| segment.payload_in(written))
     }
 
     /// Keeps only the rest of the frame that the transport has begun to take, and forgets what is behind it; what is
