@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     deflate::Agreed,
     error::{Error, InvalidControl},
+    idle::Watch,
     message::Message,
     protocol::{Compression, Pong, Protocol, ReadyState},
     read_buffer::ReadBuffer,
@@ -43,6 +44,7 @@ pub(crate) struct Connection<S> {
     wakers: Wakers,
     /// Made when it is first needed.
     timer: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
     /// When the bytes in the read buffer were read.
     read_at: Instant,
     read_side: ReadSide,
@@ -79,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             protocol,
             wakers: Wakers::default(),
             timer: None,
+            watch: Watch::Off,
             read_at: Instant::now(),
             read_side: ReadSide::Open,
             write_side: WriteSide::Flushed,
@@ -346,7 +349,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ready when a deadline has passed and was dealt with.
     fn poll_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.protocol.deadline().map(Instant::from_std) else { return Poll::Pending };
+        let deadline = self.protocol.deadline().map(Instant::from_std);
+        let watch = if self.holds_more_than_idle() { self.watch.set(self.protocol.bytes_moved()) } else { None };
+        let Some(deadline) = deadline.into_iter().chain(watch).min() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         // Set too early, it is set anew when it fires: cheaper than moving it whenever the deadline moves.
         if timer.deadline() > deadline {
@@ -356,10 +361,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ready!(self.wakers.poll(role, cx, |cx| timer.as_mut().poll(cx)));
             let now = Instant::now();
             if deadline <= now {
-                self.protocol.handle_timeout(now.into_std());
+                self.handle_timeout(now);
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline);
         }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.protocol.deadline().is_some_and(|deadline| deadline <= now.into_std()) {
+            self.protocol.handle_timeout(now.into_std());
+        }
+        if self.watch.is_idle(now, self.protocol.bytes_moved()) {
+            self.read_buffer.give_back();
+            self.protocol.give_back();
+        }
+    }
+
+    /// Whether buffers hold more than an idle connection should.
+    fn holds_more_than_idle(&self) -> bool {
+        self.read_buffer.is_large() || self.protocol.is_output_large()
     }
 }

@@ -22,7 +22,7 @@
 //!
 //! | what | at most |
 //! |---|---|
-//! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB and grows and shrinks by use |
+//! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is given back when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 256 KiB of one message, is encoded ahead |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
@@ -30,6 +30,9 @@
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
+//!
+//! An idle connection holds less than 10 KiB besides compression and TLS: buffers begin small, and what traffic has made
+//! of them is given back one to two seconds after the last byte, by whoever waits for a message.
 //!
 //! The event API adds a queue without a bound, as a browser has: `send` never waits there.
 //!
@@ -76,6 +79,7 @@
 //!               stream.rs               WebSocketStream: Stream + Sink, polled in place
 //! 3 IO, time    connection.rs           transport + protocol + one timer; polls IO after the handshake
 //!               read_buffer.rs          how much is read, into what
+//!               idle.rs                 when large buffers are given back
 //!               wakers.rs               who waits for the transport: a reader and a writer
 //!               handshake.rs            the opening handshake: a request out, a response in
 //!               request.rs, response.rs, refusal.rs    each of its three texts
@@ -111,6 +115,7 @@ mod error;
 mod extension;
 mod frame;
 mod handshake;
+mod idle;
 mod mask;
 mod message;
 mod protocol;

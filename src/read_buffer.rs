@@ -56,6 +56,17 @@ impl ReadBuffer {
         Poll::Ready(Ok(n))
     }
 
+    /// Whether it holds more than it begins with.
+    pub(crate) fn is_large(&self) -> bool {
+        self.allocated > MIN
+    }
+
+    /// Begins anew, as nothing has been read for a while. What has been read is kept.
+    pub(crate) fn give_back(&mut self) {
+        self.target = MIN.min(self.max);
+        self.small_reads = 0;
+    }
+
     fn make_room(&mut self, missing: usize) {
         let needed = self.bytes.len() + missing;
         // A declared length alone allocates no more than this, however large the read buffer may be.

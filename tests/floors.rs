@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("connection.rs", 3),
     ("extension.rs", 3),
     ("handshake.rs", 3),
+    ("idle.rs", 3),
     ("read_buffer.rs", 3),
     ("refusal.rs", 3),
     ("request.rs", 3),

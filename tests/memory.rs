@@ -24,9 +24,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Sink, Stream, StreamExt};
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use script_io::{BINARY, CONTINUATION, PING, TEXT, Task, encode, runtime};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    time::{Instant, timeout},
+};
 use wsflow::{Config, Message, WebSocketStream};
 
 const KIB: usize = 1024;
@@ -162,8 +165,11 @@ fn feed_to_the_mark(ws: &mut WebSocketStream<Source>, task: &Arc<Task>, message:
     fed
 }
 
+/// What an idle connection may hold, itself included.
+const IDLE: usize = 10 * KIB;
+
 #[test]
-fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_16_kib() {
+fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_10_kib() {
     let runtime = runtime();
     let _entered = runtime.enter();
     let (source, task) = (Source::new(encode(true, 0, TEXT, &[b'x'; 100]).repeat(20), 102), Task::new());
@@ -173,8 +179,64 @@ fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_16_kib() {
         Pin::new(&mut ws).start_send(message).unwrap();
     }
     assert_eq!(ws.stats().messages_sent, 20);
-    assert!(since.held() <= 16 * KIB, "{} bytes", since.held());
-    assert!(size_of_val(&ws) <= 4 * KIB, "{} bytes besides the heap", size_of_val(&ws));
+    let held = since.held() + size_of_val(&ws);
+    assert!(held <= IDLE, "{held} bytes");
+}
+
+#[test]
+fn what_traffic_made_large_is_given_back_once_nothing_moves() {
+    let small = encode(true, 0, BINARY, &[b'x'; 100]);
+    let bursts: [(&str, Vec<u8>, Vec<Message>); 5] = [
+        ("small messages in", small.repeat(20_000), vec![]),
+        ("a large message in", encode(true, 0, BINARY, &vec![0; 3 * MIB]), vec![]),
+        ("small messages in, and half a frame", [small.repeat(20_000), small[..50].to_vec()].concat(), vec![]),
+        ("empty messages out", vec![], vec![Message::binary(Bytes::new()); 20_000]),
+        ("large messages out", vec![], vec![Message::binary(Bytes::from_static(&[0; MIB])); 10]),
+    ];
+    for (name, incoming, outgoing) in bursts {
+        runtime().block_on(async {
+            let source = Source::new(incoming, usize::MAX);
+            // What the source hands out is not given back by it.
+            let _kept = source.bytes.clone();
+            let since = Since::now();
+            let mut ws = Box::new(WebSocketStream::from_upgraded(source, Config::default()));
+            for message in outgoing {
+                ws.feed(message).await.unwrap();
+            }
+            ws.flush().await.unwrap();
+            let start = Instant::now();
+            while let Ok(message) = timeout(Duration::from_millis(900), ws.next()).await {
+                drop(message);
+            }
+            assert!(since.peak() > 5 * IDLE, "{name}: {} bytes are no burst", since.peak());
+            assert!(timeout(Duration::from_millis(1200), ws.next()).await.is_err());
+            assert!(start.elapsed() < Duration::from_millis(2200), "{name}");
+            assert!(since.held() <= IDLE, "{name}: {} bytes", since.held());
+        });
+    }
+}
+
+#[test]
+fn buffers_in_use_are_not_given_back() {
+    runtime().block_on(async {
+        let small = encode(true, 0, BINARY, &[b'x'; 100]);
+        let (client, mut server) = tokio::io::duplex(256 * KIB);
+        let mut ws = WebSocketStream::from_upgraded(client, Config::default());
+        let second = small.repeat(2000);
+        server.write_all(&second).await.unwrap();
+        let since = Since::now();
+        let mut allocated = vec![];
+        for _ in 0..10 {
+            for _ in 0..2000 {
+                ws.next().await.unwrap().unwrap();
+            }
+            assert!(timeout(Duration::from_millis(800), ws.next()).await.is_err());
+            allocated.push(since.ever());
+            server.write_all(&second).await.unwrap();
+        }
+        let again = allocated[9] - allocated[4];
+        assert!(again < KIB, "{again} bytes are allocated again although the buffers are in use");
+    });
 }
 
 #[test]

@@ -135,6 +135,21 @@ impl Protocol {
         !self.is_done() && !self.closing.has_transport_ended()
     }
 
+    /// How many bytes were read and written so far.
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.stats.wire_bytes_received + self.stats.wire_bytes_sent
+    }
+
+    /// Whether output has made buffers large.
+    pub(crate) fn is_output_large(&self) -> bool {
+        self.outbound.is_large()
+    }
+
+    /// Gives back the memory of buffers that hold nothing.
+    pub(crate) fn give_back(&mut self) {
+        self.outbound.give_back();
+    }
+
     /// Whether a message may be queued, and nothing need be written before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {

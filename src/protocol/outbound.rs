@@ -46,6 +46,9 @@ const COPIED_HEAD: usize = 4 * 1024;
 /// Pongs that wait. Of more pings only the latest are answered (RFC 6455, section 5.5.3).
 const MAX_PONGS: usize = 16;
 
+/// What an idle connection may keep of its buffers, in bytes.
+const IDLE_MAX: usize = 4 * 1024;
+
 /// The longest header of a client's frame, in bytes.
 const MAX_HEADER: usize = 14;
 
@@ -232,6 +235,21 @@ impl Outbound {
         if self.body.is_empty() {
             self.body = BytesMut::new();
         }
+    }
+
+    /// Whether its buffers are larger than those of a connection that sends little.
+    pub(crate) fn is_large(&self) -> bool {
+        let waiting = self.waiting.capacity() * size_of::<Waiting>();
+        self.encoded.capacity() + self.ledger.allocated() + waiting > IDLE_MAX
+    }
+
+    /// Gives back the memory of what is empty.
+    pub(crate) fn give_back(&mut self) {
+        if self.encoded.is_empty() {
+            self.encoded = BytesMut::new();
+        }
+        self.waiting.shrink_to_fit();
+        self.ledger.shrink_to_fit();
     }
 
     // How messages become bytes.

@@ -97,6 +97,17 @@ impl Ledger {
         self.pings
     }
 
+    /// How much memory it has allocated, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        self.segments.capacity() * size_of::<Segment>() + self.lens.capacity() * size_of::<usize>()
+    }
+
+    /// Gives back the memory that it does not use.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.segments.shrink_to_fit();
+        self.lens.shrink_to_fit();
+    }
+
     /// A message with a payload of `len` bytes is queued.
     pub(super) fn queued(&mut self, len: usize) {
         self.buffered += len as u64;
