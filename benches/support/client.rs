@@ -1,0 +1,88 @@
+//! The clients that stand beside each other, each behind the same few functions.
+
+use std::fmt::Debug;
+
+use futures::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::{self, protocol::Role};
+use wsflow::{Config, Message};
+
+/// A client, with its defaults, over a transport that needs no handshake.
+pub(crate) trait Client {
+    const NAME: &'static str;
+    type Message: From<Message> + Clone;
+    type Error: Debug;
+    type Socket<S: Io>: Stream<Item = Result<Self::Message, Self::Error>>
+        + Sink<Self::Message, Error = Self::Error>
+        + Unpin;
+
+    fn open<S: Io>(io: S) -> Self::Socket<S>;
+
+    fn io<S: Io>(socket: &Self::Socket<S>) -> &S;
+
+    /// Length of the payload.
+    fn len(message: &Self::Message) -> usize;
+}
+
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
+
+pub(crate) struct Wsflow;
+
+impl Client for Wsflow {
+    const NAME: &'static str = "wsflow";
+    type Message = Message;
+    type Error = wsflow::Error;
+    type Socket<S: Io> = wsflow::WebSocketStream<S>;
+
+    fn open<S: Io>(io: S) -> Self::Socket<S> {
+        wsflow::WebSocketStream::from_upgraded(io, Config::default())
+    }
+
+    fn io<S: Io>(socket: &Self::Socket<S>) -> &S {
+        socket.get_ref()
+    }
+
+    fn len(message: &Message) -> usize {
+        message.len()
+    }
+}
+
+pub(crate) struct Tungstenite;
+
+impl Client for Tungstenite {
+    const NAME: &'static str = "tokio-tungstenite";
+    type Message = tungstenite::Message;
+    type Error = tungstenite::Error;
+    type Socket<S: Io> = tokio_tungstenite::WebSocketStream<S>;
+
+    fn open<S: Io>(io: S) -> Self::Socket<S> {
+        let opening = tokio_tungstenite::WebSocketStream::from_raw_socket(io, Role::Client, None);
+        opening.now_or_never().expect("it waits for nothing")
+    }
+
+    fn io<S: Io>(socket: &Self::Socket<S>) -> &S {
+        socket.get_ref()
+    }
+
+    fn len(message: &tungstenite::Message) -> usize {
+        message.len()
+    }
+}
+
+/// Reads so many messages, which have `size` bytes each.
+pub(crate) async fn receive<C: Client, S: Io>(socket: &mut C::Socket<S>, count: usize, size: usize) {
+    for _ in 0..count {
+        let message = socket.next().await.expect("no end").expect("a message");
+        assert_eq!(C::len(&message), size);
+    }
+}
+
+/// Feeds the message so many times, then flushes.
+pub(crate) async fn send<C: Client, S: Io>(socket: &mut C::Socket<S>, message: &C::Message, count: usize) {
+    for _ in 0..count {
+        socket.feed(message.clone()).await.expect("open");
+    }
+    socket.flush().await.expect("open");
+}

@@ -1,0 +1,67 @@
+//! What the benches share: clients, transports, payloads, a clock, and how long a measurement takes.
+
+// Each bench uses its own part of it, and sees all of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub(crate) mod client;
+pub(crate) mod clock;
+#[path = "../../tests/support/frame.rs"]
+pub(crate) mod frame;
+pub(crate) mod memory;
+pub(crate) mod payload;
+pub(crate) mod server;
+pub(crate) mod upgrade;
+#[path = "../../tests/support/wire.rs"]
+pub(crate) mod wire;
+
+use std::time::Duration;
+
+use criterion::measurement::Measurement;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+
+pub(crate) const KIB: usize = 1 << 10;
+pub(crate) const MIB: usize = 1 << 20;
+
+/// Each iteration moves so much payload, in messages of one size.
+pub(crate) const VOLUME: usize = MIB;
+
+/// Short, so that a whole bench is done in two minutes: `--measurement-time` and `--sample-size` ask for more.
+pub(crate) fn criterion<M: Measurement>(clock: M) -> Criterion<M> {
+    Criterion::default()
+        .with_measurement(clock)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+        .nresamples(10_000)
+}
+
+/// The group of one workload at one size: each iteration is so many messages.
+pub(crate) fn group<'a, M: Measurement>(
+    criterion: &'a mut Criterion<M>,
+    workload: &str,
+    size: usize,
+    messages: usize,
+) -> BenchmarkGroup<'a, M> {
+    group_of(criterion, &format!("{workload}/{}", label(size)), messages, messages * size)
+}
+
+/// A group whose iterations are so many messages of so many bytes of payload together.
+pub(crate) fn group_of<'a, M: Measurement>(
+    criterion: &'a mut Criterion<M>,
+    id: &str,
+    messages: usize,
+    bytes: usize,
+) -> BenchmarkGroup<'a, M> {
+    let mut group = criterion.benchmark_group(id);
+    group.throughput(Throughput::ElementsAndBytes { elements: messages as u64, bytes: bytes as u64 });
+    group
+}
+
+/// A size as it stands in an id: `64`, `1KiB`, `1MiB`.
+fn label(size: usize) -> String {
+    match size {
+        ..KIB => size.to_string(),
+        KIB..MIB => format!("{}KiB", size / KIB),
+        _ => format!("{}MiB", size / MIB),
+    }
+}
