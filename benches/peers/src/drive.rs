@@ -95,25 +95,25 @@ async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Re
     if answered { Ok(()) } else { Err("the server's answer is another one".into()) }
 }
 
-/// Fills the window, then sends a message for each that comes, and flushes by the half window: what the server has is
-/// never all answered, and no message is waited for that was not flushed.
+/// Fills the window, and then again by the half window that has come: the server always has something to answer, and
+/// nothing that was fed waits for a reader.
 async fn echo(peer: &mut impl Peer, task: Task, window: u64) -> Result<()> {
     let payload = task.payload();
     let mut tally = Tally::new(task);
-    let window = window.min(task.count);
-    for _ in 0..window {
-        peer.feed(&payload).await?;
-    }
-    peer.flush().await?;
-    let half = (window / 2).max(1);
-    for received in 1..=task.count {
-        peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
-        if received + window <= task.count {
+    let mut unsent = task.count;
+    let mut unreceived = task.count;
+    let mut more = window;
+    while unreceived > 0 {
+        for _ in 0..more.min(unsent) {
             peer.feed(&payload).await?;
         }
-        if received % half == 0 {
-            peer.flush().await?;
+        peer.flush().await?;
+        unsent -= more.min(unsent);
+        more = (window / 2).max(1);
+        for _ in 0..more.min(unreceived) {
+            peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
         }
+        unreceived -= more.min(unreceived);
     }
     tally.judge()
 }

@@ -65,9 +65,9 @@ async fn check<D: Drive<Io = TcpStream>>(server: SocketAddr, task: Task) -> Resu
     Ok(())
 }
 
-/// Fails if the client takes text that is not UTF-8.
+/// Fails if the client takes text that is not UTF-8. The text is short, so that the server has sent it by then.
 async fn refuse_broken_text<D: Drive<Io = TcpStream>>(server: SocketAddr, task: Task) -> Result<()> {
-    let workload = Workload { content: Content::Broken, ..task.workload };
+    let workload = Workload { content: Content::Broken, size: 64, ..task.workload };
     let task = Task { workload, count: 1, checked: false };
     let stream = connect::open(server, task.job(&D::ABOUT)).await?;
     match D::run(stream, task).await {

@@ -98,7 +98,10 @@ pub fn apply(key: [u8; 4], payload: &mut [u8]) {
 pub fn sent_size(size: usize, fragment: Option<usize>) -> usize {
     let frame = |len| Head { fin: true, opcode: 0, key: Some(KEY), len }.size() + len;
     match fragment {
-        Some(most) if size > most => size / most * frame(most) + if size % most == 0 { 0 } else { frame(size % most) },
+        Some(most) if size > most => {
+            let rest = size % most;
+            size / most * frame(most) + if rest > 0 { frame(rest) } else { 0 }
+        }
         _ => frame(size),
     }
 }

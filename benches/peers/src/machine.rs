@@ -5,7 +5,7 @@ use std::{env, fs, thread};
 /// Read when this was built: what was compiled, not what was asked for.
 const LOCK: &str = include_str!("../Cargo.lock");
 
-/// Machine, system, compiler and profile in one line.
+/// Machine, system, compiler and profile in one line. A process that is pinned sees one core.
 pub fn describe() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let processor = line_of("/proc/cpuinfo", "model name").unwrap_or_else(|| env::consts::ARCH.into());

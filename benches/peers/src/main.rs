@@ -6,6 +6,7 @@
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
 
+mod chart;
 mod connect;
 mod cost;
 mod drive;
@@ -59,6 +60,9 @@ struct Args {
     /// Writes the report to this file rather than to the terminal
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Draws a bar chart of a handful of workloads into this file
+    #[arg(long)]
+    svg: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -109,11 +113,15 @@ fn main() -> Result<()> {
         Some(file) => fs::write(file, report.to_string())?,
         None => print!("{report}"),
     }
+    if let Some(file) = &args.svg {
+        chart::draw(file, &report)?;
+    }
     Ok(())
 }
 
 fn measure(args: &Args) -> Result<Report> {
     let (entries, workloads, plan) = (args.entries()?, args.workloads()?, args.plan());
+    let machine = machine::describe();
     let server = Server::start(&SERVE)?;
     pin::to_core(CLIENT_CORE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -123,7 +131,7 @@ fn measure(args: &Args) -> Result<Report> {
         tell(&row, &entries);
         rows.push(row);
     }
-    Ok(Report { entries, plan, command: command(), rows })
+    Ok(Report { machine, entries, plan, command: command(), rows })
 }
 
 /// A line of progress.

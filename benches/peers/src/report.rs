@@ -13,6 +13,7 @@ use crate::{
 const AHEAD: f64 = 0.9;
 
 pub struct Report {
+    pub machine: String,
     pub entries: Vec<Entry>,
     pub plan: Plan,
     pub command: String,
@@ -74,7 +75,7 @@ impl Report {
             self.plan.rounds,
             self.plan.run.as_millis()
         )?;
-        writeln!(f, "{}; {}.\n", machine::describe(), machine::date())?;
+        writeln!(f, "{}; {}.\n", self.machine, machine::date())?;
         let versions = self.entries.iter().filter_map(|entry| {
             let name = entry.about.name;
             Some(format!("{name} {}", machine::version(name)?))
