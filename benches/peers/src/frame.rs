@@ -110,3 +110,47 @@ pub fn sent_size(size: usize, fragment: Option<usize>) -> usize {
 pub fn received_size(size: usize) -> usize {
     Head { fin: true, opcode: 0, key: None, len: size }.size() + size
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [usize; 6] = [0, 1, 125, 126, 65_535, 65_536];
+
+    #[test]
+    fn a_head_is_read_as_it_was_written() {
+        for (size, key) in SIZES.into_iter().flat_map(|size| [(size, None), (size, Some(KEY))]) {
+            let head = Head { fin: size % 2 == 0, opcode: 2, key, len: size };
+            let mut bytes = Vec::new();
+            head.write(&mut bytes);
+            assert_eq!(Head::read(&bytes), Some((head, bytes.len())));
+            assert_eq!(Head::read(&bytes[..bytes.len() - 1]), None);
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_frames() {
+        for size in SIZES {
+            let payload = vec![7; size];
+            assert_eq!(received_size(size), unmasked(Kind::Binary, &payload).len());
+            assert_eq!(sent_size(size, None), masked(Kind::Binary, &payload).len());
+        }
+        let in_frames = |sizes: &[usize]| sizes.iter().map(|&size| sent_size(size, None)).sum::<usize>();
+        assert_eq!(sent_size(100, Some(100)), in_frames(&[100]));
+        assert_eq!(sent_size(200, Some(100)), in_frames(&[100, 100]));
+        assert_eq!(sent_size(250, Some(100)), in_frames(&[100, 100, 50]));
+    }
+
+    #[test]
+    fn masking_twice_changes_nothing() {
+        for size in 0..20 {
+            let payload: Vec<u8> = (0..size).collect();
+            let mut masked = payload.clone();
+            apply(KEY, &mut masked);
+            let expected: Vec<u8> = payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+            assert_eq!(masked, expected);
+            apply(KEY, &mut masked);
+            assert_eq!(masked, payload);
+        }
+    }
+}

@@ -50,3 +50,21 @@ impl FromStr for Job {
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("not a number: {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_as_it_was_written() {
+        for job in [
+            Job::Pour { content: Content::Mixed, size: 16, count: 3 },
+            Job::Drain { bytes: 1 << 40 },
+            Job::Inspect { size: 64, count: 5 },
+            Job::Echo,
+        ] {
+            assert_eq!(job.to_string().parse(), Ok(job));
+        }
+        assert!("/nothing".parse::<Job>().is_err());
+    }
+}

@@ -63,3 +63,25 @@ impl FromStr for Content {
         found.map(|(content, _)| *content).ok_or_else(|| format!("no such content: {name}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_has_its_size_and_text_is_utf_8() {
+        for (content, _) in NAMES {
+            for size in (0..100).chain([1 << 10, 1 << 20]) {
+                let payload = content.payload(size);
+                assert_eq!(payload.len(), size, "{content}");
+                let is_text = std::str::from_utf8(&payload).is_ok();
+                match content {
+                    Content::Ascii => assert!(payload.is_ascii()),
+                    Content::Mixed => assert!(is_text),
+                    Content::Broken => assert!(!is_text || size == 0),
+                    Content::Binary => {}
+                }
+            }
+        }
+    }
+}

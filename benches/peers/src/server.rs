@@ -1,4 +1,5 @@
-//! The cheap server, a process of its own: it pours prepared bytes, counts bytes, or echoes, and does nothing else.
+//! The cheap server: it pours prepared bytes, counts bytes, or echoes, and does nothing else. It is a process of its own,
+//! so that what getrusage says of the client's process is the client's alone.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
