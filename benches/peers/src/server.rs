@@ -70,7 +70,12 @@ pub fn serve(core: usize) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
         if let Err(error) = Connection::accept(stream).and_then(Connection::work) {
-            eprintln!("server: {error}");
+            match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    eprintln!("server: gave up a connection on which nothing happened for {PATIENCE:?}");
+                }
+                _ => eprintln!("server: {error}"),
+            }
         }
     }
 }
