@@ -151,7 +151,8 @@ fn command() -> String {
         "release" => "--release".into(),
         profile => format!("--profile {profile}"),
     };
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let quoted = |argument: String| if argument.contains(' ') { format!("{argument:?}") } else { argument };
+    let arguments: Vec<String> = env::args().skip(1).map(quoted).collect();
     let command = format!("cargo run {profile} --manifest-path benches/peers/Cargo.toml --bin peers");
     if arguments.is_empty() { command } else { format!("{command} -- {}", arguments.join(" ")) }
 }

@@ -9,7 +9,7 @@ use crate::{
     workload::Family,
 };
 
-/// From this ratio on a client counts as ahead.
+/// Below this ratio a client counts as ahead.
 const AHEAD: f64 = 0.9;
 
 pub struct Report {

@@ -10,7 +10,7 @@ use ws_tool::{
 use super::{About, Io, Peer, Result, unexpected};
 use crate::payload::Kind;
 
-/// The size of each buffer: its bench of large buffers has 800 KiB, which costs more than it brings here.
+/// The size of each buffer, which its benches leave to their user: as large as those of the others.
 const BUFFER: usize = 128 << 10;
 
 pub struct WsTool<S: Io>(AsyncFrameCodec<BufStream<S>>);
