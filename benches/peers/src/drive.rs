@@ -1,0 +1,153 @@
+//! One run: a workload, done by a client from the upgrade to the last message.
+
+use bytes::Bytes;
+
+use crate::{
+    frame,
+    job::{ANSWER, Job},
+    payload::Kind,
+    peers::{About, Io, Peer, Result},
+    workload::{Action, Flush, Workload},
+};
+
+/// A workload, and how many messages of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Task {
+    pub workload: Workload,
+    pub count: u64,
+    /// Whether contents are compared too, by client and server, which costs time.
+    pub checked: bool,
+}
+
+impl Task {
+    /// The server's part in it.
+    pub fn job(self, about: &About) -> Job {
+        let Self { workload: Workload { content, size, action, .. }, count, checked } = self;
+        match action {
+            Action::Receive => Job::Pour { content, size, count },
+            Action::Send { .. } if checked => Job::Inspect { size, count },
+            Action::Send { .. } => Job::Drain { bytes: frame::sent_size(size, about.fragment) as u64 * count },
+            Action::Echo { .. } => Job::Echo,
+        }
+    }
+
+    pub fn payload(self) -> Bytes {
+        self.workload.content.payload(self.workload.size).into()
+    }
+}
+
+/// Whoever can do a whole run.
+pub trait Drive: Sized {
+    type Io: Io;
+
+    const ABOUT: About;
+
+    /// Whether it does all that a client has to do.
+    const IS_CLIENT: bool;
+
+    /// Does all of the task over a transport that is upgraded; fails if one message or byte is missing.
+    async fn run(io: Self::Io, task: Task) -> Result<()>;
+}
+
+impl<P: Peer> Drive for P {
+    type Io = P::Io;
+
+    const ABOUT: About = P::ABOUT;
+
+    const IS_CLIENT: bool = true;
+
+    async fn run(io: P::Io, task: Task) -> Result<()> {
+        let mut peer = P::over(io)?;
+        match task.workload.action {
+            Action::Receive => receive(&mut peer, task).await,
+            Action::Send { flush, owned } => send(&mut peer, task, flush, owned).await,
+            Action::Echo { window } => echo(&mut peer, task, window).await,
+        }
+    }
+}
+
+async fn receive(peer: &mut impl Peer, task: Task) -> Result<()> {
+    let mut tally = Tally::new(task);
+    for _ in 0..task.count {
+        peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
+    }
+    tally.judge()
+}
+
+async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Result<()> {
+    let payload = task.payload();
+    let batch = match flush {
+        Flush::Once => task.count,
+        Flush::Each(messages) => messages,
+    };
+    for left in (0..task.count).rev() {
+        if owned {
+            peer.feed_owned(payload.to_vec()).await?;
+        } else {
+            peer.feed(&payload).await?;
+        }
+        if left % batch == 0 {
+            peer.flush().await?;
+        }
+    }
+    let mut answered = false;
+    peer.receive(&mut |_, answer| answered = answer == ANSWER).await?;
+    if answered { Ok(()) } else { Err("the server's answer is another one".into()) }
+}
+
+/// Fills the window, and then again by the half window that has come: the server always has something to answer, and
+/// nothing that was fed waits for a reader.
+async fn echo(peer: &mut impl Peer, task: Task, window: u64) -> Result<()> {
+    let payload = task.payload();
+    let mut tally = Tally::new(task);
+    let mut unsent = task.count;
+    let mut unreceived = task.count;
+    let mut more = window;
+    while unreceived > 0 {
+        for _ in 0..more.min(unsent) {
+            peer.feed(&payload).await?;
+        }
+        peer.flush().await?;
+        unsent -= more.min(unsent);
+        more = (window / 2).max(1);
+        for _ in 0..more.min(unreceived) {
+            peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
+        }
+        unreceived -= more.min(unreceived);
+    }
+    tally.judge()
+}
+
+/// What was received.
+struct Tally {
+    task: Task,
+    kind: Kind,
+    /// What each message has to be, if contents are compared.
+    expected: Option<Bytes>,
+    messages: u64,
+    bytes: u64,
+    wrong: u64,
+}
+
+impl Tally {
+    fn new(task: Task) -> Self {
+        let expected = task.checked.then(|| task.payload());
+        Self { task, kind: task.workload.content.kind(), expected, messages: 0, bytes: 0, wrong: 0 }
+    }
+
+    fn count(&mut self, kind: Kind, payload: &[u8]) {
+        self.messages += 1;
+        self.bytes += payload.len() as u64;
+        let is_wrong = kind != self.kind || self.expected.as_ref().is_some_and(|expected| expected != payload);
+        self.wrong += u64::from(is_wrong);
+    }
+
+    fn judge(self) -> Result<()> {
+        let Task { workload, count, .. } = self.task;
+        if (self.messages, self.bytes, self.wrong) == (count, count * workload.size as u64, 0) {
+            return Ok(());
+        }
+        let Self { messages, bytes, wrong, .. } = self;
+        Err(format!("{messages} messages of {count}, {bytes} bytes in all, {wrong} messages that were not sent").into())
+    }
+}

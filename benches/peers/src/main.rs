@@ -1,0 +1,158 @@
+//! Every peer beside wsflow, in one run: receive, send and round trips over loopback TCP.
+//!
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin peers -- --markdown docs/peers.md --svg
+//! docs/peers.svg` takes all figures; `--help` shows how to take some.
+
+#[cfg(not(unix))]
+compile_error!("these benches measure with getrusage, which is Unix's");
+
+mod chart;
+mod connect;
+mod cost;
+mod drive;
+mod entry;
+mod frame;
+mod job;
+mod machine;
+mod payload;
+mod peers;
+mod pin;
+mod report;
+mod rounds;
+mod server;
+mod workload;
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    entry::Entry,
+    peers::Result,
+    report::Report,
+    rounds::{Cell, Plan, Row},
+    server::Server,
+    workload::Workload,
+};
+
+/// Where the two processes run.
+const CLIENT_CORE: usize = 0;
+const SERVER_CORE: usize = 1;
+
+/// Measures wsflow beside other WebSocket clients.
+#[derive(Parser)]
+struct Args {
+    /// Rounds that count; one more warms up and checks
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// How long a run of wsflow takes; the others do as many messages
+    #[arg(long, default_value_t = 0.15)]
+    seconds_per_run: f64,
+    /// Three rounds of 30 ms: to see that all works
+    #[arg(long)]
+    quick: bool,
+    /// Only workloads of which family and name contain this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only these peers, beside wsflow
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Writes the report to this file rather than to the terminal
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Draws a bar chart of a handful of workloads into this file
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    #[command(hide = true)]
+    Serve,
+}
+
+/// The arguments that make this binary the server.
+const SERVE: [&str; 1] = ["serve"];
+
+impl Args {
+    fn plan(&self) -> Plan {
+        let (rounds, seconds) = if self.quick { (3, 0.03) } else { (self.rounds, self.seconds_per_run) };
+        Plan { rounds: rounds.max(1), run: Duration::from_secs_f64(seconds) }
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let known = |name: &String| peers::ALL.iter().any(|entry| entry.about.name == name);
+        if let Some(unknown) = self.peers.iter().find(|name| !known(name)) {
+            let names: Vec<&str> = peers::ALL.iter().map(|entry| entry.about.name).collect();
+            return Err(format!("no peer {unknown}: there are {}", names.join(", ")).into());
+        }
+        let is_asked = |at: usize, entry: &Entry| {
+            at == 0 || self.peers.is_empty() || self.peers.iter().any(|name| name == entry.about.name)
+        };
+        let all = peers::ALL.into_iter().enumerate();
+        Ok(all.filter(|(at, entry)| is_asked(*at, entry)).map(|(_, entry)| entry).collect())
+    }
+
+    fn workloads(&self) -> Result<Vec<Workload>> {
+        let title = |row: &Workload| format!("{} {row}", row.family.title()).to_lowercase();
+        let only = self.only.to_lowercase();
+        let rows: Vec<Workload> = workload::all().into_iter().filter(|row| title(row).contains(&only)).collect();
+        if rows.is_empty() { Err(format!("no workload contains {only:?}").into()) } else { Ok(rows) }
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(Role::Serve) = args.role {
+        return Ok(server::serve(SERVER_CORE)?);
+    }
+    let report = measure(&args)?;
+    match &args.markdown {
+        Some(file) => fs::write(file, report.to_string())?,
+        None => print!("{report}"),
+    }
+    if let Some(file) = &args.svg {
+        chart::draw(file, &report)?;
+    }
+    Ok(())
+}
+
+fn measure(args: &Args) -> Result<Report> {
+    let (entries, workloads, plan) = (args.entries()?, args.workloads()?, args.plan());
+    let machine = machine::describe();
+    let server = Server::start(&SERVE)?;
+    pin::to_core(CLIENT_CORE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut rows = Vec::new();
+    for workload in workloads {
+        let row = runtime.block_on(rounds::run(server.address(), &entries, workload, plan))?;
+        tell(&row, &entries);
+        rows.push(row);
+    }
+    Ok(Report { machine, entries, plan, command: command(), rows })
+}
+
+/// A line of progress.
+fn tell(row: &Row, entries: &[Entry]) {
+    let cells = row.cells.iter().zip(entries).map(|(cell, entry)| match cell {
+        Cell::Median { cpu, .. } => format!("{} {cpu:.0}", entry.about.name),
+        Cell::Absent(_) => format!("{} -", entry.about.name),
+        Cell::Failed(why) => format!("{} failed: {why}", entry.about.name),
+    });
+    let cells = cells.collect::<Vec<_>>().join(", ");
+    eprintln!("{}, {}, {} messages, CPU ns: {cells}", row.workload.family.title(), row.workload, row.count);
+}
+
+/// What makes this run again.
+fn command() -> String {
+    let profile = match env!("BUILD_PROFILE") {
+        "release" => "--release".into(),
+        profile => format!("--profile {profile}"),
+    };
+    let quoted = |argument: String| if argument.contains(' ') { format!("{argument:?}") } else { argument };
+    let arguments: Vec<String> = env::args().skip(1).map(quoted).collect();
+    let command = format!("cargo run {profile} --manifest-path benches/peers/Cargo.toml --bin peers");
+    if arguments.is_empty() { command } else { format!("{command} -- {}", arguments.join(" ")) }
+}

@@ -1,0 +1,56 @@
+//! fastwebsockets: frames, read and written one by one.
+
+use bytes::Bytes;
+use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
+use tokio::io::BufWriter;
+
+use super::{About, Io, Peer, Result, unexpected};
+use crate::payload::Kind;
+
+/// It masks in place: a payload that is kept elsewhere is copied into `scratch` first, without an allocation each.
+pub struct FastWebsockets<S> {
+    ws: WebSocket<BufWriter<S>>,
+    scratch: Vec<u8>,
+}
+
+impl<S: Io> Peer for FastWebsockets<S> {
+    type Io = S;
+
+    const ABOUT: About = About {
+        name: "fastwebsockets",
+        how: "feature `simd`. It has no `feed`: `write_frame` into a `BufWriter` of 128 KiB stands for it, and its `flush` \
+              for that of a buffered transport, as its docs say. It hands out frames, of which only its \
+              `FragmentCollector`, which cannot be flushed, makes messages; the server sends messages of one frame.",
+        fragment: None,
+        no_owned: None,
+    };
+
+    fn over(io: S) -> Result<Self> {
+        let ws = WebSocket::after_handshake(BufWriter::with_capacity(128 << 10, io), Role::Client);
+        Ok(Self { ws, scratch: Vec::new() })
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        let frame = self.ws.read_frame().await?;
+        match frame.opcode {
+            OpCode::Text if frame.fin => show(Kind::Text, &frame.payload),
+            OpCode::Binary if frame.fin => show(Kind::Binary, &frame.payload),
+            other => return Err(unexpected(other).into()),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(payload);
+        Ok(self.ws.write_frame(Frame::binary(Payload::BorrowedMut(&mut self.scratch))).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.ws.write_frame(Frame::binary(Payload::Owned(payload))).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.ws.flush().await?)
+    }
+}

@@ -1,0 +1,86 @@
+//! The peers, one file each. Another one is a file beside these and a line in [`ALL`].
+
+mod fastwebsockets;
+mod raw;
+mod sockudo_ws;
+mod soketto;
+mod tokio_tungstenite;
+mod tokio_websockets;
+mod ws_tool;
+mod wsflow;
+mod yawc;
+
+use std::{error::Error, io};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use crate::{entry::Entry, payload::Kind};
+
+/// A transport.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
+
+pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// What is to be known of a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Its name, which is that of its crate.
+    pub name: &'static str,
+    /// In which way it is driven, and what to know of it.
+    pub how: &'static str,
+    /// Larger messages go out in frames of at most this many bytes.
+    pub fragment: Option<usize>,
+    /// Why there is no way to send a payload that is given away, if there is none.
+    pub no_owned: Option<&'static str>,
+}
+
+/// A WebSocket client, driven in the fastest way that its docs show.
+pub trait Peer: Sized {
+    type Io: Io;
+
+    const ABOUT: About;
+
+    /// Begins on a transport that is upgraded and from which nothing was read since.
+    fn over(io: Self::Io) -> Result<Self>;
+
+    /// Waits for the next message and shows it.
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()>;
+
+    /// Queues a binary message whose payload somebody else keeps. It may be written, and need not be.
+    async fn feed(&mut self, payload: &Bytes) -> Result<()>;
+
+    /// As [`feed`](Self::feed), with a payload that nobody else has.
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()>;
+
+    /// Waits until what was fed is written.
+    async fn flush(&mut self) -> Result<()>;
+}
+
+/// All of them, in the order of the table's columns; the first is what the others are measured by.
+pub const ALL: [Entry; 9] = [
+    Entry::of::<wsflow::Wsflow<TcpStream>>(),
+    Entry::of::<tokio_tungstenite::TokioTungstenite<TcpStream>>(),
+    Entry::of::<fastwebsockets::FastWebsockets<TcpStream>>(),
+    Entry::of::<tokio_websockets::TokioWebsockets<TcpStream>>(),
+    Entry::of::<yawc::Yawc<TcpStream>>(),
+    Entry::of::<sockudo_ws::SockudoWs<TcpStream>>(),
+    Entry::of::<ws_tool::WsTool<TcpStream>>(),
+    Entry::of::<soketto::Soketto<TcpStream>>(),
+    Entry::of::<raw::Raw<TcpStream>>(),
+];
+
+/// For a stream of messages that has ended too early.
+fn ended() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
+/// For a message that nobody sent.
+fn unexpected(what: impl std::fmt::Debug) -> io::Error {
+    io::Error::other(format!("not a message of data: {what:?}"))
+}

@@ -1,0 +1,47 @@
+//! sockudo-ws: made for low latency.
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use sockudo_ws::{Config, Message, WebSocketStream};
+
+use super::{About, Io, Peer, Result, ended, unexpected};
+use crate::payload::Kind;
+
+pub struct SockudoWs<S>(WebSocketStream<S>);
+
+impl<S: Io> Peer for SockudoWs<S> {
+    type Io = S;
+
+    const ABOUT: About = About {
+        name: "sockudo-ws",
+        how: "features `simd` and `fastrand`, its defaults, with which writes are batched up to 64 KiB; `next`, `feed`, \
+              `flush`.",
+        fragment: None,
+        no_owned: None,
+    };
+
+    fn over(io: S) -> Result<Self> {
+        Ok(Self(WebSocketStream::client(io, Config::default())))
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        match self.0.next().await.ok_or_else(ended)?? {
+            Message::Text(text) => show(Kind::Text, &text),
+            Message::Binary(data) => show(Kind::Binary, &data),
+            other => return Err(unexpected(other).into()),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        Ok(self.0.feed(Message::Binary(payload.clone())).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.0.feed(Message::binary(payload)).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}

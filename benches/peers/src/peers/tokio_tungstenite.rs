@@ -1,0 +1,51 @@
+//! tokio-tungstenite: the client that most use.
+
+use bytes::Bytes;
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+
+use super::{About, Io, Peer, Result, ended, unexpected};
+use crate::payload::Kind;
+
+pub struct TokioTungstenite<S>(WebSocketStream<S>);
+
+impl<S: Io> Peer for TokioTungstenite<S> {
+    type Io = S;
+
+    /// Its docs name 128 KiB for high load, which is its default in both directions.
+    const ABOUT: About = About {
+        name: "tokio-tungstenite",
+        how: "its defaults, which are the buffers of 128 KiB that its docs name for high load; `next`, `feed`, `flush`.",
+        fragment: None,
+        no_owned: None,
+    };
+
+    fn over(io: S) -> Result<Self> {
+        let made = WebSocketStream::from_raw_socket(io, Role::Client, None).now_or_never();
+        Ok(Self(made.ok_or("it is not made at once")?))
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        match self.0.next().await.ok_or_else(ended)?? {
+            Message::Text(text) => show(Kind::Text, text.as_bytes()),
+            Message::Binary(data) => show(Kind::Binary, &data),
+            other => return Err(unexpected(other).into()),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        Ok(self.0.feed(Message::Binary(payload.clone())).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.0.feed(Message::Binary(payload.into())).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}

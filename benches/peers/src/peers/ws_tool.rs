@@ -1,0 +1,55 @@
+//! ws-tool: hands out slices of its read buffer.
+
+use bytes::Bytes;
+use tokio::io::BufStream;
+use ws_tool::{
+    codec::{AsyncFrameCodec, FrameConfig},
+    frame::OpCode,
+};
+
+use super::{About, Io, Peer, Result, unexpected};
+use crate::payload::Kind;
+
+/// The size of each buffer, which its benches leave to their user: as large as those of the others.
+const BUFFER: usize = 128 << 10;
+
+pub struct WsTool<S: Io>(AsyncFrameCodec<BufStream<S>>);
+
+impl<S: Io> Peer for WsTool<S> {
+    type Io = S;
+
+    const ABOUT: About = About {
+        name: "ws-tool",
+        how: "its async codec of frames over a `BufStream`, as in its benches, with buffers of 128 KiB; what is received is \
+              borrowed. `send` into that stream stands for `feed`. UTF-8 is checked by SIMD.",
+        fragment: None,
+        no_owned: Some("ws-tool takes slices, never a payload of its own"),
+    };
+
+    fn over(io: S) -> Result<Self> {
+        let config = FrameConfig { resize_size: BUFFER, ..FrameConfig::default() };
+        Ok(Self(AsyncFrameCodec::new_with(BufStream::with_capacity(BUFFER, BUFFER, io), config)))
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        let (header, payload) = self.0.receive().await?;
+        match header.code {
+            OpCode::Text => show(Kind::Text, payload),
+            OpCode::Binary => show(Kind::Binary, payload),
+            other => return Err(unexpected(other).into()),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        Ok(self.0.send(OpCode::Binary, payload).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.0.send(OpCode::Binary, &payload).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}

@@ -1,0 +1,45 @@
+//! wsflow: the crate that these benches belong to, with its defaults.
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use wsflow::{Config, Message, WebSocketStream};
+
+use super::{About, Io, Peer, Result, ended};
+use crate::payload::Kind;
+
+pub struct Wsflow<S>(WebSocketStream<S>);
+
+impl<S: Io> Peer for Wsflow<S> {
+    type Io = S;
+
+    const ABOUT: About = About {
+        name: "wsflow",
+        how: "its defaults; `next`, `feed`, `flush`. Messages above 256 KiB go out in several frames.",
+        fragment: Some(256 << 10),
+        no_owned: None,
+    };
+
+    fn over(io: S) -> Result<Self> {
+        Ok(Self(WebSocketStream::from_upgraded(io, Config::default())))
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        match self.0.next().await.ok_or_else(ended)?? {
+            Message::Text(text) => show(Kind::Text, text.as_bytes()),
+            Message::Binary(data) => show(Kind::Binary, &data),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        Ok(self.0.feed(Message::Binary(payload.clone())).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.0.feed(payload.into()).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}

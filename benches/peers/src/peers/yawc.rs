@@ -1,0 +1,54 @@
+//! yawc: a codec of tokio-util.
+
+use bytes::Bytes;
+use futures::SinkExt as _;
+use yawc::{Frame, OpCode, Options, Role, WebSocket};
+
+use super::{About, Io, Peer, Result, unexpected};
+use crate::payload::Kind;
+
+pub struct Yawc<S>(WebSocket<S>);
+
+impl<S: Io> Peer for Yawc<S> {
+    type Io = S;
+
+    const ABOUT: About = About {
+        name: "yawc",
+        how: "feature `simd`; the settings for throughput of its benches: a read buffer of 128 KiB, a write boundary of \
+              64 KiB, UTF-8 checked (by default it is not); `next_frame`, `feed`, `flush`.",
+        fragment: None,
+        no_owned: None,
+    };
+
+    fn over(io: S) -> Result<Self> {
+        let options = Options::default()
+            .with_utf8()
+            .without_compression()
+            .with_limits(64 << 20, 128 << 20) // by default a message of 1 MiB is too large
+            .with_read_buffer_capacity(128 << 10)
+            .with_backpressure_boundary(64 << 10);
+        Ok(Self(WebSocket::from_stream(io, Role::Client, options)?))
+    }
+
+    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
+        let frame = self.0.next_frame().await?;
+        match frame.opcode() {
+            OpCode::Text => show(Kind::Text, frame.payload()),
+            OpCode::Binary => show(Kind::Binary, frame.payload()),
+            other => return Err(unexpected(other).into()),
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
+        Ok(self.0.feed(Frame::binary(payload.clone())).await?)
+    }
+
+    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
+        Ok(self.0.feed(Frame::binary(payload)).await?)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush().await?)
+    }
+}

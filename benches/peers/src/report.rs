@@ -1,0 +1,179 @@
+//! The report in Markdown: a table of CPU time and one of elapsed time for each family.
+
+use std::fmt::{self, Write as _};
+
+use crate::{
+    entry::Entry,
+    machine,
+    rounds::{Cell, Plan, Row},
+    workload::Family,
+};
+
+/// Below this ratio a client counts as ahead.
+const AHEAD: f64 = 0.9;
+
+pub struct Report {
+    pub machine: String,
+    pub entries: Vec<Entry>,
+    pub plan: Plan,
+    pub command: String,
+    pub rows: Vec<Row>,
+}
+
+/// Which of the two figures of a cell.
+type Figure = fn(&Cell) -> Option<f64>;
+
+const TABLES: [(&str, Figure); 2] = [("CPU of the client", Cell::cpu), ("elapsed", Cell::elapsed)];
+
+impl Cell {
+    pub fn cpu(&self) -> Option<f64> {
+        if let Self::Median { cpu, .. } = self { Some(*cpu) } else { None }
+    }
+
+    pub fn elapsed(&self) -> Option<f64> {
+        if let Self::Median { elapsed, .. } = self { Some(*elapsed) } else { None }
+    }
+}
+
+impl Row {
+    /// A client's figure, and how often it holds that of the first one.
+    pub fn ratio(&self, at: usize, figure: Figure) -> Option<(f64, f64)> {
+        let (of_first, of_client) = (figure(&self.cells[0])?, figure(&self.cells[at])?);
+        Some((of_client, of_client / of_first))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        let mut notes = Notes::default();
+        for family in Family::ALL {
+            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.workload.family == family).collect();
+            if !rows.is_empty() {
+                writeln!(f, "\n## {}", family.title())?;
+                for (name, figure) in TABLES {
+                    self.table(f, name, figure, &rows, &mut notes)?;
+                }
+            }
+        }
+        write!(f, "{notes}")?;
+        self.how(f)?;
+        self.ahead(f)
+    }
+}
+
+impl Report {
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.entries[0].about.name;
+        writeln!(f, "# Beside other clients\n")?;
+        writeln!(
+            f,
+            "Nanoseconds for each message, and in brackets how often that holds the time of {first}: medians of {} \
+             interleaved rounds,\nruns of about {} ms of {first}, all clients with the same number of messages, against \
+             the same cheap server over loopback TCP.\nThe client has core 0 and one thread, the server is a process on \
+             core 1. **Bold**: more than 10 % ahead of {first}.\n",
+            self.plan.rounds,
+            self.plan.run.as_millis()
+        )?;
+        writeln!(f, "{}; {}.\n", self.machine, machine::date())?;
+        let versions = self.entries.iter().filter_map(|entry| {
+            let name = entry.about.name;
+            Some(format!("{name} {}", machine::version(name)?))
+        });
+        writeln!(f, "{}.\n", versions.collect::<Vec<_>>().join(", "))?;
+        writeln!(f, "`{}`", self.command)
+    }
+
+    fn table(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        name: &str,
+        figure: Figure,
+        rows: &[&Row],
+        notes: &mut Notes,
+    ) -> fmt::Result {
+        let names: Vec<&str> = self.entries.iter().map(|entry| entry.about.name).collect();
+        writeln!(f, "\n| {name} | {} |", names.join(" | "))?;
+        writeln!(f, "|---|{}", "---|".repeat(names.len()))?;
+        for row in rows {
+            let cells = (0..self.entries.len()).map(|at| self.cell(row, at, figure, notes));
+            writeln!(f, "| {} | {} |", row.workload, cells.collect::<Vec<_>>().join(" | "))?;
+        }
+        Ok(())
+    }
+
+    fn cell(&self, row: &Row, at: usize, figure: Figure, notes: &mut Notes) -> String {
+        let text = match &row.cells[at] {
+            Cell::Absent(why) => return format!("-{}", notes.mark(why)),
+            Cell::Failed(why) => return format!("failed: {}", why.replace('|', "/")),
+            cell => nanoseconds(figure(cell).unwrap_or_default()),
+        };
+        match row.ratio(at, figure) {
+            Some((_, ratio)) if at > 0 && self.is_ahead(at, ratio) => format!("**{text} ({ratio:.2})**"),
+            Some((_, ratio)) if at > 0 => format!("{text} ({ratio:.2})"),
+            _ => text,
+        }
+    }
+
+    /// raw does less than a client has to, so that it cannot be ahead of one.
+    fn is_ahead(&self, at: usize, ratio: f64) -> bool {
+        ratio < AHEAD && self.entries[at].is_client
+    }
+
+    fn how(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\n## How each is driven\n")?;
+        writeln!(
+            f,
+            "All begin on a transport that one piece of code has upgraded. Every message received is counted with its \
+             bytes and its kind;\nin a round before those that count, client and server compare every payload, and text \
+             that is not UTF-8 has to be refused.\nA fresh payload is allocated and filled within the time.\n"
+        )?;
+        for entry in &self.entries {
+            writeln!(f, "* {}: {}", entry.about.name, entry.about.how)?;
+        }
+        Ok(())
+    }
+
+    fn ahead(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.entries[0].about.name;
+        writeln!(f)?;
+        for (name, figure) in TABLES {
+            let ratios = self
+                .rows
+                .iter()
+                .flat_map(|row| (1..self.entries.len()).filter_map(move |at| Some((at, row.ratio(at, figure)?.1))));
+            let ratios: Vec<_> = ratios.filter(|(at, _)| self.entries[*at].is_client).collect();
+            let ahead = ratios.iter().filter(|(at, ratio)| self.is_ahead(*at, *ratio)).count();
+            writeln!(f, "More than 10 % ahead of {first}, {name}: {ahead} of {} cells.", ratios.len())?;
+        }
+        Ok(())
+    }
+}
+
+fn nanoseconds(time: f64) -> String {
+    if time < 100.0 { format!("{time:.1}") } else { format!("{time:.0}") }
+}
+
+/// Footnotes, each said once.
+#[derive(Default)]
+struct Notes(Vec<&'static str>);
+
+impl Notes {
+    fn mark(&mut self, note: &'static str) -> String {
+        let at = self.0.iter().position(|known| *known == note).unwrap_or_else(|| {
+            self.0.push(note);
+            self.0.len() - 1
+        });
+        format!(" ({})", at + 1)
+    }
+}
+
+impl fmt::Display for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines = String::new();
+        for (at, note) in self.0.iter().enumerate() {
+            writeln!(lines, "\n({}) {note}.", at + 1)?;
+        }
+        f.write_str(&lines)
+    }
+}
