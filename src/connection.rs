@@ -8,7 +8,6 @@
 use std::{
     future::Future,
     io,
-    ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -27,7 +26,7 @@ use crate::{
     error::{Error, InvalidControl},
     idle::Watch,
     message::Message,
-    protocol::{Compression, Pong, Protocol, ReadyState},
+    protocol::{Arrived, Compression, Pong, Protocol, ReadyState, Whole},
     read_buffer::ReadBuffer,
     stats::Stats,
     wakers::{Role, Wakers},
@@ -125,38 +124,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ready!(coop::poll_proceed(cx)).made_progress();
             self.messages_in_step = 0;
         }
-        loop {
-            if let Some(message) = self.next_buffered() {
-                self.messages_in_step += 1;
-                return Poll::Ready(Some(Ok(message)));
-            }
-            if let ControlFlow::Break(end) = ready!(self.poll_more(cx)) {
-                return Poll::Ready(end.map(Err));
-            }
+        match self.protocol.find_whole(&self.read_buffer.bytes) {
+            Some(whole) => self.take(whole, cx),
+            None => self.poll_next_in_pieces(cx),
         }
     }
 
-    /// Once what was read is used up: reads more, or tells the reader of the end, which may be an error.
+    /// Takes a message from the read buffer.
     ///
-    /// Never inlined, so that the few steps of a message that has been read stay in registers.
+    /// Never inlined: it is the one place where such a message is made, right where the caller wants it, and not moved
+    /// any more.
     #[inline(never)]
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Error>>> {
-        if self.read_side == ReadSide::Ended {
-            return Poll::Ready(ControlFlow::Break(None));
+    fn take(&mut self, whole: Whole, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        match self.protocol.take(whole, &mut self.read_buffer.bytes) {
+            Some(message) => {
+                self.messages_in_step += 1;
+                Poll::Ready(Some(Ok(message)))
+            }
+            None => self.poll_next_in_pieces(cx),
         }
-        let step = self.poll_step(Role::Reader, cx);
-        if self.read_side == ReadSide::Open
-            && let Some(error) = self.protocol.error()
-        {
-            let error = error.clone();
-            self.read_side = ReadSide::ErrorReported;
-            return Poll::Ready(ControlFlow::Break(Some(error)));
+    }
+
+    /// The next message, if it does not stand at the front of the read buffer as a whole.
+    #[inline(never)]
+    fn poll_next_in_pieces(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        loop {
+            match self.next_buffered() {
+                Some(Arrived::Whole(whole)) => return self.take(whole, cx),
+                Some(Arrived::Assembled(message)) => {
+                    self.messages_in_step += 1;
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                None => {}
+            }
+            if self.read_side == ReadSide::Ended {
+                return Poll::Ready(None);
+            }
+            let step = self.poll_step(Role::Reader, cx);
+            if self.read_side == ReadSide::Open
+                && let Some(error) = self.protocol.error()
+            {
+                let error = error.clone();
+                self.read_side = ReadSide::ErrorReported;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if self.protocol.is_done() {
+                self.read_side = ReadSide::Ended;
+                return Poll::Ready(None);
+            }
+            ready!(step);
         }
-        if self.protocol.is_done() {
-            self.read_side = ReadSide::Ended;
-            return Poll::Ready(ControlFlow::Break(None));
-        }
-        step.map(ControlFlow::Continue)
     }
 
     /// Ready when another message may be queued.
@@ -236,8 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.ping(payload, Instant::now().into_std())
     }
 
-    #[inline(always)]
-    fn next_buffered(&mut self) -> Option<Message> {
+    fn next_buffered(&mut self) -> Option<Arrived> {
         let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
         if message.is_none() && self.protocol.is_last_due() {
             self.protocol.handle_last(Instant::now().into_std());

@@ -18,6 +18,9 @@ use crate::{
 /// What a peer said, once it is whole.
 #[derive(Debug)]
 pub(crate) enum Item {
+    /// A message that stands in the read buffer in one piece.
+    Whole(Whole),
+    /// A message that was put together.
     Message(Message),
     /// A message that was not kept.
     Discarded,
@@ -26,13 +29,24 @@ pub(crate) enum Item {
     Close(CloseFrame),
 }
 
+/// A message that stands at the front of the read buffer as one frame, within all limits:
+/// [`take`](Inbound::take) makes a slice of it.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    kind: Kind,
+    /// Length of the frame header in bytes.
+    header: usize,
+    /// Length of the payload in bytes.
+    len: usize,
+}
+
 /// Where in the byte stream the parser stands.
 #[derive(Debug)]
 enum State {
     /// Before a header.
     Header,
     /// In an unfragmented message, which becomes a slice of the read buffer: it waits there, header first, until it is
-    /// whole. Text is checked as it comes.
+    /// whole and taken. Text is checked as it comes.
     Slice { kind: Kind, header: usize, len: usize, utf8: Utf8Checker },
     /// In a frame whose payload moves to `message` as it comes.
     Append { fin: bool, left: u64 },
@@ -91,31 +105,58 @@ impl Inbound {
         }
     }
 
-    /// Takes the next item from `buf`. `None`: more bytes are needed, or none are wanted any more.
+    /// Finds the next message if it stands at the front of `buf` as one frame. `None`: something else stands there, and
+    /// [`next`](Self::next) says what.
     #[inline]
+    pub(crate) fn find_whole(&self, buf: &[u8]) -> Option<Whole> {
+        let (State::Header, Ok(Some((header, size)))) = (&self.state, Header::parse(buf)) else { return None };
+        let kind = match header.opcode {
+            OpCode::Text => Kind::Text,
+            OpCode::Binary => Kind::Binary,
+            _ => return None,
+        };
+        let is_whole = header.fin && header.rsv == 0 && header.len <= (buf.len() - size) as u64;
+        if !is_whole || !self.is_keeping || self.judge(&header).is_err() {
+            return None;
+        }
+        Some(Whole { kind, header: size, len: header.len as usize })
+    }
+
+    /// Takes a message that was found in `buf`, unless it turns out to be a text that is none.
+    #[inline]
+    pub(crate) fn take(&mut self, whole: Whole, buf: &mut BytesMut) -> Result<Message, Violation> {
+        let Whole { kind, header, len } = whole;
+        let payload = if len <= self.copy_payloads_up_to {
+            let payload = Bytes::copy_from_slice(&buf[header..header + len]);
+            buf.advance(header + len);
+            payload
+        } else {
+            let mut frame = buf.split_to(header + len).freeze();
+            frame.advance(header);
+            frame
+        };
+        let state = std::mem::replace(&mut self.state, State::Header);
+        match (kind, state) {
+            (Kind::Binary, _) => Ok(Message::Binary(payload)),
+            (Kind::Text, State::Slice { utf8, .. }) => utf8.finish(payload).map(Message::Text),
+            (Kind::Text, _) => checked_text(payload).map(Message::Text),
+        }
+    }
+
+    /// Takes the next item from `buf`. `None`: more bytes are needed, or none are wanted any more.
     pub(crate) fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
         loop {
             let progress = match self.state {
                 State::Header => {
+                    if let Some(whole) = self.find_whole(buf) {
+                        return Ok(Some(Item::Whole(whole)));
+                    }
                     let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
                     self.judge(&header)?;
-                    let kind = match header.opcode {
-                        OpCode::Text => Some(Kind::Text),
-                        OpCode::Binary => Some(Kind::Binary),
-                        OpCode::Continuation => None,
-                        OpCode::Close | OpCode::Ping | OpCode::Pong => return self.control(&header, size, buf),
-                    };
-                    let len = header.len as usize;
-                    match kind {
-                        Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
-                            if buf.len() >= size + len {
-                                return Ok(Some(Item::Message(self.whole(kind, size, len, buf)?)));
-                            }
-                            self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
-                            Progress::NextStep
-                        }
-                        _ => self.begin(kind, &header, size, buf)?,
+                    if header.opcode.is_control() {
+                        return self.control(&header, size, buf);
                     }
+                    self.begin(&header, size, buf)?
                 }
                 State::Slice { .. } => self.slice(buf)?,
                 State::Append { fin, left } => self.append(fin, left, buf)?,
@@ -173,7 +214,6 @@ impl Inbound {
     }
 
     /// A control frame is taken as a whole. It may stand between the fragments of a message (section 5.4).
-    #[inline(never)]
     fn control(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
         let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
         let item = match header.opcode {
@@ -185,17 +225,21 @@ impl Inbound {
         Ok(Some(item))
     }
 
-    /// A frame begins whose payload moves to a message.
-    #[inline(never)]
-    fn begin(
-        &mut self,
-        kind: Option<Kind>,
-        header: &Header,
-        size: usize,
-        buf: &mut BytesMut,
-    ) -> Result<Progress, Error> {
-        if let Some(kind) = kind {
-            self.message = Some(Assembly::new(kind, header.rsv == RSV1));
+    /// A data frame begins.
+    fn begin(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Progress, Error> {
+        let kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => None,
+        };
+        match kind {
+            Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
+                let len = header.len as usize;
+                self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
+                return self.slice(buf);
+            }
+            Some(kind) => self.message = Some(Assembly::new(kind, header.rsv == RSV1)),
+            None => {}
         }
         if let Some(message) = &mut self.message {
             message.frames += 1;
@@ -204,31 +248,7 @@ impl Inbound {
         self.append(header.fin, header.len, buf)
     }
 
-    /// Takes a whole frame, whose payload was not looked at yet.
-    #[inline]
-    fn whole(&self, kind: Kind, header: usize, len: usize, buf: &mut BytesMut) -> Result<Message, Error> {
-        let payload = self.take(header, len, buf);
-        Ok(match kind {
-            Kind::Text => Message::Text(checked_text(payload)?),
-            Kind::Binary => Message::Binary(payload),
-        })
-    }
-
-    #[inline]
-    fn take(&self, header: usize, len: usize, buf: &mut BytesMut) -> Bytes {
-        if len <= self.copy_payloads_up_to {
-            let payload = Bytes::copy_from_slice(&buf[header..header + len]);
-            buf.advance(header + len);
-            payload
-        } else {
-            let mut frame = buf.split_to(header + len).freeze();
-            frame.advance(header);
-            frame
-        }
-    }
-
-    /// Looks at what has come of a message that waits in the read buffer, and takes it once it is whole.
-    #[inline(never)]
+    /// Looks at what has come of a message that waits in the read buffer, and finds it once it is whole.
     fn slice(&mut self, buf: &mut BytesMut) -> Result<Progress, Error> {
         let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextStep) };
         if !self.is_keeping {
@@ -244,17 +264,10 @@ impl Inbound {
         if buf.len() < *header + *len {
             return Ok(Progress::MoreBytes);
         }
-        let (kind, header, len, utf8) = (*kind, *header, *len, std::mem::take(utf8));
-        self.state = State::Header;
-        let payload = self.take(header, len, buf);
-        Ok(Progress::Item(Item::Message(match kind {
-            Kind::Text => Message::Text(utf8.finish(payload)?),
-            Kind::Binary => Message::Binary(payload),
-        })))
+        Ok(Progress::Item(Item::Whole(Whole { kind: *kind, header: *header, len: *len })))
     }
 
     /// Moves what has come of a frame to the message.
-    #[inline(never)]
     fn append(&mut self, fin: bool, left: u64, buf: &mut BytesMut) -> Result<Progress, Error> {
         let Some(message) = &mut self.message else { return Ok(Progress::NextStep) };
         let arrived = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());

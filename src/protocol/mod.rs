@@ -3,7 +3,7 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`next_message`](Protocol::next_message), [`handle_last`](Protocol::handle_last),
+//! * input: [`find_whole`](Protocol::find_whole), [`take`](Protocol::take), [`next_message`](Protocol::next_message), [`handle_last`](Protocol::handle_last),
 //!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
 //!   [`handle_timeout`](Protocol::handle_timeout);
 //! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
@@ -23,7 +23,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-pub(crate) use self::outbound::Compression;
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
@@ -31,6 +30,7 @@ use self::{
     pings::Pings,
 };
 pub use self::{closing::ReadyState, pings::Pong};
+pub(crate) use self::{inbound::Whole, outbound::Compression};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
@@ -39,6 +39,15 @@ use crate::{
     message::Message,
     stats::Stats,
 };
+
+/// A message that has arrived.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// It stands in the read buffer: [`take`](Protocol::take) it.
+    Whole(Whole),
+    /// It came in fragments, or compressed.
+    Assembled(Message),
+}
 
 #[derive(Debug)]
 pub(crate) struct Protocol {
@@ -176,18 +185,38 @@ impl Protocol {
 
     // Input.
 
-    /// Takes the next message from `buf`, and whatever stands before it. `None`: there is no whole message in it, or
-    /// none is wanted any more.
+    /// Finds the next message if it stands at the front of `buf` as one frame, which is the usual case.
+    #[inline]
+    pub(crate) fn find_whole(&self, buf: &[u8]) -> Option<Whole> {
+        self.inbound.find_whole(buf)
+    }
+
+    /// Takes a message that was found in `buf`. `None`: it is not valid, and the input has ended.
+    #[inline]
+    pub(crate) fn take(&mut self, whole: Whole, buf: &mut BytesMut) -> Option<Message> {
+        match self.inbound.take(whole, buf) {
+            Ok(message) => {
+                self.count_received(&message);
+                Some(message)
+            }
+            Err(violation) => {
+                self.end_input(Err(violation.into()));
+                None
+            }
+        }
+    }
+
+    /// The next message from `buf`, and whatever stands before it. `None`: there is no whole message in it, or none is
+    /// wanted any more.
     ///
     /// `now` is when the bytes were read.
-    #[inline]
-    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
+    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Arrived> {
         loop {
             match self.inbound.next(buf) {
+                Ok(Some(Item::Whole(whole))) => return Some(Arrived::Whole(whole)),
                 Ok(Some(Item::Message(message))) => {
-                    self.stats.messages_received += 1;
-                    self.stats.payload_bytes_received += message.len() as u64;
-                    return Some(message);
+                    self.count_received(&message);
+                    return Some(Arrived::Assembled(message));
                 }
                 Ok(Some(item)) => self.handle_item(item, now),
                 Ok(None) => return None,
@@ -196,16 +225,21 @@ impl Protocol {
         }
     }
 
+    #[inline]
+    fn count_received(&mut self, message: &Message) {
+        self.stats.messages_received += 1;
+        self.stats.payload_bytes_received += message.len() as u64;
+    }
+
     /// What comes after the peer's Close, or after a failure, means nothing.
     fn end_input(&mut self, last: Result<CloseFrame, Error>) {
         self.inbound.end();
         self.last = Some(last);
     }
 
-    #[inline(never)]
     fn handle_item(&mut self, item: Item, now: Instant) {
         match item {
-            Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
+            Item::Whole(_) | Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;
                 self.outbound.push_pong(payload);

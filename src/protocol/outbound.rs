@@ -260,7 +260,9 @@ impl Outbound {
 
     /// Encodes what comes next, up to what is worth encoding ahead.
     fn fill(&mut self) {
-        self.encode_control();
+        if !self.pongs.is_empty() || !self.pings.is_empty() {
+            self.encode_control();
+        }
         while self.body.is_empty() && self.encoded.len() < ENCODE_AHEAD {
             if self.current.is_some() {
                 if !self.encode_piece() {
