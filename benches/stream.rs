@@ -6,24 +6,20 @@
 mod support;
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use futures::{FutureExt as _, SinkExt as _};
+use futures::SinkExt as _;
 use support::{
     KIB, MIB, VOLUME,
     client::{self, Client, Tungstenite, Wsflow},
     clock::CpuTime,
     group,
     memory::Memory,
+    now,
     payload::{Content, served},
     wire::Wire,
 };
 use wsflow::Message;
 
 type Group<'a> = BenchmarkGroup<'a, CpuTime>;
-
-/// A transport in memory keeps nobody waiting.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("it need not wait")
-}
 
 fn receive(criterion: &mut Criterion<CpuTime>) {
     for content in [Content::Binary, Content::Ascii, Content::Mixed] {

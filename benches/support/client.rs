@@ -2,10 +2,12 @@
 
 use std::fmt::Debug;
 
-use futures::{FutureExt as _, Sink, SinkExt as _, Stream, StreamExt as _};
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
 use wsflow::{Config, Message};
+
+use super::now;
 
 /// A client, with its defaults, over a transport that needs no handshake.
 pub(crate) trait Client {
@@ -58,8 +60,7 @@ impl Client for Tungstenite {
     type Socket<S: Io> = tokio_tungstenite::WebSocketStream<S>;
 
     fn open<S: Io>(io: S) -> Self::Socket<S> {
-        let opening = tokio_tungstenite::WebSocketStream::from_raw_socket(io, Role::Client, None);
-        opening.now_or_never().expect("it waits for nothing")
+        now(tokio_tungstenite::WebSocketStream::from_raw_socket(io, Role::Client, None))
     }
 
     fn io<S: Io>(socket: &Self::Socket<S>) -> &S {

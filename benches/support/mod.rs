@@ -18,12 +18,18 @@ use std::time::Duration;
 
 use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
+use futures::FutureExt as _;
 
 pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
 
 /// Each iteration moves so much payload, in messages of one size.
 pub(crate) const VOLUME: usize = MIB;
+
+/// A transport in memory keeps nobody waiting.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("it need not wait")
+}
 
 /// Short, so that a whole bench is done in two minutes: `--measurement-time` and `--sample-size` ask for more.
 pub(crate) fn criterion<M: Measurement>(clock: M) -> Criterion<M> {
