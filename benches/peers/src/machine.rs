@@ -27,6 +27,19 @@ pub fn date() -> String {
     time::OffsetDateTime::now_utc().date().to_string()
 }
 
+/// What makes this run again.
+pub fn command() -> String {
+    let profile = match env!("BUILD_PROFILE") {
+        "release" => "--release".into(),
+        profile => format!("--profile {profile}"),
+    };
+    let quoted = |argument: String| if argument.contains(' ') { format!("{argument:?}") } else { argument };
+    let arguments: Vec<String> = env::args().skip(1).map(quoted).collect();
+    let bin = env!("CARGO_BIN_NAME");
+    let command = format!("cargo run {profile} --manifest-path benches/peers/Cargo.toml --bin {bin}");
+    if arguments.is_empty() { command } else { format!("{command} -- {}", arguments.join(" ")) }
+}
+
 fn line_of(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

@@ -22,7 +22,7 @@ mod rounds;
 mod server;
 mod workload;
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -131,7 +131,7 @@ fn measure(args: &Args) -> Result<Report> {
         tell(&row, &entries);
         rows.push(row);
     }
-    Ok(Report { machine, entries, plan, command: command(), rows })
+    Ok(Report { machine, entries, plan, command: machine::command(), rows })
 }
 
 /// A line of progress.
@@ -143,16 +143,4 @@ fn tell(row: &Row, entries: &[Entry]) {
     });
     let cells = cells.collect::<Vec<_>>().join(", ");
     eprintln!("{}, {}, {} messages, CPU ns: {cells}", row.workload.family.title(), row.workload, row.count);
-}
-
-/// What makes this run again.
-fn command() -> String {
-    let profile = match env!("BUILD_PROFILE") {
-        "release" => "--release".into(),
-        profile => format!("--profile {profile}"),
-    };
-    let quoted = |argument: String| if argument.contains(' ') { format!("{argument:?}") } else { argument };
-    let arguments: Vec<String> = env::args().skip(1).map(quoted).collect();
-    let command = format!("cargo run {profile} --manifest-path benches/peers/Cargo.toml --bin peers");
-    if arguments.is_empty() { command } else { format!("{command} -- {}", arguments.join(" ")) }
 }
