@@ -15,6 +15,9 @@ pub struct Args {
     /// One short round, to see that all works
     #[arg(long)]
     pub quick: bool,
+    /// Only rows of which table and name contain this, as "receive 64 B"
+    #[arg(long, default_value = "")]
+    only: String,
     /// Writes the tables to this file rather than to the terminal
     #[arg(long)]
     markdown: Option<PathBuf>,
@@ -38,6 +41,11 @@ pub const SERVE: &str = "serve";
 impl Args {
     pub fn rounds(&self) -> usize {
         if self.quick { 1 } else { self.rounds.max(1) }
+    }
+
+    /// Whether a row is to be measured.
+    pub fn asks_for(&self, table: &str, row: &str) -> bool {
+        format!("{table} {row}").to_lowercase().contains(&self.only.to_lowercase())
     }
 
     pub fn publish(&self, page: &str) -> Result<()> {

@@ -18,7 +18,11 @@ impl Page {
         Self { text }
     }
 
+    /// Nothing, if there are no rows.
     pub fn table(&mut self, title: &str, head: &[&str], rows: &[Vec<String>]) {
+        if rows.is_empty() {
+            return;
+        }
         let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
         let head: Vec<String> = head.iter().map(ToString::to_string).collect();
         let lines: Vec<String> = rows.iter().map(|row| line(row)).collect();

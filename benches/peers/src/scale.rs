@@ -109,7 +109,7 @@ fn main() -> Result<()> {
     let most = raise_limit()?.saturating_sub(OTHER_DESCRIPTORS);
     pin::to_core(CLIENT_CORE);
     let mut rows = Vec::new();
-    for asked in CONNECTIONS {
+    for asked in CONNECTIONS.into_iter().filter(|count| args.asks_for("connections", &count.to_string())) {
         let connections = asked.min(most);
         if connections < asked {
             page.paragraph(&format!("{connections} connections instead of {asked}: the system allows no more files."));

@@ -22,6 +22,8 @@ mod pin;
 mod server;
 mod turns;
 
+use std::hint::black_box;
+
 use args::{Args, Role, SERVE};
 use bytes::Bytes;
 use clap::Parser as _;
@@ -92,12 +94,26 @@ fn main() -> Result<()> {
     pin::to_core(CLIENT_CORE);
     let (largest, volume) = if args.quick { (16 * MIB, 16 * MIB) } else { (GIB, VOLUME) };
     for (workload, title) in WORKLOADS {
-        let sizes = SIZES.into_iter().filter(|&size| size <= largest);
+        let is_asked = |size: &usize| *size <= largest && args.asks_for(title, &page::size(*size));
+        let sizes = SIZES.into_iter().filter(is_asked);
         let tasks = sizes.map(|size| Task { workload, size, count: (volume / size).max(1) });
         let rows = tasks.map(|task| Row::take(&server, task, args.rounds())).collect::<Result<Vec<_>>>()?;
         print(&mut page, title, &rows);
     }
+    page.paragraph(&format!(
+        "To fill fresh memory costs {} ns per KiB on this machine, which is the system's work. glibc takes fresh memory \
+         for each\nallocation of {} and more, and mostly memory that was used before for smaller ones.",
+        figure(fresh_memory(volume)),
+        page::size(32 * MIB),
+    ));
     args.publish(page.as_str())
+}
+
+/// Nanoseconds for each KiB of memory that this process has not had yet.
+fn fresh_memory(bytes: usize) -> f64 {
+    let meter = Meter::start();
+    drop(black_box(vec![1_u8; bytes]));
+    meter.stop().cpu.as_nanos() as f64 / (bytes / KIB) as f64
 }
 
 /// The medians of both clients at one size.

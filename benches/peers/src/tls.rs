@@ -100,7 +100,8 @@ fn main() -> Result<()> {
     pin::to_core(CLIENT_CORE);
     let volume = if args.quick { VOLUME / 16 } else { VOLUME };
     for (title, workload, sizes) in WORKLOADS {
-        let tasks = sizes.iter().map(|&size| Task { workload, size, count: (volume / size).clamp(1, MOST_MESSAGES) });
+        let sizes = sizes.iter().copied().filter(|size| args.asks_for(title, &page::size(*size)));
+        let tasks = sizes.map(|size| Task { workload, size, count: (volume / size).clamp(1, MOST_MESSAGES) });
         let rows = tasks.map(|task| Row::take(&reach, task, args.rounds())).collect::<Result<Vec<_>>>()?;
         print(&mut page, title, &rows);
     }
