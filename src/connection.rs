@@ -7,7 +7,7 @@
 
 use std::{
     future::Future,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -60,6 +60,18 @@ enum ReadSide {
     /// `None`, for ever.
     Ended,
 }
+
+/// How much of what is queued is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All, and then the transport is flushed.
+    All,
+    /// Whole blocks, as long as there is enough to be worth a write: more is about to come.
+    Blocks,
+}
+
+/// The most that a TLS record holds, in bytes: what does not fill one waits for more.
+const BLOCK: usize = 16 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
 enum WriteSide {
@@ -191,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if self.protocol.is_worth_a_write() {
-                let _ = self.poll_write(Role::Writer, cx);
+                let _ = self.poll_write(Role::Writer, cx, Extent::Blocks);
                 self.share_news(Role::Writer);
             }
             let answer = match self.protocol.send_error() {
@@ -216,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when the transport has taken everything that was queued, and was flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let write = self.poll_write(Role::Writer, cx);
+            let write = self.poll_write(Role::Writer, cx, Extent::All);
             self.share_news(Role::Writer);
             let answer = match self.protocol.write_failure() {
                 Some(error) => Err(error),
@@ -265,7 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
-        let _ = self.poll_write(role, cx);
+        let _ = self.poll_write(role, cx, Extent::All);
         let has_input_ended = self.protocol.has_last();
         let read_at = self.read_at.into_std();
         if has_input_ended {
@@ -313,20 +325,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(())
     }
 
-    /// Ready when there is nothing to write and nothing to flush, or nobody who would take it.
-    fn poll_write(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when there is nothing to write and nothing to flush, as far as `extent` goes, or nobody who would take it.
+    fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, extent: Extent) -> Poll<()> {
         while self.protocol.is_writable() {
+            if extent == Extent::Blocks && !self.protocol.is_worth_a_write() {
+                break;
+            }
             let io = &mut self.io;
-            let [first, second] = self.protocol.output();
+            let [mut first, second] = self.protocol.output();
+            if extent == Extent::Blocks && second.is_empty() && first.len() > BLOCK {
+                first = &first[..first.len() - first.len() % BLOCK];
+            }
             let is_written = first.is_empty() && second.is_empty();
             if is_written && self.write_side != WriteSide::Written {
                 break;
             }
             let result = self.wakers.poll(role, cx, |cx| match (first.is_empty(), second.is_empty()) {
                 (true, true) => Pin::new(io).poll_flush(cx).map_ok(|()| None),
-                (_, true) => Pin::new(io).poll_write(cx, &first).map_ok(Some),
-                (true, _) => Pin::new(io).poll_write(cx, &second).map_ok(Some),
-                _ => Pin::new(io).poll_write_vectored(cx, &[first, second]).map_ok(Some),
+                (_, true) => Pin::new(io).poll_write(cx, first).map_ok(Some),
+                (true, _) => Pin::new(io).poll_write(cx, second).map_ok(Some),
+                _ => Pin::new(io).poll_write_vectored(cx, &[first, second].map(IoSlice::new)).map_ok(Some),
             });
             // The clock is read only where it is needed: it costs as much as a small message.
             let now = || Instant::now().into_std();

@@ -4,13 +4,19 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use support::watch::{PIECES, open, trace};
 use support::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Peer, TEXT, close_body, encode};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use wsflow::{CloseFrame, Config, Message, UpgradedParts, WebSocketStream};
 
 const KIB: usize = 1024;
@@ -378,5 +384,50 @@ async fn the_counters_are_what_the_peer_counts() {
         assert_eq!(stats.wire_bytes_sent, frames.iter().map(wire_len).sum::<u64>());
         assert_eq!((stats.pings_received, stats.pings_sent, stats.last_rtt), (1, 1, None));
         assert_eq!(stats.discarded_messages, 0);
+    }
+}
+
+/// A transport that takes everything and notes how much at a time.
+struct Writes(Arc<Mutex<Vec<usize>>>);
+
+impl AsyncRead for Writes {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Writes {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().push(bytes.len());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A TLS record holds 16 KiB: what is left over after whole ones waits for the next write, unless the mark is reached.
+#[tokio::test]
+async fn what_feed_writes_fills_tls_records() {
+    const RECORD: usize = 16 * 1024;
+    for size in [0, 1, 64, 1000, 16_384, 100_000] {
+        let writes = Arc::<Mutex<Vec<usize>>>::default();
+        let mut ws = WebSocketStream::from_upgraded(Writes(Arc::clone(&writes)), Config::default());
+        // Shared with the sender, so that it is copied.
+        let message = Message::binary(Bytes::from(vec![7; size]));
+        for _ in 0..4_000_000 / (size + 100) {
+            ws.feed(message.clone()).await.unwrap();
+        }
+        let fed = writes.lock().unwrap().clone();
+        assert!(fed.len() > 1, "{size} B: {fed:?}");
+        assert!(fed.iter().all(|n| n % RECORD == 0), "{size} B: {fed:?}");
+        ws.flush().await.unwrap();
+        let all: usize = writes.lock().unwrap().iter().sum();
+        assert_eq!(all as u64, ws.stats().wire_bytes_sent, "{size} B");
     }
 }

@@ -16,10 +16,7 @@ mod inbound;
 mod outbound;
 mod pings;
 
-use std::{
-    io::IoSlice,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -395,7 +392,7 @@ impl Protocol {
 
     /// The bytes to write next, in two slices of which the second may be empty. Both empty: there is nothing.
     #[inline]
-    pub(crate) fn output(&mut self) -> [IoSlice<'_>; 2] {
+    pub(crate) fn output(&mut self) -> [&[u8]; 2] {
         self.outbound.output()
     }
 

@@ -9,7 +9,7 @@
 mod current;
 mod ledger;
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -38,6 +38,9 @@ const COPY_UP_TO: usize = 16 * 1024;
 
 /// How much of a large payload is masked at a time, so that it is still in the second-level cache when it is written.
 const CHUNK: usize = 256 * 1024;
+
+/// Encoded bytes that a large piece may be put behind: left over from a partial write, they would go out alone.
+const LITTLE: usize = 4 * 1024;
 
 /// How much of a chunk that goes out without a copy is copied behind its header all the same, so that the header never
 /// leaves alone where the transport cannot write two slices at once.
@@ -210,16 +213,19 @@ impl Outbound {
 
     /// The bytes to write next, in two slices of which the second may be empty. Both empty: there is nothing.
     #[inline]
-    pub(crate) fn output(&mut self) -> [IoSlice<'_>; 2] {
+    pub(crate) fn output(&mut self) -> [&[u8]; 2] {
         self.fill();
-        [IoSlice::new(&self.encoded), IoSlice::new(&self.body)]
+        [&self.encoded, &self.body]
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
     pub(crate) fn advance(&mut self, n: usize) -> Released {
         let of_encoded = n.min(self.encoded.len());
-        if of_encoded == self.encoded.len() {
-            self.encoded.clear();
+        let rest = self.encoded.len() - of_encoded;
+        if rest <= COPY_UP_TO {
+            // To the front, so that the buffer need not grow.
+            self.encoded.copy_within(of_encoded.., 0);
+            self.encoded.truncate(rest);
         } else {
             self.encoded.advance(of_encoded);
         }
@@ -329,13 +335,13 @@ impl Outbound {
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a chunk of that. Returns whether it did:
-    /// a large piece that must be copied waits until the buffer is empty, so that the buffer stays small.
+    /// a large piece that must be copied waits until little is left in the buffer, so that the buffer stays small.
     fn encode_piece(&mut self) -> bool {
         let Some(current) = &mut self.current else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
         let piece = if current.is_compressed { left } else { left.min(CHUNK) };
         let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
-        if is_copied && !self.encoded.is_empty() && self.encoded.len() + piece > ENCODE_AHEAD {
+        if is_copied && self.encoded.len() > LITTLE && self.encoded.len() + piece > ENCODE_AHEAD {
             return false;
         }
         let (header, body) = match &mut self.deflater {
