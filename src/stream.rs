@@ -50,6 +50,7 @@ use crate::{
 ///
 /// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, on `flush()`, and whenever the
 /// buffered input is used up, before the socket is read again. So a loop that reads and feeds needs no flush of its own.
+/// What goes out without a flush is cut to blocks of 16 KiB, which fill TLS records; the rest waits for more.
 ///
 /// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since
 /// each waits for the other to read. Read and write in turns (`tokio::select!`), or
@@ -136,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, and from which nothing was read
     /// since.
     ///
-    /// Like all of tokio's timers, its deadlines need a runtime with timers around whoever polls it.
+    /// Its deadlines, and the watch that gives idle buffers back, need a tokio runtime with timers around whoever polls it.
     pub fn from_upgraded(io: S, config: Config) -> Self {
         Self::from_upgraded_parts(UpgradedParts { config, ..UpgradedParts::new(io) })
     }

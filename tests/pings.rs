@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use support::watch::{PIECES, close_frame, open, trace};
 use support::{BINARY, Frame, PING, PONG, Peer, encode};
@@ -119,6 +120,31 @@ async fn a_ping_goes_out_before_messages_that_wait() {
         peer.text("on").await;
     });
     assert!(pong.is_ok());
+}
+
+#[tokio::test]
+async fn a_pong_goes_out_between_the_fragments_of_a_large_message() {
+    for is_shared in [true, false] {
+        let (mut peer, io) = Peer::pipe(1000);
+        let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+        let payload = Bytes::from(vec![5; 5 << 20]);
+        let _kept = is_shared.then(|| payload.clone());
+        ws.feed(Message::Binary(payload)).await.expect("room");
+        assert!(ws.flush().now_or_never().is_none());
+        let (_, ()) = tokio::join!(ws.next(), async {
+            for _ in 0..3 {
+                assert!(!peer.expect_frame().await.fin);
+            }
+            peer.ping("late").await;
+            let mut behind = 0;
+            while peer.expect_frame().await.opcode != PONG {
+                behind += 1;
+            }
+            assert!(behind <= 2, "behind {behind} of 20 fragments, shared: {is_shared}");
+            while !peer.expect_frame().await.fin {}
+            peer.finish().await;
+        });
+    }
 }
 
 #[tokio::test]

@@ -266,10 +266,13 @@ impl Outbound {
 
     /// Encodes what comes next, up to what is worth encoding ahead.
     fn fill(&mut self) {
-        if !self.pongs.is_empty() || !self.pings.is_empty() {
-            self.encode_control();
-        }
-        while self.body.is_empty() && self.encoded.len() < ENCODE_AHEAD {
+        loop {
+            if !self.pongs.is_empty() || !self.pings.is_empty() {
+                self.encode_control();
+            }
+            if !self.body.is_empty() || self.encoded.len() >= ENCODE_AHEAD {
+                break;
+            }
             if self.current.is_some() {
                 if !self.encode_piece() {
                     break;
@@ -339,7 +342,8 @@ impl Outbound {
     fn encode_piece(&mut self) -> bool {
         let Some(current) = &mut self.current else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
-        let piece = if current.is_compressed { left } else { left.min(CHUNK) };
+        let room = CHUNK.saturating_sub(self.encoded.len());
+        let piece = if current.is_compressed { left } else { left.min(room) };
         let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
         if is_copied && self.encoded.len() > LITTLE && self.encoded.len() + piece > ENCODE_AHEAD {
             return false;

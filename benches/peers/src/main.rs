@@ -1,7 +1,7 @@
 //! Every peer beside wsflow, in one run: receive, send and round trips over loopback TCP.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin peers -- --markdown docs/peers.md --svg
-//! docs/peers.svg` takes all figures; `--help` shows how to take some.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --markdown docs/peers.md --svg docs/peers.svg --readme
+//! README.md` takes all figures; `--help` shows how to take some.
 
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
@@ -60,6 +60,9 @@ struct Args {
     /// Writes the report to this file rather than to the terminal
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Puts the table of CPU time into this page, between the lines that mark its place
+    #[arg(long)]
+    readme: Option<PathBuf>,
     /// Draws a bar chart of a handful of workloads into this file
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -112,6 +115,9 @@ fn main() -> Result<()> {
     match &args.markdown {
         Some(file) => fs::write(file, report.to_string())?,
         None => print!("{report}"),
+    }
+    if let Some(file) = &args.readme {
+        fs::write(file, report.put_summary_into(&fs::read_to_string(file)?)?)?;
     }
     if let Some(file) = &args.svg {
         chart::draw(file, &report)?;

@@ -52,7 +52,7 @@ impl fmt::Display for Report {
             if !rows.is_empty() {
                 writeln!(f, "\n## {}", family.title())?;
                 for (name, figure) in TABLES {
-                    self.table(f, name, figure, &rows, &mut notes)?;
+                    self.table(f, name, figure, &rows, false, &mut notes)?;
                 }
             }
         }
@@ -62,7 +62,40 @@ impl fmt::Display for Report {
     }
 }
 
+/// Between these lines a page shows the summary.
+const BEGIN: &str = "<!-- benches/peers: begin -->\n";
+const END: &str = "<!-- benches/peers: end -->\n";
+
 impl Report {
+    /// The page with the summary in the place that is marked for it.
+    pub fn put_summary_into(&self, page: &str) -> Result<String, String> {
+        let place = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        let (before, after) = place.ok_or_else(|| format!("no place for the summary: {BEGIN:?} and {END:?}"))?;
+        let mut summary = String::new();
+        self.summary(&mut summary).map_err(|error| error.to_string())?;
+        Ok(format!("{before}{BEGIN}{summary}{END}{after}"))
+    }
+
+    /// Where and with what, and every cell of CPU time.
+    fn summary(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let rows: Vec<&Row> = self.rows.iter().collect();
+        let (name, figure) = TABLES[0];
+        let mut notes = Notes::default();
+        self.table(f, name, figure, &rows, true, &mut notes)?;
+        writeln!(f, "{notes}")?;
+        self.circumstances(f)
+    }
+
+    fn circumstances(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        writeln!(f, "{}; {}.\n", self.machine, machine::date())?;
+        let versions = self.entries.iter().filter_map(|entry| {
+            let name = entry.about.name;
+            Some(format!("{name} {}", machine::version(name)?))
+        });
+        writeln!(f, "{}.\n", versions.collect::<Vec<_>>().join(", "))?;
+        writeln!(f, "`{}`", self.command)
+    }
+
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = self.entries[0].about.name;
         writeln!(f, "# Beside other clients\n")?;
@@ -75,21 +108,17 @@ impl Report {
             self.plan.rounds,
             self.plan.run.as_millis()
         )?;
-        writeln!(f, "{}; {}.\n", self.machine, machine::date())?;
-        let versions = self.entries.iter().filter_map(|entry| {
-            let name = entry.about.name;
-            Some(format!("{name} {}", machine::version(name)?))
-        });
-        writeln!(f, "{}.\n", versions.collect::<Vec<_>>().join(", "))?;
-        writeln!(f, "`{}`", self.command)
+        self.circumstances(f)
     }
 
+    /// `is_mixed`: the rows are of several families, which they then name.
     fn table(
         &self,
-        f: &mut fmt::Formatter<'_>,
+        f: &mut impl fmt::Write,
         name: &str,
         figure: Figure,
         rows: &[&Row],
+        is_mixed: bool,
         notes: &mut Notes,
     ) -> fmt::Result {
         let names: Vec<&str> = self.entries.iter().map(|entry| entry.about.name).collect();
@@ -97,7 +126,8 @@ impl Report {
         writeln!(f, "|---|{}", "---|".repeat(names.len()))?;
         for row in rows {
             let cells = (0..self.entries.len()).map(|at| self.cell(row, at, figure, notes));
-            writeln!(f, "| {} | {} |", row.workload, cells.collect::<Vec<_>>().join(" | "))?;
+            let family = if is_mixed { row.workload.family.short() } else { "" };
+            writeln!(f, "| {family}{} | {} |", row.workload, cells.collect::<Vec<_>>().join(" | "))?;
         }
         Ok(())
     }

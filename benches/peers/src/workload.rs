@@ -26,6 +26,17 @@ impl Family {
             Self::Echo => "Round trips",
         }
     }
+
+    /// Before the name of a workload, where several families stand in one table.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::ReceiveBinary => "receive, binary, ",
+            Self::ReceiveText => "receive, text, ",
+            Self::Feed => "feed all, flush once, ",
+            Self::Send => "send, ",
+            Self::Echo => "round trip, ",
+        }
+    }
 }
 
 /// What a client does with its messages.
