@@ -16,11 +16,13 @@ pub(crate) enum OpCode {
 }
 
 impl OpCode {
+    #[inline]
     pub(crate) fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
     }
 
     /// The opcode that begins a message.
+    #[inline]
     pub(crate) fn of(kind: Kind) -> Self {
         match kind {
             Kind::Text => Self::Text,
@@ -32,6 +34,7 @@ impl OpCode {
 impl TryFrom<u8> for OpCode {
     type Error = Violation;
 
+    #[inline]
     fn try_from(nibble: u8) -> Result<Self, Violation> {
         match nibble {
             0 => Ok(Self::Continuation),

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
 }
 
 impl Message {
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Text(_) => Kind::Text,
@@ -53,6 +54,7 @@ impl Message {
     }
 
     /// The payload, whatever its kind.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_str().as_bytes(),
@@ -69,11 +71,13 @@ impl Message {
     }
 
     /// Length of the payload in bytes (of UTF-8, for text).
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
     /// Whether the payload has no bytes. An empty message is a message like any other.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }

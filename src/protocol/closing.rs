@@ -109,6 +109,7 @@ impl Closing {
         }
     }
 
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
     }

@@ -163,14 +163,17 @@ impl Protocol {
     }
 
     /// Whether messages can be sent.
+    #[inline]
     fn is_open(&self) -> bool {
         self.closing.is_open() && self.write_error.is_none()
     }
 
+    #[inline]
     pub(crate) fn is_at_mark(&self) -> bool {
         self.outbound.is_at_mark()
     }
 
+    #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         self.outbound.is_worth_a_write()
     }

@@ -134,11 +134,13 @@ impl Outbound {
         self.pings.len() + self.ledger.pings()
     }
 
+    #[inline]
     pub(crate) fn is_at_mark(&self) -> bool {
         self.ledger.cost() >= self.high_water_mark
     }
 
     /// Whether what is queued is worth a write although nobody asked for a flush.
+    #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         // What waits is large, or stands behind much.
         self.encoded.len() + self.body.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
@@ -260,6 +262,7 @@ impl Outbound {
 
     // How messages become bytes.
 
+    #[inline]
     fn is_small(&self, len: usize) -> bool {
         len <= COPY_UP_TO && len <= self.fragment_size
     }

@@ -33,6 +33,7 @@ pub(super) enum What {
 }
 
 impl Segment {
+    #[inline]
     fn len(&self) -> usize {
         usize::from(self.header) + self.body as usize
     }
@@ -85,6 +86,7 @@ impl Ledger {
         self.buffered
     }
 
+    #[inline]
     pub(super) fn cost(&self) -> usize {
         self.cost
     }
@@ -109,6 +111,7 @@ impl Ledger {
     }
 
     /// A message with a payload of `len` bytes is queued.
+    #[inline]
     pub(super) fn queued(&mut self, len: usize) {
         self.buffered += len as u64;
         self.cost += len + MESSAGE_COST;
