@@ -24,7 +24,7 @@
 //! |---|---|
 //! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is given back when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
-//! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 256 KiB of one message, is encoded ahead |
+//! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
 //! | pings without an answer | 16 |
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
@@ -92,6 +92,7 @@
 //!                 inbound/assembly.rs   the one message that is being put together
 //!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
 //!                 outbound/current.rs   the large message that is being sent
+//!                 outbound/burst.rs     how much of it is encoded for one write
 //!                 outbound/ledger.rs    what has been written so far
 //!               protocol/closing.rs     the close handshake: one enum
 //!               protocol/pings.rs       pings that wait for their pongs

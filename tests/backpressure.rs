@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use script_io::{BINARY, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
 use tokio::time::timeout;
@@ -245,6 +246,45 @@ fn of_a_flood_of_pings_the_latest_are_answered() {
     assert!(pongs.len() <= 32, "{} pongs", pongs.len());
     assert_eq!(pongs.last(), Some(&&b"9999"[..]));
     assert_eq!(ws.stats().pings_received, 10_000);
+}
+
+/// A transport that took all at once gets several frames in a write. When it stalls, a pong overtakes those that it has
+/// not begun, but for the first 16 KiB that it was offered and may hold.
+#[test]
+fn b168_a_pong_waits_behind_no_more_than_a_frame_of_a_large_message() {
+    const FRAME: usize = 256 * 1024 + 14;
+    // How much the transport takes before it stalls, and how many frames go before the pong.
+    let cases = [
+        (0, 1),
+        (1, 1),
+        (FRAME - 16 * 1024, 1),
+        (FRAME - 16 * 1024 + 1, 2),
+        (FRAME - 1, 2),
+        (FRAME, 2),
+        (2 * FRAME + 50_000, 3),
+        (3 * FRAME + 50_000, 4),
+    ];
+    let payload: Bytes = (0..2 * MIB).map(|i| (i / 1000) as u8).collect();
+    for (taken, before) in cases {
+        let (io, script) = script_io();
+        let (mut ws, task) = (WebSocketStream::from_upgraded(io, Config::default()), Task::new());
+        let _ = task.poll_once(ws.send(Message::Binary(payload.clone())));
+        let (frames, writes) = (script.wire().frames.len(), script.write_calls());
+        assert!(writes <= frames / 2, "{frames} frames in {writes} writes");
+        script.writes([Step::Partial(taken)].into_iter().filter(|_| taken > 0), Step::Pending);
+        assert!(task.poll_once(ws.send(Message::Binary(payload.clone()))).is_pending());
+        script.frame(PING, "late");
+        assert!(task.poll(|cx| Pin::new(&mut ws).poll_next(cx)).is_pending());
+        script.writes([], Step::Ready);
+        assert!(task.poll_once(SinkExt::<Message>::flush(&mut ws)).is_ready());
+        let wire = script.wire();
+        let pong = wire.frames[frames..].iter().position(|frame| frame.opcode == PONG);
+        assert_eq!(pong, Some(before), "{taken} bytes were taken");
+        for (_, message) in wire.messages() {
+            assert!(message == payload, "{taken} bytes were taken");
+        }
+        assert_eq!((wire.messages().len(), ws.buffered_amount(), ws.stats().messages_sent), (2, 0, 2));
+    }
 }
 
 /// Nor do pings of our own pile up when nobody waits for their pongs.

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("protocol/inbound.rs", 2),
     ("protocol/outbound.rs", 2),
     ("protocol/inbound/assembly.rs", 2),
+    ("protocol/outbound/burst.rs", 2),
     ("protocol/outbound/current.rs", 2),
     ("protocol/outbound/ledger.rs", 2),
     ("protocol/pings.rs", 2),

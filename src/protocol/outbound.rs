@@ -6,6 +6,7 @@
 //!  pongs, pings, Close ─────────────────┘    ledger ◄──────────────── advance(n)
 //! ```
 
+mod burst;
 mod current;
 mod ledger;
 
@@ -15,8 +16,9 @@ use bytes::{Buf, Bytes, BytesMut};
 
 pub(crate) use self::ledger::Released;
 use self::{
+    burst::{Burst, PIECE},
     current::{Current, Payload},
-    ledger::{Ledger, Segment, What},
+    ledger::{EncodedFrame, Ledger, Segment, What},
 };
 use crate::{
     close::CloseFrame,
@@ -36,11 +38,9 @@ const WRITE_AT: usize = 64 * 1024;
 /// Payloads up to this size are copied next to other frames; larger ones are sent without a copy where they are owned.
 const COPY_UP_TO: usize = 16 * 1024;
 
-/// How much of a large payload is masked at a time, so that it is still in the second-level cache when it is written.
-const CHUNK: usize = 256 * 1024;
-
-/// Encoded bytes that a large piece may be put behind: left over from a partial write, they would go out alone.
-const LITTLE: usize = 4 * 1024;
+/// Encoded bytes at the front that the transport may have seen, and hold in a form of its own (TLS): nothing is put
+/// before or among them.
+const SEEN: usize = 16 * 1024;
 
 /// How much of a chunk that goes out without a copy is copied behind its header all the same, so that the header never
 /// leaves alone where the transport cannot write two slices at once.
@@ -80,6 +80,15 @@ enum Close {
     Encoded,
 }
 
+/// Where control frames are put.
+#[derive(Debug)]
+enum Place {
+    /// Behind all that is encoded.
+    End,
+    /// Before a frame that is encoded, as there is much.
+    Before(EncodedFrame),
+}
+
 #[derive(Debug)]
 pub(crate) struct Outbound {
     masks: Masks,
@@ -95,6 +104,7 @@ pub(crate) struct Outbound {
     body: BytesMut,
     /// What `encoded` and `body` consist of.
     ledger: Ledger,
+    burst: Burst,
     pongs: VecDeque<Bytes>,
     pings: VecDeque<Bytes>,
     close: Close,
@@ -112,6 +122,7 @@ impl Outbound {
             encoded: BytesMut::new(),
             body: BytesMut::new(),
             ledger: Ledger::default(),
+            burst: Burst::new(),
             pongs: VecDeque::new(),
             pings: VecDeque::new(),
             close: Close::None,
@@ -222,6 +233,7 @@ impl Outbound {
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
     pub(crate) fn advance(&mut self, n: usize) -> Released {
+        self.burst.written(n, self.encoded.len() + self.body.len() - n);
         let of_encoded = n.min(self.encoded.len());
         let rest = self.encoded.len() - of_encoded;
         if rest <= COPY_UP_TO {
@@ -273,7 +285,7 @@ impl Outbound {
             if !self.pongs.is_empty() || !self.pings.is_empty() {
                 self.encode_control();
             }
-            if !self.body.is_empty() || self.encoded.len() >= ENCODE_AHEAD {
+            if !self.body.is_empty() {
                 break;
             }
             if self.current.is_some() {
@@ -281,6 +293,9 @@ impl Outbound {
                     break;
                 }
                 continue;
+            }
+            if self.encoded.len() >= ENCODE_AHEAD {
+                break;
             }
             match self.waiting.pop_front() {
                 Some(Waiting { message, compression }) if self.is_small(message.len()) => {
@@ -340,15 +355,18 @@ impl Outbound {
         self.ledger.encoded(Segment { what, header, body, payload });
     }
 
-    /// Encodes the next piece of the current message: the rest of its frame, or a chunk of that. Returns whether it did:
-    /// a large piece that must be copied waits until little is left in the buffer, so that the buffer stays small.
+    /// Encodes the next piece of the current message: the rest of its frame, or a part of that. Returns whether it did:
+    /// a piece that must be copied waits until there is room for it, so that the buffer stays small.
     fn encode_piece(&mut self) -> bool {
         let Some(current) = &mut self.current else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
-        let room = CHUNK.saturating_sub(self.encoded.len());
-        let piece = if current.is_compressed { left } else { left.min(room) };
         let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
-        if is_copied && self.encoded.len() > LITTLE && self.encoded.len() + piece > ENCODE_AHEAD {
+        let piece = match (current.is_compressed, is_copied) {
+            (true, _) => left,
+            (false, true) => left.min(PIECE),
+            (false, false) => left.min(self.burst.room(self.encoded.len())),
+        };
+        if piece == 0 || is_copied && !self.burst.has_room(self.encoded.len(), piece) {
             return false;
         }
         let (header, body) = match &mut self.deflater {
@@ -404,10 +422,8 @@ impl Outbound {
 
     /// Encodes the control frames that may go before the messages that wait.
     fn encode_control(&mut self) {
-        let is_mid_frame = self.current.as_ref().is_some_and(|current| current.frame.is_some());
-        if is_mid_frame || !self.body.is_empty() || matches!(self.close, Close::Encoded) {
-            return;
-        }
+        let Some(place) = self.place_for_control() else { return };
+        let (end, segments) = (self.encoded.len(), self.ledger.len());
         // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
         if !self.ledger.has_pongs() {
             while let Some(payload) = self.pongs.pop_front() {
@@ -416,6 +432,25 @@ impl Outbound {
         }
         while let Some(payload) = self.pings.pop_front() {
             self.encode_whole(OpCode::Ping, &payload, What::Ping);
+        }
+        if let Place::Before(frame) = place {
+            let added = self.encoded.len() - end;
+            self.encoded[frame.start..].rotate_right(added);
+            self.ledger.move_last_before(frame, self.ledger.len() - segments);
+        }
+    }
+
+    /// Where a control frame may go now: never into a frame, nor behind the Close frame (RFC 6455, sections 5.4, 5.5.1).
+    fn place_for_control(&self) -> Option<Place> {
+        let is_mid_frame = self.current.as_ref().is_some_and(|current| current.frame.is_some());
+        if matches!(self.close, Close::Encoded) {
+            None
+        } else if self.encoded.len() > ENCODE_AHEAD
+            && let Some(frame) = self.ledger.frame_from(SEEN)
+        {
+            Some(Place::Before(frame))
+        } else {
+            (!is_mid_frame && self.body.is_empty()).then_some(Place::End)
         }
     }
 

@@ -64,6 +64,15 @@ pub(crate) struct Released {
     pub(crate) close: bool,
 }
 
+/// Where a frame stands among what is encoded.
+#[derive(Debug)]
+pub(super) struct EncodedFrame {
+    /// Its first segment.
+    index: usize,
+    /// Where it begins, in bytes not taken by the transport.
+    pub(super) start: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// What is encoded, in order.
@@ -132,6 +141,29 @@ impl Ledger {
     pub(super) fn encoded_last_piece(&mut self, segment: Segment, len: usize) {
         self.lens.push_back(len);
         self.encoded(segment);
+    }
+
+    /// How many segments there are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The first frame of which nothing stands among the next `n` bytes.
+    pub(super) fn frame_from(&self, n: usize) -> Option<EncodedFrame> {
+        let mut end = 0;
+        for (index, segment) in self.segments.iter().enumerate() {
+            let start = end - self.written.min(end);
+            if start >= n && segment.begins_frame() {
+                return Some(EncodedFrame { index, start });
+            }
+            end += segment.len();
+        }
+        None
+    }
+
+    /// The last `n` segments are moved before a frame, as their bytes are.
+    pub(super) fn move_last_before(&mut self, frame: EncodedFrame, n: usize) {
+        self.segments.make_contiguous()[frame.index..].rotate_right(n);
     }
 
     /// The transport took the next `n` bytes.
