@@ -100,8 +100,8 @@ impl Config {
     /// 256 KiB; `None`: never; 0 counts as 1.
     ///
     /// Pongs and Close frames can go out between two frames, not within one, and do so even where later frames are
-    /// encoded already. `None` suits a peer that cannot put
-    /// fragments together; a message that goes out compressed is then compressed, and held, as a whole.
+    /// encoded already. `None` suits a peer that cannot put fragments together; a message that goes out compressed is
+    /// then compressed, and held, as a whole.
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.fragment_size = bytes.into().map(|bytes| bytes.max(1));
         self

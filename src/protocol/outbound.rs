@@ -361,10 +361,11 @@ impl Outbound {
         let Some(current) = &mut self.current else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
         let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
-        let piece = match (current.is_compressed, is_copied) {
-            (true, _) => left,
-            (false, true) => left.min(PIECE),
-            (false, false) => left.min(self.burst.room(self.encoded.len())),
+        let room = self.burst.room(self.encoded.len());
+        let piece = match &current.rest {
+            _ if current.is_compressed => left,
+            Payload::Shared(_) => left.min(PIECE),
+            Payload::Owned(_) => left.min(room),
         };
         if piece == 0 || is_copied && !self.burst.has_room(self.encoded.len(), piece) {
             return false;
@@ -380,7 +381,12 @@ impl Outbound {
                 (header, body.len())
             }
             _ => {
-                self.encoded.reserve(MAX_HEADER + if is_copied { piece } else { COPIED_HEAD });
+                self.encoded.reserve(match is_copied {
+                    // For the whole burst, since a buffer that grows bit by bit doubles.
+                    true if piece == PIECE => MAX_HEADER + room,
+                    true => MAX_HEADER + piece,
+                    false => MAX_HEADER + COPIED_HEAD,
+                });
                 let (header, mut mask) = match current.frame.take() {
                     Some((mask, _)) => (0, mask),
                     None => {
