@@ -4,19 +4,19 @@
 mod script_io;
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    pin::Pin,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{Arc, mpsc},
     task::Poll,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use script_io::{BINARY, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use wsflow::{Config, Message, WebSocketStream};
 
 const MIB: usize = 1024 * 1024;
@@ -49,34 +49,36 @@ async fn tcp<T: Send + 'static>(
 
 #[tokio::test]
 async fn b210_a_reader_idle_for_2_s_slows_a_server_that_sends_16_mib() {
+    let (sent, mut all_sent) = oneshot::channel();
     let (mut ws, server) = tcp(Config::default(), |mut socket| {
         let frame = encode(true, 0, BINARY, &vec![7; MIB]);
-        let start = Instant::now();
         (0..16).for_each(|_| socket.write_all(&frame).unwrap());
-        start.elapsed()
+        sent.send(()).unwrap();
     })
     .await;
     assert_eq!(ws.next().await.unwrap().unwrap().len(), MIB);
-    tokio::time::sleep(IDLE).await;
+    timeout(IDLE, &mut all_sent).await.expect_err("the server got rid of 16 MiB that nobody reads");
     for _ in 1..16 {
         assert_eq!(ws.next().await.unwrap().unwrap().len(), MIB);
     }
-    let took = server.join().unwrap();
-    assert!(took >= Duration::from_millis(1_800), "{took:?}");
+    all_sent.await.unwrap();
+    server.join().unwrap();
 }
 
 #[tokio::test]
 async fn b221_b222_a_send_of_8_mib_waits_for_a_server_that_is_idle_for_2_s() {
-    let (mut ws, server) = tcp(Config::default(), |mut socket| {
-        thread::sleep(IDLE);
-        let mut buf = vec![0; 64 * 1024];
-        while socket.read(&mut buf).unwrap_or(0) > 0 {}
+    let (read, may_read) = mpsc::channel();
+    let (mut ws, server) = tcp(Config::default(), move |mut socket| {
+        may_read.recv().unwrap();
+        io::copy(&mut socket, &mut io::sink()).unwrap()
     })
     .await;
-    let start = Instant::now();
-    ws.send(Message::binary(vec![7; 8 * MIB])).await.unwrap();
-    let took = start.elapsed();
-    assert!(took >= Duration::from_millis(1_800), "{took:?}");
+    {
+        let mut send = pin!(ws.send(Message::binary(vec![7; 8 * MIB])));
+        timeout(IDLE, &mut send).await.expect_err("sent 8 MiB that nobody reads");
+        read.send(()).unwrap();
+        send.await.unwrap();
+    }
     assert_eq!(ws.buffered_amount(), 0);
     drop(ws);
     server.join().unwrap();

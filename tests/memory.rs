@@ -109,17 +109,18 @@ impl Since {
 struct Source {
     bytes: Bytes,
     at_a_time: usize,
-    takes: bool,
+    /// How many bytes it leaves of each write.
+    leaves: usize,
 }
 
 impl Source {
     fn new(bytes: Vec<u8>, at_a_time: usize) -> Self {
-        Self { bytes: bytes.into(), at_a_time, takes: true }
+        Self { bytes: bytes.into(), at_a_time, leaves: 0 }
     }
 
     /// It takes nothing.
     fn stalled(bytes: Vec<u8>) -> Self {
-        Self { takes: false, ..Self::new(bytes, usize::MAX) }
+        Self { leaves: usize::MAX, ..Self::new(bytes, usize::MAX) }
     }
 }
 
@@ -136,7 +137,10 @@ impl AsyncRead for Source {
 
 impl AsyncWrite for Source {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.takes { Poll::Ready(Ok(bytes.len())) } else { Poll::Pending }
+        match bytes.len().saturating_sub(self.leaves) {
+            0 => Poll::Pending,
+            n => Poll::Ready(Ok(n)),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -367,6 +371,16 @@ fn the_write_side_holds_the_mark_and_one_message() {
     let mut ws = WebSocketStream::from_upgraded(source, Config::default());
     assert_eq!(feed_to_the_mark(&mut ws, &task, || Message::binary(shared.clone())), 1);
     assert!(since.peak() <= 256 * KIB + 16 * KIB, "{} bytes", since.peak());
+
+    // In larger bursts where the transport takes them, but for a little.
+    for leaves in [0, 14, 3_000] {
+        let source = Source { leaves, ..Source::new(vec![], usize::MAX) };
+        let since = Since::now();
+        let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+        let _ = task.poll_once(ws.send(Message::binary(shared.clone())));
+        assert!(ws.stats().payload_bytes_sent >= (8 * MIB - leaves) as u64);
+        assert!((512 * KIB..MIB + 32 * KIB).contains(&since.peak()), "leaves {leaves}: {} bytes", since.peak());
+    }
 }
 
 /// A cache of last prices: small messages that are kept, among others that are not.
@@ -465,7 +479,7 @@ fn server_process() {
             }
         }
         // It stays until the client is done.
-        thread::sleep(Duration::from_secs(60));
+        let _ = io::copy(&mut socket, &mut io::sink());
     });
     for _ in io::stdin().lines() {
         println!("\nserver: {}", written.load(Ordering::SeqCst));

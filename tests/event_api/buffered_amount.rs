@@ -2,7 +2,6 @@
 
 use std::{
     sync::mpsc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -50,7 +49,7 @@ async fn b82_b83_b95_it_never_falls_while_a_handler_runs() {
         Seen::Open => {
             ws.send("hello").unwrap();
             assert_eq!(ws.buffered_amount(), 5);
-            thread::sleep(Duration::from_millis(50));
+            arrival.recv_timeout(Duration::from_millis(50)).expect_err("sent while the handler runs");
             assert_eq!(ws.buffered_amount(), 5);
         }
         // The bytes of the first one have left; those of this one only count.
