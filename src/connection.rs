@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::coop,
@@ -72,6 +72,9 @@ enum Extent {
 
 /// The most that a TLS record holds, in bytes: what does not fill one waits for more.
 const BLOCK: usize = 16 * 1024;
+
+/// How many slices go out in one write: headers and payloads of a burst of large frames.
+const SLICES: usize = 8;
 
 #[derive(Debug, PartialEq, Eq)]
 enum WriteSide {
@@ -332,19 +335,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
             let io = &mut self.io;
-            let [mut first, second] = self.protocol.output();
-            if extent == Extent::Blocks && second.is_empty() && first.len() > BLOCK {
-                first = &first[..first.len() - first.len() % BLOCK];
-            }
-            let is_written = first.is_empty() && second.is_empty();
-            if is_written && self.write_side != WriteSide::Written {
+            let output = self.protocol.output();
+            let (len, chunk) = (output.remaining(), output.chunk());
+            if len == 0 && self.write_side != WriteSide::Written {
                 break;
             }
-            let result = self.wakers.poll(role, cx, |cx| match (first.is_empty(), second.is_empty()) {
-                (true, true) => Pin::new(io).poll_flush(cx).map_ok(|()| None),
-                (_, true) => Pin::new(io).poll_write(cx, first).map_ok(Some),
-                (true, _) => Pin::new(io).poll_write(cx, second).map_ok(Some),
-                _ => Pin::new(io).poll_write_vectored(cx, &[first, second].map(IoSlice::new)).map_ok(Some),
+            let result = self.wakers.poll(role, cx, |cx| {
+                if len == 0 {
+                    Pin::new(io).poll_flush(cx).map_ok(|()| None)
+                } else if chunk.len() < len {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = output.chunks_vectored(&mut slices);
+                    Pin::new(io).poll_write_vectored(cx, &slices[..used]).map_ok(Some)
+                } else {
+                    let len = if extent == Extent::Blocks && len > BLOCK { len - len % BLOCK } else { len };
+                    Pin::new(io).poll_write(cx, &chunk[..len]).map_ok(Some)
+                }
             });
             // The clock is read only where it is needed: it costs as much as a small message.
             let now = || Instant::now().into_std();

@@ -93,6 +93,8 @@
 //!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
 //!                 outbound/current.rs   the large message that is being sent
 //!                 outbound/burst.rs     how much of it is encoded for one write
+//!                 outbound/control.rs   pongs, pings and the Close frame that wait
+//!                 outbound/encoded.rs   the bytes that go out next
 //!                 outbound/ledger.rs    what has been written so far
 //!               protocol/closing.rs     the close handshake: one enum
 //!               protocol/pings.rs       pings that wait for their pongs

@@ -10,7 +10,7 @@ mod script_io;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, IoSlice, Write as _},
     net::{SocketAddr, TcpListener},
     pin::Pin,
     process::{Child, ChildStdout, Command, Stdio},
@@ -136,11 +136,23 @@ impl AsyncRead for Source {
 }
 
 impl AsyncWrite for Source {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match bytes.len().saturating_sub(self.leaves) {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match slices.iter().map(|slice| slice.len()).sum::<usize>().saturating_sub(self.leaves) {
             0 => Poll::Pending,
             n => Poll::Ready(Ok(n)),
         }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -380,6 +392,14 @@ fn the_write_side_holds_the_mark_and_one_message() {
         let _ = task.poll_once(ws.send(Message::binary(shared.clone())));
         assert!(ws.stats().payload_bytes_sent >= (8 * MIB - leaves) as u64);
         assert!((512 * KIB..MIB + 32 * KIB).contains(&since.peak()), "leaves {leaves}: {} bytes", since.peak());
+
+        // One that nobody else holds is masked where it is.
+        let source = Source { leaves, ..Source::new(vec![], usize::MAX) };
+        let since = Since::now();
+        let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+        let _ = task.poll_once(ws.send(Message::binary(vec![7; 8 * MIB])));
+        assert!(ws.stats().payload_bytes_sent >= (8 * MIB - leaves) as u64);
+        assert!(since.peak() <= 8 * MIB + 64 * KIB, "leaves {leaves}: {} bytes", since.peak());
     }
 }
 

@@ -18,7 +18,7 @@ mod pings;
 
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use self::{
     closing::Closing,
@@ -393,9 +393,9 @@ impl Protocol {
 
     // Output.
 
-    /// The bytes to write next, in two slices of which the second may be empty. Both empty: there is nothing.
+    /// The bytes to write next.
     #[inline]
-    pub(crate) fn output(&mut self) -> [&[u8]; 2] {
+    pub(crate) fn output(&mut self) -> &impl Buf {
         self.outbound.output()
     }
 

@@ -1,23 +1,27 @@
 //! What goes out: messages become frames, and frames bytes.
 //!
 //! ```text
-//!  push() ──► waiting ──► current ──┐                    output()
-//!     └──── small, nothing waits ───┴──► encoded + body ─────────► transport
-//!  pongs, pings, Close ─────────────────┘    ledger ◄──────────────── advance(n)
+//!  push() ──► waiting ──► current ──┐             output()
+//!     └──── small, nothing waits ───┴──► encoded ─────────► transport
+//!  push_pong, _ping, _close ► control ───┘ ledger ◄──────── advance(n)
 //! ```
 
 mod burst;
+mod control;
 mod current;
+mod encoded;
 mod ledger;
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 pub(crate) use self::ledger::Released;
 use self::{
     burst::{Burst, PIECE},
+    control::Control,
     current::{Current, Payload},
+    encoded::{Encoded, MAX_HEADER},
     ledger::{EncodedFrame, Ledger, Segment, What},
 };
 use crate::{
@@ -25,7 +29,7 @@ use crate::{
     config::Config,
     deflate::Deflater,
     frame::{Header, OpCode, RSV1},
-    mask::{Mask, Masks},
+    mask::Masks,
     message::Message,
 };
 
@@ -46,14 +50,8 @@ const SEEN: usize = 16 * 1024;
 /// leaves alone where the transport cannot write two slices at once.
 const COPIED_HEAD: usize = 4 * 1024;
 
-/// Pongs that wait. Of more pings only the latest are answered (RFC 6455, section 5.5.3).
-const MAX_PONGS: usize = 16;
-
 /// What an idle connection may keep of its buffers, in bytes.
 const IDLE_MAX: usize = 4 * 1024;
-
-/// The longest header of a client's frame, in bytes.
-const MAX_HEADER: usize = 14;
 
 /// A message of which nothing has been encoded.
 #[derive(Debug)]
@@ -69,15 +67,6 @@ pub(crate) enum Compression {
     Allowed,
     /// The caller knows that it gains nothing.
     Off,
-}
-
-/// Our Close frame.
-#[derive(Debug)]
-enum Close {
-    None,
-    Queued(CloseFrame),
-    /// Nothing may follow it (RFC 6455, section 5.5.1).
-    Encoded,
 }
 
 /// Where control frames are put.
@@ -98,16 +87,11 @@ pub(crate) struct Outbound {
     high_water_mark: usize,
     waiting: VecDeque<Waiting>,
     current: Option<Current>,
-    /// Small frames together, and headers.
-    encoded: BytesMut,
-    /// A piece of a large payload, masked in place; it goes out behind `encoded`. Empty: there is none.
-    body: BytesMut,
-    /// What `encoded` and `body` consist of.
+    control: Control,
+    encoded: Encoded,
+    /// What `encoded` consists of.
     ledger: Ledger,
     burst: Burst,
-    pongs: VecDeque<Bytes>,
-    pings: VecDeque<Bytes>,
-    close: Close,
 }
 
 impl Outbound {
@@ -119,13 +103,10 @@ impl Outbound {
             high_water_mark: config.write_high_water_mark,
             waiting: VecDeque::new(),
             current: None,
-            encoded: BytesMut::new(),
-            body: BytesMut::new(),
+            control: Control::new(),
+            encoded: Encoded::default(),
             ledger: Ledger::default(),
             burst: Burst::new(),
-            pongs: VecDeque::new(),
-            pings: VecDeque::new(),
-            close: Close::None,
         }
     }
 
@@ -142,7 +123,7 @@ impl Outbound {
 
     /// Pings of our own of which not every byte was taken.
     pub(crate) fn unsent_pings(&self) -> usize {
-        self.pings.len() + self.ledger.pings()
+        self.control.pings() + self.ledger.pings()
     }
 
     #[inline]
@@ -154,7 +135,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         // What waits is large, or stands behind much.
-        self.encoded.len() + self.body.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
+        self.encoded.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
     }
 
     // What it is told to send.
@@ -164,7 +145,7 @@ impl Outbound {
     pub(crate) fn push(&mut self, message: Message, compression: Compression) {
         let len = message.len();
         self.ledger.queued(len);
-        let is_next = self.current.is_none() && self.waiting.is_empty() && self.body.is_empty();
+        let is_next = self.current.is_none() && self.waiting.is_empty();
         if is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD {
             self.encode_small(&message, compression);
         } else {
@@ -174,39 +155,28 @@ impl Outbound {
 
     /// Queues the answer to a ping.
     pub(crate) fn push_pong(&mut self, payload: Bytes) {
-        if self.pongs.len() == MAX_PONGS {
-            self.pongs.pop_front();
-        }
-        self.pongs.push_back(payload);
+        self.control.push_pong(payload);
         self.encode_control();
     }
 
     /// Queues a ping of our own. The caller bounds their number.
     pub(crate) fn push_ping(&mut self, payload: Bytes) {
-        self.pings.push_back(payload);
+        self.control.push_ping(payload);
         self.encode_control();
     }
 
     /// Queues our Close frame, behind all messages that are queued now. There is one only.
     pub(crate) fn push_close(&mut self, frame: CloseFrame) {
-        if matches!(self.close, Close::None) {
-            self.close = Close::Queued(frame);
-        }
+        self.control.push_close(frame);
     }
 
     /// Drops everything of which the transport has taken nothing, but for the rest of a frame that it has begun to
     /// take. What is dropped stays in [`buffered_amount`](Self::buffered_amount).
     pub(crate) fn cut(&mut self) {
         self.waiting.clear();
-        self.pongs.clear();
-        self.pings.clear();
         let cut = self.ledger.cut();
-        self.body.truncate(cut.len.saturating_sub(self.encoded.len()));
-        self.release_body();
         self.encoded.truncate(cut.len);
-        if !cut.is_close_kept {
-            self.close = Close::None;
-        }
+        self.control.cut(cut.is_close_kept);
         self.current = self.current.take().filter(|_| cut.is_last_frame_kept).and_then(Current::only_this_frame);
     }
 
@@ -214,60 +184,38 @@ impl Outbound {
     pub(crate) fn discard(&mut self) {
         self.waiting = VecDeque::new();
         self.current = None;
-        self.encoded = BytesMut::new();
-        self.body = BytesMut::new();
+        self.encoded = Encoded::default();
         self.ledger.discard();
-        self.pongs.clear();
-        self.pings.clear();
-        self.close = Close::Encoded;
+        self.control.discard();
     }
 
     // What the transport takes.
 
-    /// The bytes to write next, in two slices of which the second may be empty. Both empty: there is nothing.
+    /// The bytes to write next.
     #[inline]
-    pub(crate) fn output(&mut self) -> [&[u8]; 2] {
-        self.fill();
-        [&self.encoded, &self.body]
+    pub(crate) fn output(&mut self) -> &impl Buf {
+        if self.has_more_to_encode() {
+            self.fill();
+        }
+        &self.encoded
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
     pub(crate) fn advance(&mut self, n: usize) -> Released {
-        self.burst.written(n, self.encoded.len() + self.body.len() - n);
-        let of_encoded = n.min(self.encoded.len());
-        let rest = self.encoded.len() - of_encoded;
-        if rest <= COPY_UP_TO {
-            // To the front, so that the buffer need not grow.
-            self.encoded.copy_within(of_encoded.., 0);
-            self.encoded.truncate(rest);
-        } else {
-            self.encoded.advance(of_encoded);
-        }
-        if n > of_encoded {
-            self.body.advance(n - of_encoded);
-            self.release_body();
-        }
+        self.encoded.advance(n);
+        self.burst.written(n, self.encoded.len());
         self.ledger.taken(n)
-    }
-
-    /// A payload was the user's: its memory is not kept.
-    fn release_body(&mut self) {
-        if self.body.is_empty() {
-            self.body = BytesMut::new();
-        }
     }
 
     /// Whether its buffers are larger than those of a connection that sends little.
     pub(crate) fn is_large(&self) -> bool {
         let waiting = self.waiting.capacity() * size_of::<Waiting>();
-        self.encoded.capacity() + self.ledger.allocated() + waiting > IDLE_MAX
+        self.encoded.allocated() + self.ledger.allocated() + waiting > IDLE_MAX
     }
 
     /// Gives back the memory of what is empty.
     pub(crate) fn give_back(&mut self) {
-        if self.encoded.is_empty() {
-            self.encoded = BytesMut::new();
-        }
+        self.encoded.give_back();
         self.waiting.shrink_to_fit();
         self.ledger.shrink_to_fit();
     }
@@ -279,14 +227,16 @@ impl Outbound {
         len <= COPY_UP_TO && len <= self.fragment_size
     }
 
+    #[inline]
+    fn has_more_to_encode(&self) -> bool {
+        !self.waiting.is_empty() || self.current.is_some() || self.control.is_waiting()
+    }
+
     /// Encodes what comes next, up to what is worth encoding ahead.
     fn fill(&mut self) {
         loop {
-            if !self.pongs.is_empty() || !self.pings.is_empty() {
+            if self.control.has_pongs_or_pings() {
                 self.encode_control();
-            }
-            if !self.body.is_empty() {
-                break;
             }
             if self.current.is_some() {
                 if !self.encode_piece() {
@@ -308,9 +258,11 @@ impl Outbound {
                 None => break,
             }
         }
-        // What is encoded now would go out before the body.
-        if self.body.is_empty() && self.current.is_none() && self.waiting.is_empty() {
-            self.encode_close();
+        if self.current.is_none()
+            && self.waiting.is_empty()
+            && let Some(payload) = self.control.take_close()
+        {
+            self.encode_whole(OpCode::Close, &payload, What::Close);
         }
     }
 
@@ -337,7 +289,7 @@ impl Outbound {
         {
             let body = deflater.compress(payload, true);
             let header = Header { fin: true, rsv: RSV1, opcode, len: body.len() as u64 };
-            let header = encode_frame(&header, self.masks.next(), &body, &mut self.encoded);
+            let header = self.encoded.push_frame(&header, self.masks.next(), &body);
             let (body, payload) = (body.len() as u32, payload.len() as u32);
             self.ledger.encoded(Segment { what: What::Message, header, body, payload });
         } else {
@@ -349,81 +301,80 @@ impl Outbound {
     #[inline]
     fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], what: What) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
-        let header = encode_frame(&header, self.masks.next(), payload, &mut self.encoded);
+        let header = self.encoded.push_frame(&header, self.masks.next(), payload);
         let body = payload.len() as u32;
         let payload = if what == What::Message { body } else { 0 };
         self.ledger.encoded(Segment { what, header, body, payload });
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a part of that. Returns whether it did:
-    /// a piece that must be copied waits until there is room for it, so that the buffer stays small.
+    /// it waits until there is room for it, so that the buffer stays small and control frames need not wait long.
     fn encode_piece(&mut self) -> bool {
-        let Some(current) = &mut self.current else { return false };
+        let Some(mut current) = self.current.take() else { return false };
         let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
-        let is_copied = current.is_compressed || matches!(current.rest, Payload::Shared(_));
-        let room = self.burst.room(self.encoded.len());
-        let piece = match &current.rest {
-            _ if current.is_compressed => left,
-            Payload::Shared(_) => left.min(PIECE),
-            Payload::Owned(_) => left.min(room),
-        };
-        if piece == 0 || is_copied && !self.burst.has_room(self.encoded.len(), piece) {
+        // A compressed frame is encoded as a whole, since its header has its length.
+        let piece = if current.is_compressed { left } else { left.min(PIECE) };
+        if !self.burst.has_room(self.encoded.len(), piece) {
+            self.current = Some(current);
             return false;
         }
         let (header, body) = match &mut self.deflater {
             Some(deflater) if current.is_compressed => {
-                // A compressed frame is encoded as a whole, since its header has its length.
                 let is_last = left == current.rest.len();
                 let body = deflater.compress(&current.rest.as_bytes()[..left], is_last);
                 let header = current.next_header(body.len(), is_last);
-                let header = encode_frame(&header, self.masks.next(), &body, &mut self.encoded);
                 current.rest.advance(left);
-                (header, body.len())
+                (self.encoded.push_frame(&header, self.masks.next(), &body), body.len())
             }
-            _ => {
-                self.encoded.reserve(match is_copied {
-                    // For the whole burst, since a buffer that grows bit by bit doubles.
-                    true if piece == PIECE => MAX_HEADER + room,
-                    true => MAX_HEADER + piece,
-                    false => MAX_HEADER + COPIED_HEAD,
-                });
-                let (header, mut mask) = match current.frame.take() {
-                    Some((mask, _)) => (0, mask),
-                    None => {
-                        let mask = self.masks.next();
-                        let header = current.next_header(left, left == current.rest.len());
-                        (header.encode(mask.key(), &mut self.encoded) as u8, mask)
-                    }
-                };
-                match &mut current.rest {
-                    Payload::Shared(rest) => mask.copy(&rest.split_to(piece), &mut self.encoded),
-                    Payload::Owned(rest) => {
-                        let head = rest.split_to(piece.min(COPIED_HEAD));
-                        mask.copy(&head, &mut self.encoded);
-                        if piece > head.len() {
-                            self.body = rest.split_to(piece - head.len());
-                            mask.apply(&mut self.body);
-                        }
-                    }
-                }
-                if left > piece {
-                    current.frame = Some((mask, left - piece));
-                }
-                (header, piece)
-            }
+            _ => (self.encode_part(&mut current, left, piece), piece),
         };
         current.is_begun = true;
         let segment = Segment { what: What::Piece, header, body: body as u32, payload: piece as u32 };
         if current.frame.is_some() || current.rest.len() > 0 {
             self.ledger.encoded(segment);
-            return true;
+            self.current = Some(current);
+        } else if let Some(len) = current.len {
+            self.ledger.encoded_last_piece(Segment { what: What::LastPiece, ..segment }, len);
+        } else {
+            self.ledger.encoded(segment);
         }
-        match current.len {
-            Some(len) => self.ledger.encoded_last_piece(Segment { what: What::LastPiece, ..segment }, len),
-            None => self.ledger.encoded(segment),
-        }
-        self.current = None;
         true
+    }
+
+    /// Encodes the next `n` bytes as they are, of `left` in their frame, and its header if it begins. Returns the length
+    /// of that.
+    fn encode_part(&mut self, current: &mut Current, left: usize, n: usize) -> u8 {
+        let copied = match &current.rest {
+            // All that this write may have of it, since a buffer that grows bit by bit doubles.
+            Payload::Shared(rest) => {
+                let headers = rest.len().div_ceil(self.fragment_size) * MAX_HEADER;
+                self.burst.room(self.encoded.len()).min(rest.len() + headers)
+            }
+            Payload::Owned(_) if n > COPY_UP_TO => COPIED_HEAD,
+            Payload::Owned(_) => n,
+        };
+        self.encoded.reserve(MAX_HEADER + copied);
+        let (header, mut mask) = match current.frame.take() {
+            Some((mask, _)) => (0, mask),
+            None => {
+                let mask = self.masks.next();
+                let header = current.next_header(left, left == current.rest.len());
+                (self.encoded.push_header(&header, mask), mask)
+            }
+        };
+        match &mut current.rest {
+            Payload::Shared(rest) => self.encoded.push_copy(&rest.split_to(n), &mut mask),
+            Payload::Owned(rest) => {
+                self.encoded.push_copy(&rest.split_to(copied), &mut mask);
+                if n > copied {
+                    self.encoded.push_in_place(rest.split_to(n - copied), &mut mask);
+                }
+            }
+        }
+        if left > n {
+            current.frame = Some((mask, left - n));
+        }
+        header
     }
 
     /// Encodes the control frames that may go before the messages that wait.
@@ -432,16 +383,16 @@ impl Outbound {
         let (end, segments) = (self.encoded.len(), self.ledger.len());
         // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
         if !self.ledger.has_pongs() {
-            while let Some(payload) = self.pongs.pop_front() {
+            while let Some(payload) = self.control.take_pong() {
                 self.encode_whole(OpCode::Pong, &payload, What::Pong);
             }
         }
-        while let Some(payload) = self.pings.pop_front() {
+        while let Some(payload) = self.control.take_ping() {
             self.encode_whole(OpCode::Ping, &payload, What::Ping);
         }
         if let Place::Before(frame) = place {
             let added = self.encoded.len() - end;
-            self.encoded[frame.start..].rotate_right(added);
+            self.encoded.move_last(added, frame.start);
             self.ledger.move_last_before(frame, self.ledger.len() - segments);
         }
     }
@@ -449,34 +400,14 @@ impl Outbound {
     /// Where a control frame may go now: never into a frame, nor behind the Close frame (RFC 6455, sections 5.4, 5.5.1).
     fn place_for_control(&self) -> Option<Place> {
         let is_mid_frame = self.current.as_ref().is_some_and(|current| current.frame.is_some());
-        if matches!(self.close, Close::Encoded) {
+        if self.control.is_close_encoded() {
             None
         } else if self.encoded.len() > ENCODE_AHEAD
             && let Some(frame) = self.ledger.frame_from(SEEN)
         {
             Some(Place::Before(frame))
         } else {
-            (!is_mid_frame && self.body.is_empty()).then_some(Place::End)
+            (!is_mid_frame).then_some(Place::End)
         }
     }
-
-    fn encode_close(&mut self) {
-        let Close::Queued(frame) = &self.close else { return };
-        let mut payload = Vec::new();
-        if let Some(code) = frame.code() {
-            payload.extend_from_slice(&u16::from(code).to_be_bytes());
-            payload.extend_from_slice(frame.reason().as_bytes());
-        }
-        self.close = Close::Encoded;
-        self.encode_whole(OpCode::Close, &payload, What::Close);
-    }
-}
-
-/// Appends a frame to `out`. Returns the length of its header.
-#[inline]
-fn encode_frame(header: &Header, mut mask: Mask, body: &[u8], out: &mut BytesMut) -> u8 {
-    out.reserve(MAX_HEADER + body.len());
-    let size = header.encode(mask.key(), out);
-    mask.copy(body, out);
-    size as u8
 }

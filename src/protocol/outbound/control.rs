@@ -1,0 +1,108 @@
+//! The control frames that wait to be encoded.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::close::CloseFrame;
+
+/// Pongs that wait. Of more pings only the latest are answered (RFC 6455, section 5.5.3).
+const MAX_PONGS: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Control {
+    pongs: VecDeque<Bytes>,
+    pings: VecDeque<Bytes>,
+    close: Close,
+}
+
+/// Our Close frame.
+#[derive(Debug)]
+enum Close {
+    None,
+    Queued(CloseFrame),
+    /// Nothing may follow it (RFC 6455, section 5.5.1).
+    Encoded,
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        Self { pongs: VecDeque::new(), pings: VecDeque::new(), close: Close::None }
+    }
+
+    /// Pings of our own that wait.
+    pub(super) fn pings(&self) -> usize {
+        self.pings.len()
+    }
+
+    /// Whether there are pongs or pings to encode.
+    #[inline]
+    pub(super) fn has_pongs_or_pings(&self) -> bool {
+        !self.pongs.is_empty() || !self.pings.is_empty()
+    }
+
+    /// Whether there is anything to encode.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.has_pongs_or_pings() || matches!(self.close, Close::Queued(_))
+    }
+
+    /// Whether nothing may be encoded any more.
+    pub(super) fn is_close_encoded(&self) -> bool {
+        matches!(self.close, Close::Encoded)
+    }
+
+    /// The answer to a ping.
+    pub(super) fn push_pong(&mut self, payload: Bytes) {
+        if self.pongs.len() == MAX_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(payload);
+    }
+
+    /// A ping of our own. The caller bounds their number.
+    pub(super) fn push_ping(&mut self, payload: Bytes) {
+        self.pings.push_back(payload);
+    }
+
+    /// There is one Close frame only.
+    pub(super) fn push_close(&mut self, frame: CloseFrame) {
+        if matches!(self.close, Close::None) {
+            self.close = Close::Queued(frame);
+        }
+    }
+
+    pub(super) fn take_pong(&mut self) -> Option<Bytes> {
+        self.pongs.pop_front()
+    }
+
+    pub(super) fn take_ping(&mut self) -> Option<Bytes> {
+        self.pings.pop_front()
+    }
+
+    /// The payload of the Close frame, if it waits: nothing is encoded after it.
+    pub(super) fn take_close(&mut self) -> Option<Vec<u8>> {
+        let Close::Queued(frame) = &self.close else { return None };
+        let mut payload = Vec::new();
+        if let Some(code) = frame.code() {
+            payload.extend_from_slice(&u16::from(code).to_be_bytes());
+            payload.extend_from_slice(frame.reason().as_bytes());
+        }
+        self.close = Close::Encoded;
+        Some(payload)
+    }
+
+    /// Drops what waits, and an encoded Close frame that was cut from the output.
+    pub(super) fn cut(&mut self, is_close_kept: bool) {
+        self.pongs.clear();
+        self.pings.clear();
+        if !is_close_kept {
+            self.close = Close::None;
+        }
+    }
+
+    /// Drops everything, for good.
+    pub(super) fn discard(&mut self) {
+        *self = Self { close: Close::Encoded, ..Self::new() };
+    }
+}
