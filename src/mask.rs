@@ -20,15 +20,9 @@ impl Mask {
     /// Masks the next `buf.len()` bytes of the payload in place.
     #[inline]
     pub(crate) fn apply(&mut self, buf: &mut [u8]) {
-        // A block is a multiple of the key, so the key need not turn within; 32 bytes are what vectorises.
         let (blocks, tail) = buf.as_chunks_mut::<32>();
-        if !blocks.is_empty() {
-            let wide: [u8; 32] = std::array::from_fn(|i| self.0[i % 4]);
-            for block in blocks {
-                for (byte, key) in block.iter_mut().zip(wide) {
-                    *byte ^= key;
-                }
-            }
+        for block in blocks {
+            *block = self.masked(block);
         }
         let word = u32::from_ne_bytes(self.0);
         let (words, rest) = tail.as_chunks_mut::<4>();
@@ -45,13 +39,23 @@ impl Mask {
     #[inline]
     pub(crate) fn copy(&mut self, src: &[u8], dst: &mut BytesMut) {
         let (blocks, rest) = if src.len() < IN_BLOCKS_FROM { (&[][..], src) } else { src.as_chunks::<64>() };
-        let wide: [u8; 64] = std::array::from_fn(|i| self.0[i % 4]);
         for block in blocks {
-            dst.extend_from_slice(&std::array::from_fn::<u8, 64, _>(|i| block[i] ^ wide[i]));
+            dst.extend_from_slice(&self.masked(block));
         }
         let start = dst.len();
         dst.extend_from_slice(rest);
         self.apply(&mut dst[start..]);
+    }
+
+    /// A block is a multiple of the key, so the key need not turn; without a branch on lengths it vectorises.
+    #[inline]
+    fn masked<const N: usize>(self, block: &[u8; N]) -> [u8; N] {
+        let word = u32::from_ne_bytes(self.0);
+        let mut masked = *block;
+        for bytes in masked.as_chunks_mut::<4>().0 {
+            *bytes = (u32::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
+        }
+        masked
     }
 }
 
