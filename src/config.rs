@@ -99,9 +99,9 @@ impl Config {
     /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
     /// 256 KiB; `None`: never; 0 counts as 1.
     ///
-    /// Pongs and Close frames can go out between two frames, not within one, and do so even where later frames are
-    /// encoded already. `None` suits a peer that cannot put fragments together; a message that goes out compressed is
-    /// then compressed, and held, as a whole.
+    /// Pings, pongs and the answer to the peer's Close can go out between two frames, not within one, and do so even
+    /// where later frames are encoded already. `None` suits a peer that cannot put fragments together; a message that
+    /// goes out compressed is then compressed, and held, as a whole.
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.fragment_size = bytes.into().map(|bytes| bytes.max(1));
         self

@@ -73,8 +73,8 @@ enum Extent {
 /// The most that a TLS record holds, in bytes: what does not fill one waits for more.
 const BLOCK: usize = 16 * 1024;
 
-/// How many slices go out in one write: headers and payloads of a burst of large frames.
-const SLICES: usize = 8;
+/// How many slices go out in one write: two for each large frame.
+const SLICES: usize = 64;
 
 #[derive(Debug, PartialEq, Eq)]
 enum WriteSide {

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use script_io::{BINARY, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
+use script_io::{BINARY, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
 use tokio::{sync::oneshot, time::timeout};
 use wsflow::{Config, Message, WebSocketStream};
 
@@ -292,6 +292,23 @@ fn b168_a_pong_waits_behind_no_more_than_a_frame_of_a_large_message() {
         }
         assert_eq!((wire.messages().len(), ws.buffered_amount(), ws.stats().messages_sent), (2, 0, 2));
     }
+}
+
+/// Pongs are told apart by their order.
+#[test]
+fn pings_keep_their_order_before_the_frames_of_a_large_message() {
+    let (mut ws, script, task) = stalled(Config::default());
+    let payload = Bytes::from(vec![7; 2 * MIB]);
+    assert!(task.poll_once(ws.send(Message::Binary(payload.clone()))).is_pending());
+    script.writes([Step::Partial(300 * 1024)], Step::Pending);
+    assert!(task.poll_once(SinkExt::<Message>::flush(&mut ws)).is_pending());
+    let _pongs: Vec<_> = ["first", "second", "third"].into_iter().map(|payload| ws.send_ping(payload)).collect();
+    script.writes([], Step::Ready);
+    let flush: Poll<Result<(), wsflow::Error>> = task.poll_once(SinkExt::<Message>::flush(&mut ws));
+    assert!(flush.is_ready());
+    assert_eq!(script.wire().payloads(PING), [&b"first"[..], b"second", b"third"]);
+    assert_eq!(script.wire().frames.last().unwrap().opcode, CONTINUATION);
+    assert!(script.wire().messages() == [(false, payload.to_vec())]);
 }
 
 /// Nor do pings of our own pile up when nobody waits for their pongs.

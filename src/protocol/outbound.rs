@@ -46,7 +46,7 @@ const COPY_UP_TO: usize = 16 * 1024;
 /// before or among them.
 const SEEN: usize = 16 * 1024;
 
-/// How much of a chunk that goes out without a copy is copied behind its header all the same, so that the header never
+/// How much of a piece that goes out without a copy is copied behind its header all the same, so that the header never
 /// leaves alone where the transport cannot write two slices at once.
 const COPIED_HEAD: usize = 4 * 1024;
 
@@ -135,7 +135,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         // What waits is large, or stands behind much.
-        self.encoded.len() >= WRITE_AT || !self.waiting.is_empty() || self.is_at_mark()
+        self.encoded.len() >= WRITE_AT || !self.waiting.is_empty() || self.current.is_some() || self.is_at_mark()
     }
 
     // What it is told to send.
@@ -345,15 +345,17 @@ impl Outbound {
     /// of that.
     fn encode_part(&mut self, current: &mut Current, left: usize, n: usize) -> u8 {
         let copied = match &current.rest {
-            // All that this write may have of it, since a buffer that grows bit by bit doubles.
-            Payload::Shared(rest) => {
-                let headers = rest.len().div_ceil(self.fragment_size) * MAX_HEADER;
-                self.burst.room(self.encoded.len()).min(rest.len() + headers)
-            }
+            Payload::Owned(_) if n > COPY_UP_TO && current.frame.is_some() => 0,
             Payload::Owned(_) if n > COPY_UP_TO => COPIED_HEAD,
-            Payload::Owned(_) => n,
+            _ => n,
         };
-        self.encoded.reserve(MAX_HEADER + copied);
+        self.encoded.reserve(if copied < n {
+            MAX_HEADER + copied
+        } else {
+            // For all that this write may have of it, since a buffer that grows bit by bit doubles.
+            let (rest, frames) = (current.rest.len(), current.rest.len().div_ceil(self.fragment_size));
+            MAX_HEADER + self.burst.room(self.encoded.len()).min(rest.saturating_add(frames.saturating_mul(MAX_HEADER)))
+        });
         let (header, mut mask) = match current.frame.take() {
             Some((mask, _)) => (0, mask),
             None => {
@@ -379,10 +381,14 @@ impl Outbound {
 
     /// Encodes the control frames that may go before the messages that wait.
     fn encode_control(&mut self) {
+        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
+        let are_pongs_due = !self.ledger.has_pongs();
+        if !are_pongs_due && self.control.pings() == 0 {
+            return;
+        }
         let Some(place) = self.place_for_control() else { return };
         let (end, segments) = (self.encoded.len(), self.ledger.len());
-        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
-        if !self.ledger.has_pongs() {
+        if are_pongs_due {
             while let Some(payload) = self.control.take_pong() {
                 self.encode_whole(OpCode::Pong, &payload, What::Pong);
             }

@@ -40,7 +40,7 @@ impl Burst {
     pub(super) fn written(&mut self, n: usize, rest: usize) {
         if rest >= LEFT {
             self.size = PIECE;
-        } else if n >= self.size {
+        } else if n + rest >= self.size {
             self.size = (2 * self.size).min(MOST);
         }
     }
@@ -54,7 +54,8 @@ mod tests {
     fn it_grows_while_all_is_taken_and_falls_back_when_not() {
         let mut burst = Burst::new();
         let mut sizes = Vec::new();
-        for (n, rest) in [(PIECE - 1, 0), (PIECE, LEFT - 1), (2 * PIECE, 0), (9 * PIECE, 0), (9 * PIECE, LEFT), (1, 0)]
+        for (n, rest) in
+            [(PIECE - 1, 0), (PIECE + 1 - LEFT, LEFT - 1), (2 * PIECE, 0), (9 * PIECE, 0), (9 * PIECE, LEFT), (1, 0)]
         {
             burst.written(n, rest);
             sizes.push(burst.size / PIECE);

@@ -37,7 +37,7 @@ impl Encoded {
         self.copied.len() + self.in_place_len
     }
 
-    /// How much memory it has allocated, in bytes, besides payloads.
+    /// How much memory it has allocated, in bytes, besides payloads that are masked in place.
     pub(super) fn allocated(&self) -> usize {
         self.copied.capacity() + self.in_place.capacity() * size_of::<InPlace>()
     }
@@ -200,6 +200,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => (0..40usize).prop_map(Step::Copy),
+            1 => (MOVE_UP_TO..2 * MOVE_UP_TO).prop_map(Step::Copy),
             4 => (1..40usize).prop_map(Step::InPlace),
             2 => any::<prop::sample::Index>().prop_map(Step::Insert),
             2 => any::<prop::sample::Index>().prop_map(Step::Advance),

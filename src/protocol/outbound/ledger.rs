@@ -43,6 +43,11 @@ impl Segment {
         self.header > 0
     }
 
+    /// Whether it belongs to a message, and not to a control frame.
+    fn is_of_message(&self) -> bool {
+        matches!(self.what, What::Message | What::Piece | What::LastPiece)
+    }
+
     /// How many bytes of a message's payload are among the first `written` bytes.
     #[inline]
     fn payload_in(&self, written: usize) -> u64 {
@@ -148,12 +153,12 @@ impl Ledger {
         self.segments.len()
     }
 
-    /// The first frame of which nothing stands among the next `n` bytes.
+    /// The first frame of a message of which nothing stands among the next `n` bytes.
     pub(super) fn frame_from(&self, n: usize) -> Option<EncodedFrame> {
         let mut end = 0;
         for (index, segment) in self.segments.iter().enumerate() {
             let start = end - self.written.min(end);
-            if start >= n && segment.begins_frame() {
+            if start >= n && segment.begins_frame() && segment.is_of_message() {
                 return Some(EncodedFrame { index, start });
             }
             end += segment.len();
