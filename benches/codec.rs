@@ -38,6 +38,7 @@ use frame::{Header, OpCode};
 use mask::{Mask, Masks};
 use support::{KIB, MIB, clock::CpuTime, group, group_of, payload::Content};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use utf8::Utf8Checker;
 
 const SIZES: [usize; 5] = [16, 64, KIB, 16 * KIB, MIB];
 
@@ -103,7 +104,10 @@ fn check_utf8(criterion: &mut Criterion<CpuTime>) {
     for content in [Content::Ascii, Content::Mixed] {
         for size in SIZES {
             let bytes = content.message(size).into_bytes();
-            let ours = || utf8::checked_text(black_box(&bytes).clone()).expect("a text");
+            let ours = || {
+                let mut checker = Utf8Checker::default();
+                checker.check(black_box(&bytes)).and_then(|()| checker.finish(bytes.clone())).expect("a text")
+            };
             // It checks by `std::str::from_utf8`.
             let theirs = || Utf8Bytes::try_from(black_box(&bytes).clone()).expect("a text");
             assert_eq!(ours(), theirs());

@@ -111,7 +111,8 @@ impl Config {
     ///
     /// A received message is a slice of the read buffer and keeps all of that buffer alive. This is free for messages
     /// that are dropped soon, and dear for the ones that are kept: a cache of the last price of each of 10 000 symbols
-    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy costs some 16 ns.
+    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy of 64 bytes costs some
+    /// 30 ns, two to three times what receiving without it costs.
     pub fn copy_payloads_up_to(mut self, bytes: usize) -> Self {
         self.copy_payloads_up_to = bytes;
         self

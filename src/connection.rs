@@ -26,7 +26,7 @@ use crate::{
     error::{Error, InvalidControl},
     idle::Watch,
     message::Message,
-    protocol::{Arrived, Compression, Pong, Protocol, ReadyState, Whole},
+    protocol::{Compression, Pong, Protocol, ReadyState},
     read_buffer::ReadBuffer,
     stats::Stats,
     wakers::{Role, Wakers},
@@ -136,44 +136,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         if self.messages_in_step == MESSAGES_PER_STEP {
-            ready!(coop::poll_proceed(cx)).made_progress();
-            self.messages_in_step = 0;
+            ready!(self.poll_budget(cx));
         }
-        match self.protocol.find_whole(&self.read_buffer.bytes) {
-            Some(whole) => self.take(whole, cx),
-            None => self.poll_next_in_pieces(cx),
+        if let Some(message) = self.protocol.take_whole(&mut self.read_buffer.bytes) {
+            self.messages_in_step += 1;
+            return Poll::Ready(Some(Ok(message)));
         }
+        self.poll_message(cx).map(Result::transpose)
     }
 
-    /// Takes a message from the read buffer.
+    /// Ready when tokio's cooperative budget allows another step.
+    #[cold]
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(coop::poll_proceed(cx)).made_progress();
+        self.messages_in_step = 0;
+        Poll::Ready(())
+    }
+
+    /// The next message, whatever stands before it; `None`: the end.
     ///
-    /// Never inlined: it is the one place where such a message is made, right where the caller wants it, and not moved
-    /// any more.
+    /// Cold, so that the compiler expects the other way and inlines all of it. And not of the type that `poll_next`
+    /// answers: else the messages of both ways would be written to one place in memory, where those of the other stay
+    /// in registers.
+    #[cold]
     #[inline(never)]
-    fn take(&mut self, whole: Whole, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self.protocol.take(whole, &mut self.read_buffer.bytes) {
-            Some(message) => {
-                self.messages_in_step += 1;
-                Poll::Ready(Some(Ok(message)))
-            }
-            None => self.poll_next_in_pieces(cx),
-        }
-    }
-
-    /// The next message, if it does not stand at the front of the read buffer as a whole.
-    #[inline(never)]
-    fn poll_next_in_pieces(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
         loop {
-            match self.next_buffered() {
-                Some(Arrived::Whole(whole)) => return self.take(whole, cx),
-                Some(Arrived::Assembled(message)) => {
-                    self.messages_in_step += 1;
-                    return Poll::Ready(Some(Ok(message)));
-                }
-                None => {}
+            if let Some(message) = self.next_buffered() {
+                self.messages_in_step += 1;
+                return Poll::Ready(Ok(Some(message)));
             }
             if self.read_side == ReadSide::Ended {
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
             let step = self.poll_step(Role::Reader, cx);
             if self.read_side == ReadSide::Open
@@ -181,11 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             {
                 let error = error.clone();
                 self.read_side = ReadSide::ErrorReported;
-                return Poll::Ready(Some(Err(error)));
+                return Poll::Ready(Err(error));
             }
             if self.protocol.is_done() {
                 self.read_side = ReadSide::Ended;
-                return Poll::Ready(None);
+                return Poll::Ready(Ok(None));
             }
             ready!(step);
         }
@@ -268,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.ping(payload, Instant::now().into_std())
     }
 
-    fn next_buffered(&mut self) -> Option<Arrived> {
+    fn next_buffered(&mut self) -> Option<Message> {
         let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
         if message.is_none() && self.protocol.is_last_due() {
             self.protocol.handle_last(Instant::now().into_std());

@@ -1,6 +1,6 @@
 //! The frame header (RFC 6455, section 5.2).
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{error::Violation, message::Kind};
 
@@ -96,29 +96,27 @@ impl Header {
                 return Err(Violation::ControlTooLong);
             }
         }
-        let (len, size) = match short_len {
-            LEN_IN_2_BYTES => {
-                let Some(bytes) = rest.first_chunk() else { return Ok(None) };
-                let len = u64::from(u16::from_be_bytes(*bytes));
-                if len < u64::from(LEN_IN_2_BYTES) {
-                    return Err(Violation::NonMinimalLength(len));
-                }
-                (len, 4)
-            }
-            LEN_IN_8_BYTES => {
-                let Some(bytes) = rest.first_chunk() else { return Ok(None) };
-                let len = u64::from_be_bytes(*bytes);
-                if len > u64::MAX / 2 {
-                    return Err(Violation::LengthOverflow);
-                }
-                if len <= u64::from(u16::MAX) {
-                    return Err(Violation::NonMinimalLength(len));
-                }
-                (len, 10)
-            }
-            len => (u64::from(len), 2),
-        };
+        let Some((len, size)) = parse_len(short_len, rest)? else { return Ok(None) };
         Ok(Some((Self { fin, rsv: first >> 4 & 0x7, opcode, len }, size)))
+    }
+
+    /// As [`parse`](Self::parse), for the frame that is a whole message without extension bits, which nearly all are:
+    /// its kind, the length of its payload, and of its header in bytes. `None`: it is another, and `parse` says which.
+    #[inline]
+    pub(crate) fn parse_message(buf: &[u8]) -> Option<(Kind, u64, usize)> {
+        const TEXT: u8 = FIN | OpCode::Text as u8;
+        const BINARY: u8 = FIN | OpCode::Binary as u8;
+        let [first, second, rest @ ..] = buf else { return None };
+        let kind = match *first {
+            TEXT => Kind::Text,
+            BINARY => Kind::Binary,
+            _ => return None,
+        };
+        if second & MASKED != 0 {
+            return None;
+        }
+        let (len, size) = parse_len(*second, rest).ok().flatten()?;
+        Some((kind, len, size))
     }
 
     /// Writes the header of a client's frame, which ends in the mask `key`. Returns its length in bytes.
@@ -146,6 +144,42 @@ impl Header {
     }
 }
 
+/// Reads the length of the payload, which `short_len` and up to eight bytes of `rest` have: it, and the length of the
+/// header in bytes.
+#[inline]
+fn parse_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
+    match short_len {
+        LEN_IN_2_BYTES => {
+            let Some(bytes) = rest.first_chunk() else { return Ok(None) };
+            let len = u64::from(u16::from_be_bytes(*bytes));
+            if len < u64::from(LEN_IN_2_BYTES) {
+                return Err(Violation::NonMinimalLength(len));
+            }
+            Ok(Some((len, 4)))
+        }
+        LEN_IN_8_BYTES => {
+            let Some(bytes) = rest.first_chunk() else { return Ok(None) };
+            let len = u64::from_be_bytes(*bytes);
+            if len > u64::MAX / 2 {
+                return Err(Violation::LengthOverflow);
+            }
+            if len <= u64::from(u16::MAX) {
+                return Err(Violation::NonMinimalLength(len));
+            }
+            Ok(Some((len, 10)))
+        }
+        len => Ok(Some((u64::from(len), 2))),
+    }
+}
+
+/// Takes the frame at the front of `buf`, and leaves its header out: its payload, as a slice. Both lengths are in bytes.
+#[inline(always)]
+pub(crate) fn take_payload(header: usize, len: usize, buf: &mut BytesMut) -> Bytes {
+    let mut frame = buf.split_to(header + len).freeze();
+    frame.advance(header);
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +197,15 @@ mod tests {
         out
     }
 
+    /// What a frame is by itself, if it is a whole message without extension bits.
+    fn kind_of_message(header: &Header) -> Option<Kind> {
+        match header {
+            Header { fin: true, rsv: 0, opcode: OpCode::Text, .. } => Some(Kind::Text),
+            Header { fin: true, rsv: 0, opcode: OpCode::Binary, .. } => Some(Kind::Binary),
+            _ => None,
+        }
+    }
+
     #[test]
     fn what_is_encoded_is_parsed_again() {
         for opcode in OPCODES {
@@ -176,8 +219,11 @@ mod tests {
                         }
                         let bytes = unmasked(header);
                         assert_eq!(Header::parse(&bytes), Ok(Some((header, bytes.len()))));
+                        let message = kind_of_message(&header).map(|kind| (kind, len, bytes.len()));
+                        assert_eq!(Header::parse_message(&bytes), message);
                         for cut in 0..bytes.len() {
                             assert_eq!(Header::parse(&bytes[..cut]), Ok(None), "{header:?} cut at {cut}");
+                            assert_eq!(Header::parse_message(&bytes[..cut]), None, "{header:?} cut at {cut}");
                         }
                     }
                 }
@@ -200,6 +246,7 @@ mod tests {
         ];
         for (bytes, violation) in cases {
             assert_eq!(Header::parse(bytes), Err(violation), "{bytes:02x?}");
+            assert_eq!(Header::parse_message(bytes), None, "{bytes:02x?}");
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`find_whole`](Protocol::find_whole), [`take`](Protocol::take), [`next_message`](Protocol::next_message), [`handle_last`](Protocol::handle_last),
+//! * input: [`take_whole`](Protocol::take_whole), [`next_message`](Protocol::next_message),
+//!   [`handle_last`](Protocol::handle_last),
 //!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
 //!   [`handle_timeout`](Protocol::handle_timeout);
 //! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub(crate) use self::outbound::Compression;
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
@@ -27,7 +29,6 @@ use self::{
     pings::Pings,
 };
 pub use self::{closing::ReadyState, pings::Pong};
-pub(crate) use self::{inbound::Whole, outbound::Compression};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
@@ -36,15 +37,6 @@ use crate::{
     message::Message,
     stats::Stats,
 };
-
-/// A message that has arrived.
-#[derive(Debug)]
-pub(crate) enum Arrived {
-    /// It stands in the read buffer: [`take`](Protocol::take) it.
-    Whole(Whole),
-    /// It came in fragments, or compressed.
-    Assembled(Message),
-}
 
 #[derive(Debug)]
 pub(crate) struct Protocol {
@@ -185,38 +177,25 @@ impl Protocol {
 
     // Input.
 
-    /// Finds the next message if it stands at the front of `buf` as one frame, which is the usual case.
-    #[inline]
-    pub(crate) fn find_whole(&self, buf: &[u8]) -> Option<Whole> {
-        self.inbound.find_whole(buf)
-    }
-
-    /// Takes a message that was found in `buf`. `None`: it is not valid, and the input has ended.
-    #[inline]
-    pub(crate) fn take(&mut self, whole: Whole, buf: &mut BytesMut) -> Option<Message> {
-        match self.inbound.take(whole, buf) {
-            Ok(message) => {
-                self.count_received(&message);
-                Some(message)
-            }
-            Err(violation) => {
-                self.end_input(Err(violation.into()));
-                None
-            }
-        }
+    /// Takes the next message from `buf` if it stands at its front as one frame, which is the usual case. `None`:
+    /// something else stands there, and [`next_message`](Self::next_message) deals with it.
+    #[inline(always)]
+    pub(crate) fn take_whole(&mut self, buf: &mut BytesMut) -> Option<Message> {
+        let message = self.inbound.take_whole(buf)?;
+        self.count_received(&message);
+        Some(message)
     }
 
     /// The next message from `buf`, and whatever stands before it. `None`: there is no whole message in it, or none is
     /// wanted any more.
     ///
     /// `now` is when the bytes were read.
-    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Arrived> {
+    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
         loop {
             match self.inbound.next(buf) {
-                Ok(Some(Item::Whole(whole))) => return Some(Arrived::Whole(whole)),
                 Ok(Some(Item::Message(message))) => {
                     self.count_received(&message);
-                    return Some(Arrived::Assembled(message));
+                    return Some(message);
                 }
                 Ok(Some(item)) => self.handle_item(item, now),
                 Ok(None) => return None,
@@ -239,7 +218,7 @@ impl Protocol {
 
     fn handle_item(&mut self, item: Item, now: Instant) {
         match item {
-            Item::Whole(_) | Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
+            Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;
                 self.outbound.push_pong(payload);
