@@ -7,6 +7,7 @@ use crate::{
     job::{ANSWER, Job},
     payload::Kind,
     peers::{About, Io, Peer, Result},
+    tally::Tally,
     workload::{Action, Flush, Workload},
 };
 
@@ -33,6 +34,10 @@ impl Task {
 
     pub fn payload(self) -> Bytes {
         self.workload.content.payload(self.workload.size).into()
+    }
+
+    fn tally(self) -> Tally {
+        Tally::new(self.workload.content.kind(), self.checked.then(|| self.payload()))
     }
 }
 
@@ -67,11 +72,9 @@ impl<P: Peer> Drive for P {
 }
 
 async fn receive(peer: &mut impl Peer, task: Task) -> Result<()> {
-    let mut tally = Tally::new(task);
-    for _ in 0..task.count {
-        peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
-    }
-    tally.judge()
+    let mut tally = task.tally();
+    peer.receive(task.count, &mut tally).await?;
+    tally.judge(task.count, task.workload.size)
 }
 
 async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Result<()> {
@@ -90,16 +93,16 @@ async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Re
             peer.flush().await?;
         }
     }
-    let mut answered = false;
-    peer.receive(&mut |_, answer| answered = answer == ANSWER).await?;
-    if answered { Ok(()) } else { Err("the server's answer is another one".into()) }
+    let mut tally = Tally::new(Kind::Binary, Some(Bytes::from_static(ANSWER)));
+    peer.receive(1, &mut tally).await?;
+    tally.judge(1, ANSWER.len())
 }
 
 /// Fills the window, and then again by the half window that has come: the server always has something to answer, and
 /// nothing that was fed waits for a reader.
 async fn echo(peer: &mut impl Peer, task: Task, window: u64) -> Result<()> {
     let payload = task.payload();
-    let mut tally = Tally::new(task);
+    let mut tally = task.tally();
     let mut unsent = task.count;
     let mut unreceived = task.count;
     let mut more = window;
@@ -110,44 +113,8 @@ async fn echo(peer: &mut impl Peer, task: Task, window: u64) -> Result<()> {
         peer.flush().await?;
         unsent -= more.min(unsent);
         more = (window / 2).max(1);
-        for _ in 0..more.min(unreceived) {
-            peer.receive(&mut |kind, payload| tally.count(kind, payload)).await?;
-        }
+        peer.receive(more.min(unreceived), &mut tally).await?;
         unreceived -= more.min(unreceived);
     }
-    tally.judge()
-}
-
-/// What was received.
-struct Tally {
-    task: Task,
-    kind: Kind,
-    /// What each message has to be, if contents are compared.
-    expected: Option<Bytes>,
-    messages: u64,
-    bytes: u64,
-    wrong: u64,
-}
-
-impl Tally {
-    fn new(task: Task) -> Self {
-        let expected = task.checked.then(|| task.payload());
-        Self { task, kind: task.workload.content.kind(), expected, messages: 0, bytes: 0, wrong: 0 }
-    }
-
-    fn count(&mut self, kind: Kind, payload: &[u8]) {
-        self.messages += 1;
-        self.bytes += payload.len() as u64;
-        let is_wrong = kind != self.kind || self.expected.as_ref().is_some_and(|expected| expected != payload);
-        self.wrong += u64::from(is_wrong);
-    }
-
-    fn judge(self) -> Result<()> {
-        let Task { workload, count, .. } = self.task;
-        if (self.messages, self.bytes, self.wrong) == (count, count * workload.size as u64, 0) {
-            return Ok(());
-        }
-        let Self { messages, bytes, wrong, .. } = self;
-        Err(format!("{messages} messages of {count}, {bytes} bytes in all, {wrong} messages that were not sent").into())
-    }
+    tally.judge(task.count, task.workload.size)
 }

@@ -20,6 +20,7 @@ mod pin;
 mod report;
 mod rounds;
 mod server;
+mod tally;
 mod workload;
 
 use std::{fs, path::PathBuf, time::Duration};

@@ -5,7 +5,7 @@ use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
 use tokio::io::BufWriter;
 
 use super::{About, Io, Peer, Result, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 /// It masks in place: a payload that is kept elsewhere is copied into `scratch` first, without an allocation each.
 pub struct FastWebsockets<S> {
@@ -30,12 +30,14 @@ impl<S: Io> Peer for FastWebsockets<S> {
         Ok(Self { ws, scratch: Vec::new() })
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        let frame = self.ws.read_frame().await?;
-        match frame.opcode {
-            OpCode::Text if frame.fin => show(Kind::Text, &frame.payload),
-            OpCode::Binary if frame.fin => show(Kind::Binary, &frame.payload),
-            other => return Err(unexpected(other).into()),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            let frame = self.ws.read_frame().await?;
+            match frame.opcode {
+                OpCode::Text if frame.fin => tally.count(Kind::Text, &frame.payload),
+                OpCode::Binary if frame.fin => tally.count(Kind::Binary, &frame.payload),
+                other => return Err(unexpected(other).into()),
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{entry::Entry, payload::Kind};
+use crate::{entry::Entry, tally::Tally};
 
 /// A transport.
 pub trait Io: AsyncRead + AsyncWrite + Unpin {}
@@ -49,8 +49,9 @@ pub trait Peer: Sized {
     /// Begins on a transport that is upgraded and from which nothing was read since.
     fn over(io: Self::Io) -> Result<Self>;
 
-    /// Waits for the next message and shows it.
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()>;
+    /// Waits for so many messages and counts each: a loop of its own, as a user's, so that what asks for it costs nothing
+    /// for each message.
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()>;
 
     /// Queues a binary message whose payload somebody else keeps. It may be written, and need not be.
     async fn feed(&mut self, payload: &Bytes) -> Result<()>;

@@ -5,7 +5,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use sockudo_ws::{Config, Message, WebSocketStream};
 
 use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 pub struct SockudoWs<S>(WebSocketStream<S>);
 
@@ -24,11 +24,13 @@ impl<S: Io> Peer for SockudoWs<S> {
         Ok(Self(WebSocketStream::client(io, Config::default())))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        match self.0.next().await.ok_or_else(ended)?? {
-            Message::Text(text) => show(Kind::Text, &text),
-            Message::Binary(data) => show(Kind::Binary, &data),
-            other => return Err(unexpected(other).into()),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            match self.0.next().await.ok_or_else(ended)?? {
+                Message::Text(text) => tally.count(Kind::Text, &text),
+                Message::Binary(data) => tally.count(Kind::Binary, &data),
+                other => return Err(unexpected(other).into()),
+            }
         }
         Ok(())
     }

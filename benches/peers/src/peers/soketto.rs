@@ -6,7 +6,7 @@ use soketto::{Data, Mode, Receiver, Sender, connection::Builder};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 use super::{About, Io, Peer, Result};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 type Transport<S> = BufReader<BufWriter<Compat<S>>>;
 
@@ -36,11 +36,13 @@ impl<S: Io> Peer for Soketto<S> {
         Ok(Self { sender, receiver, message: Vec::new() })
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        self.message.clear();
-        match self.receiver.receive_data(&mut self.message).await? {
-            Data::Text(_) => show(Kind::Text, std::str::from_utf8(&self.message)?.as_bytes()),
-            Data::Binary(_) => show(Kind::Binary, &self.message),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            self.message.clear();
+            match self.receiver.receive_data(&mut self.message).await? {
+                Data::Text(_) => tally.count(Kind::Text, std::str::from_utf8(&self.message)?.as_bytes()),
+                Data::Binary(_) => tally.count(Kind::Binary, &self.message),
+            }
         }
         Ok(())
     }

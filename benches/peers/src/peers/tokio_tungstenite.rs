@@ -8,7 +8,7 @@ use tokio_tungstenite::{
 };
 
 use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 pub struct TokioTungstenite<S>(WebSocketStream<S>);
 
@@ -28,11 +28,13 @@ impl<S: Io> Peer for TokioTungstenite<S> {
         Ok(Self(made.ok_or("it is not made at once")?))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        match self.0.next().await.ok_or_else(ended)?? {
-            Message::Text(text) => show(Kind::Text, text.as_bytes()),
-            Message::Binary(data) => show(Kind::Binary, &data),
-            other => return Err(unexpected(other).into()),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            match self.0.next().await.ok_or_else(ended)?? {
+                Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
+                Message::Binary(data) => tally.count(Kind::Binary, &data),
+                other => return Err(unexpected(other).into()),
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio::io::BufReader;
 use tokio_websockets::{ClientBuilder, Config, Message, WebSocketStream};
 
 use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 pub struct TokioWebsockets<S>(WebSocketStream<BufReader<S>>);
 
@@ -28,14 +28,16 @@ impl<S: Io> Peer for TokioWebsockets<S> {
         Ok(Self(ClientBuilder::new().config(config).take_over(io)))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        let message = self.0.next().await.ok_or_else(ended)??;
-        let kind = match &message {
-            text if text.is_text() => Kind::Text,
-            data if data.is_binary() => Kind::Binary,
-            other => return Err(unexpected(other).into()),
-        };
-        show(kind, message.as_payload());
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            let message = self.0.next().await.ok_or_else(ended)??;
+            let kind = match &message {
+                text if text.is_text() => Kind::Text,
+                data if data.is_binary() => Kind::Binary,
+                other => return Err(unexpected(other).into()),
+            };
+            tally.count(kind, message.as_payload());
+        }
         Ok(())
     }
 

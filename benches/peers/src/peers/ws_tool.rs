@@ -8,7 +8,7 @@ use ws_tool::{
 };
 
 use super::{About, Io, Peer, Result, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 /// The size of each buffer, which its benches leave to their user: as large as those of the others.
 const BUFFER: usize = 128 << 10;
@@ -31,12 +31,14 @@ impl<S: Io> Peer for WsTool<S> {
         Ok(Self(AsyncFrameCodec::new_with(BufStream::with_capacity(BUFFER, BUFFER, io), config)))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        let (header, payload) = self.0.receive().await?;
-        match header.code {
-            OpCode::Text => show(Kind::Text, payload),
-            OpCode::Binary => show(Kind::Binary, payload),
-            other => return Err(unexpected(other).into()),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            let (header, payload) = self.0.receive().await?;
+            match header.code {
+                OpCode::Text => tally.count(Kind::Text, payload),
+                OpCode::Binary => tally.count(Kind::Binary, payload),
+                other => return Err(unexpected(other).into()),
+            }
         }
         Ok(())
     }

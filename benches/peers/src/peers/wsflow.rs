@@ -5,7 +5,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use wsflow::{Config, Message, WebSocketStream};
 
 use super::{About, Io, Peer, Result, ended};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 pub struct Wsflow<S>(WebSocketStream<S>);
 
@@ -23,10 +23,12 @@ impl<S: Io> Peer for Wsflow<S> {
         Ok(Self(WebSocketStream::from_upgraded(io, Config::default())))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        match self.0.next().await.ok_or_else(ended)?? {
-            Message::Text(text) => show(Kind::Text, text.as_bytes()),
-            Message::Binary(data) => show(Kind::Binary, &data),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            match self.0.next().await.ok_or_else(ended)?? {
+                Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
+                Message::Binary(data) => tally.count(Kind::Binary, &data),
+            }
         }
         Ok(())
     }

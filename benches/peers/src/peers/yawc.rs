@@ -5,7 +5,7 @@ use futures::SinkExt as _;
 use yawc::{Frame, OpCode, Options, Role, WebSocket};
 
 use super::{About, Io, Peer, Result, unexpected};
-use crate::payload::Kind;
+use crate::{payload::Kind, tally::Tally};
 
 pub struct Yawc<S>(WebSocket<S>);
 
@@ -30,12 +30,14 @@ impl<S: Io> Peer for Yawc<S> {
         Ok(Self(WebSocket::from_stream(io, Role::Client, options)?))
     }
 
-    async fn receive(&mut self, show: &mut impl FnMut(Kind, &[u8])) -> Result<()> {
-        let frame = self.0.next_frame().await?;
-        match frame.opcode() {
-            OpCode::Text => show(Kind::Text, frame.payload()),
-            OpCode::Binary => show(Kind::Binary, frame.payload()),
-            other => return Err(unexpected(other).into()),
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            let frame = self.0.next_frame().await?;
+            match frame.opcode() {
+                OpCode::Text => tally.count(Kind::Text, frame.payload()),
+                OpCode::Binary => tally.count(Kind::Binary, frame.payload()),
+                other => return Err(unexpected(other).into()),
+            }
         }
         Ok(())
     }
