@@ -66,7 +66,7 @@ impl Inbound {
             max_message_size,
             max_frame_size,
             max_fragments,
-            whole_below: if max_fragments == 0 { 0 } else { max_frame_size.min(max_message_size as u64) + 1 },
+            whole_below: max_frame_size.min(max_message_size as u64) + 1,
             copy_payloads_up_to: config.copy_payloads_up_to,
             inflater,
             state: State::Header,
@@ -305,6 +305,81 @@ fn close_frame(body: &[u8]) -> Result<CloseFrame, Violation> {
             }
             let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonUtf8)?;
             Ok(CloseFrame::new(code, reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A server's frame: opcode and bits of its first byte, and its payload.
+    fn frame() -> impl Strategy<Value = Vec<u8>> {
+        let first = prop_oneof![
+            8 => prop::sample::select(vec![0x81, 0x82]),
+            2 => prop::sample::select(vec![0x01, 0x02, 0x00, 0x80, 0x89]),
+            1 => prop::sample::select(vec![0xc1, 0x83]),
+        ];
+        let payload = prop_oneof![3 => "[a-zé匶]{0,50}".prop_map(String::into_bytes), 1 => prop::collection::vec(any::<u8>(), 0..4)];
+        (first, payload).prop_map(|(first, payload)| {
+            let mut frame = vec![first];
+            match payload.len() {
+                len @ 0..126 => frame.push(len as u8),
+                len => frame.extend([126, 0, len as u8]),
+            }
+            frame.extend(payload);
+            frame
+        })
+    }
+
+    fn config() -> impl Strategy<Value = Config> {
+        let limit = || prop::option::of(0usize..150);
+        (limit(), limit(), prop::option::of(0usize..3), 0usize..60).prop_map(|(message, frame, fragments, copy)| {
+            Config::default()
+                .max_message_size(message)
+                .max_frame_size(frame)
+                .max_fragments(fragments)
+                .copy_payloads_up_to(copy)
+        })
+    }
+
+    /// What comes of `frames`, up to the first error; from frame `discard_from` on messages are not kept.
+    fn items(config: &Config, frames: &[Vec<u8>], discard_from: usize, in_one_way: bool) -> Vec<String> {
+        let (mut inbound, mut buf, mut items) = (Inbound::new(config, None), BytesMut::new(), Vec::new());
+        for (index, frame) in frames.iter().enumerate() {
+            if index == discard_from {
+                inbound.discard_messages();
+            }
+            buf.extend_from_slice(frame);
+            loop {
+                if !in_one_way && let Some(message) = inbound.take_whole(&mut buf) {
+                    items.push(format!("{:?}", Item::Message(message)));
+                    continue;
+                }
+                match inbound.next(&mut buf) {
+                    Ok(Some(item)) => items.push(format!("{item:?}")),
+                    Ok(None) => break,
+                    Err(error) => {
+                        items.push(format!("{error:?}"));
+                        return items;
+                    }
+                }
+            }
+        }
+        items
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_the_same_whichever_way_it_is_taken(
+            config in config(),
+            frames in prop::collection::vec(frame(), 0..12),
+            discard_from in 0usize..20,
+        ) {
+            let in_one_way = items(&config, &frames, discard_from, true);
+            prop_assert_eq!(items(&config, &frames, discard_from, false), in_one_way);
         }
     }
 }
