@@ -83,15 +83,16 @@ async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Re
         Flush::Once => task.count,
         Flush::Each(messages) => messages,
     };
-    for left in (0..task.count).rev() {
+    let mut left = task.count;
+    while left > 0 {
+        let messages = batch.min(left);
         if owned {
-            peer.feed_owned(payload.to_vec()).await?;
+            peer.feed_owned(&payload, messages).await?;
         } else {
-            peer.feed(&payload).await?;
+            peer.feed(&payload, messages).await?;
         }
-        if left % batch == 0 {
-            peer.flush().await?;
-        }
+        peer.flush().await?;
+        left -= messages;
     }
     let mut tally = Tally::new(Kind::Binary, Some(Bytes::from_static(ANSWER)));
     peer.receive(1, &mut tally).await?;
@@ -107,9 +108,7 @@ async fn echo(peer: &mut impl Peer, task: Task, window: u64) -> Result<()> {
     let mut unreceived = task.count;
     let mut more = window;
     while unreceived > 0 {
-        for _ in 0..more.min(unsent) {
-            peer.feed(&payload).await?;
-        }
+        peer.feed(&payload, more.min(unsent)).await?;
         peer.flush().await?;
         unsent -= more.min(unsent);
         more = (window / 2).max(1);

@@ -42,14 +42,21 @@ impl<S: Io> Peer for FastWebsockets<S> {
         Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(payload);
-        Ok(self.ws.write_frame(Frame::binary(Payload::BorrowedMut(&mut self.scratch))).await?)
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(payload);
+            self.ws.write_frame(Frame::binary(Payload::BorrowedMut(&mut self.scratch))).await?;
+        }
+        Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
-        Ok(self.ws.write_frame(Frame::binary(Payload::Owned(payload))).await?)
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            let payload = payload.to_vec();
+            self.ws.write_frame(Frame::binary(Payload::Owned(payload))).await?;
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {

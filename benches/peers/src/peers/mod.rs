@@ -40,7 +40,8 @@ pub struct About {
     pub no_owned: Option<&'static str>,
 }
 
-/// A WebSocket client, driven in the fastest way that its docs show.
+/// A WebSocket client, driven in the fastest way that its docs show, in loops of its own, as in a user's program: to be
+/// asked for each message would be a cost that is not the client's.
 pub trait Peer: Sized {
     type Io: Io;
 
@@ -49,15 +50,14 @@ pub trait Peer: Sized {
     /// Begins on a transport that is upgraded and from which nothing was read since.
     fn over(io: Self::Io) -> Result<Self>;
 
-    /// Waits for so many messages and counts each: a loop of its own, as a user's, so that what asks for it costs nothing
-    /// for each message.
+    /// Waits for so many messages and counts each.
     async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()>;
 
-    /// Queues a binary message whose payload somebody else keeps. It may be written, and need not be.
-    async fn feed(&mut self, payload: &Bytes) -> Result<()>;
+    /// Queues so many binary messages with this payload, which somebody else keeps. They may be written, and need not be.
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
 
-    /// As [`feed`](Self::feed), with a payload that nobody else has.
-    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()>;
+    /// As [`feed`](Self::feed), with a copy for each message that nobody else has.
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
 
     /// Waits until what was fed is written.
     async fn flush(&mut self) -> Result<()>;

@@ -47,12 +47,19 @@ impl<S: Io> Peer for Soketto<S> {
         Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
-        Ok(self.sender.send_binary(payload).await?)
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            self.sender.send_binary(payload).await?;
+        }
+        Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
-        Ok(self.sender.send_binary_mut(payload).await?)
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            let payload = payload.to_vec();
+            self.sender.send_binary_mut(payload).await?;
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {

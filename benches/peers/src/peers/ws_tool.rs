@@ -43,12 +43,19 @@ impl<S: Io> Peer for WsTool<S> {
         Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
-        Ok(self.0.send(OpCode::Binary, payload).await?)
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            self.0.send(OpCode::Binary, payload).await?;
+        }
+        Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
-        Ok(self.0.send(OpCode::Binary, &payload).await?)
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            let payload = payload.to_vec();
+            self.0.send(OpCode::Binary, &payload).await?;
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {

@@ -33,12 +33,19 @@ impl<S: Io> Peer for Wsflow<S> {
         Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes) -> Result<()> {
-        Ok(self.0.feed(Message::Binary(payload.clone())).await?)
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            self.0.feed(Message::Binary(payload.clone())).await?;
+        }
+        Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: Vec<u8>) -> Result<()> {
-        Ok(self.0.feed(payload.into()).await?)
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            let payload = payload.to_vec();
+            self.0.feed(payload.into()).await?;
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
