@@ -154,9 +154,10 @@ impl Report {
         writeln!(f, "\n## How each is driven\n")?;
         writeln!(
             f,
-            "All begin on a transport that one piece of code has upgraded. Every message received is counted with its \
-             bytes and its kind;\nin a round before those that count, client and server compare every payload, and text \
-             that is not UTF-8 has to be refused.\nA fresh payload is allocated and filled within the time.\n"
+            "All begin on a transport that one piece of code has upgraded. Each receives and feeds in loops of its own, \
+             as a user's program does.\nEvery message received is counted with its bytes and its kind; in a round before \
+             those that count,\nclient and server compare every payload, and text that is not UTF-8 has to be \
+             refused.\nA fresh payload is allocated and filled within the time.\n"
         )?;
         for entry in &self.entries {
             writeln!(f, "* {}: {}", entry.about.name, entry.about.how)?;
