@@ -92,7 +92,7 @@
 //!                 inbound/assembly.rs   the one message that is being put together
 //!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
 //!                 outbound/current.rs   the large message that is being sent
-//!                 outbound/burst.rs     how much of it is encoded for one write
+//!                 outbound/burst.rs     how much goes out in one write
 //!                 outbound/control.rs   pongs, pings and the Close frame that wait
 //!                 outbound/encoded.rs   the bytes that go out next
 //!                 outbound/ledger.rs    what has been written so far

@@ -48,8 +48,9 @@ use crate::{
 /// [`Config::write_high_water_mark`]; the cost of a message is its payload and 32 bytes, until all of it was written.
 /// That is the only bound and never an error.
 ///
-/// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, on `flush()`, and whenever the
-/// buffered input is used up, before the socket is read again. So a loop that reads and feeds needs no flush of its own.
+/// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, 112 KiB while the transport
+/// takes all of it, on `flush()`, and whenever the buffered input is used up, before the socket is read again. So a loop
+/// that reads and feeds needs no flush of its own.
 /// What goes out without a flush is cut to blocks of 16 KiB, which fill TLS records; the rest waits for more.
 ///
 /// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since

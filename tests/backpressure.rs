@@ -172,6 +172,30 @@ fn the_sink_is_ready_again_when_the_message_was_written_as_a_whole() {
     assert!(task.poll(|cx| Pin::new(&mut ws).poll_ready(cx)).is_ready());
 }
 
+/// Larger writes cost less, but nobody has flushed: so much waits only while the transport has shown that it takes it.
+#[test]
+fn what_is_fed_goes_out_from_64_kib_on_and_from_112_kib_while_the_transport_takes_all_of_it() {
+    let runtime = runtime();
+    for size in [1, 100, 1_000, 16 * 1024] {
+        let (io, script) = script_io();
+        // The mark is far away.
+        let (mut ws, task) =
+            (WebSocketStream::from_upgraded(io, Config::default().write_high_water_mark(100 * MIB)), Task::new());
+        for _ in 0..2 {
+            let mut writes = Vec::new();
+            while writes.len() < 4 {
+                let before = script.output_len();
+                assert!(task.poll_once(ws.feed(Message::binary(vec![7; size]))).is_ready());
+                writes.extend(Some(script.output_len() - before).filter(|&written| written > 0));
+            }
+            assert_eq!(writes, [64, 112, 112, 112].map(|kib| kib * 1024), "messages of {size} bytes");
+            // A connection that has been idle begins anew.
+            runtime.block_on(async { timeout(Duration::from_secs(5), ws.next()).await }).expect_err("nothing is said");
+            assert_eq!(ws.buffered_amount(), 0);
+        }
+    }
+}
+
 /// A read loop that only feeds: all answers go out by themselves once there is nothing more to read.
 #[test]
 fn a_loop_that_reads_and_feeds_answers_everything_without_a_flush() {

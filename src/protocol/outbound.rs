@@ -36,9 +36,6 @@ use crate::{
 /// Encoded bytes from which on no further message is encoded ahead, so that control frames do not wait behind more.
 const ENCODE_AHEAD: usize = 128 * 1024;
 
-/// Encoded bytes from which on they are worth a write of their own.
-const WRITE_AT: usize = 64 * 1024;
-
 /// Payloads up to this size are copied next to other frames; larger ones are sent without a copy where they are owned.
 const COPY_UP_TO: usize = 16 * 1024;
 
@@ -135,7 +132,10 @@ impl Outbound {
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         // What waits is large, or stands behind much.
-        self.encoded.len() >= WRITE_AT || !self.waiting.is_empty() || self.current.is_some() || self.is_at_mark()
+        self.encoded.len() >= self.burst.worth_a_write()
+            || !self.waiting.is_empty()
+            || self.current.is_some()
+            || self.is_at_mark()
     }
 
     // What it is told to send.
@@ -218,6 +218,7 @@ impl Outbound {
         self.encoded.give_back();
         self.waiting.shrink_to_fit();
         self.ledger.shrink_to_fit();
+        self.burst = Burst::new();
     }
 
     // How messages become bytes.

@@ -1,11 +1,17 @@
-//! How much of large messages is encoded for one write: more while the transport takes it all, less once it does not.
+//! How much goes out in one write: more while the transport takes it all, less once it does not.
 
-/// The most that is encoded at a time, in bytes, so that it is still in the second-level cache when it is written, and
-/// what is encoded at once for a transport that takes it bit by bit.
+/// The most of a large message that is encoded at a time, in bytes, so that it is still in the second-level cache when
+/// it is written, and what is encoded at once for a transport that takes it bit by bit.
 pub(super) const PIECE: usize = 256 * 1024;
 
-/// What is encoded at once, in bytes, for a transport that takes all of it: each write costs the system some work, and
-/// may wake the peer.
+/// Encoded bytes from which on they are worth a write of their own, at first.
+const LEAST: usize = 64 * 1024;
+
+/// The same while the transport takes all: with what is copied behind fewer bytes than this, a buffer of 128 KiB is full.
+const FULL: usize = 112 * 1024;
+
+/// What is encoded at once of large messages, in bytes, for a transport that takes all of it: each write costs the system
+/// some work, and may wake the peer.
 const MOST: usize = 4 * PIECE;
 
 /// Bytes that a burst may have besides: headers, and what the write before it left, which would go out alone.
@@ -21,12 +27,18 @@ pub(super) struct Burst {
 
 impl Burst {
     pub(super) fn new() -> Self {
-        Self { size: PIECE }
+        Self { size: LEAST }
     }
 
-    /// How much may be put behind `encoded` bytes.
+    /// Encoded bytes from which on they are worth a write of their own.
+    #[inline]
+    pub(super) fn worth_a_write(&self) -> usize {
+        self.size.min(FULL)
+    }
+
+    /// How much of large messages may be put behind `encoded` bytes.
     pub(super) fn room(&self, encoded: usize) -> usize {
-        (self.size + BESIDES).saturating_sub(encoded)
+        (self.size.max(PIECE) + BESIDES).saturating_sub(encoded)
     }
 
     /// Whether `piece` bytes may be put behind `encoded` bytes. A frame that has to be encoded as a whole may be larger
@@ -39,9 +51,9 @@ impl Burst {
     #[inline]
     pub(super) fn written(&mut self, n: usize, rest: usize) {
         if rest >= LEFT {
-            self.size = PIECE;
-        } else if n + rest >= self.size {
-            self.size = (2 * self.size).min(MOST);
+            self.size = LEAST;
+        } else if n + rest >= self.worth_a_write() {
+            self.size = (2 * (n + rest)).clamp(self.size, MOST);
         }
     }
 }
@@ -54,13 +66,21 @@ mod tests {
     fn it_grows_while_all_is_taken_and_falls_back_when_not() {
         let mut burst = Burst::new();
         let mut sizes = Vec::new();
-        for (n, rest) in
-            [(PIECE - 1, 0), (PIECE + 1 - LEFT, LEFT - 1), (2 * PIECE, 0), (9 * PIECE, 0), (9 * PIECE, LEFT), (1, 0)]
-        {
+        for (n, rest) in [
+            (LEAST - 1, 0),
+            (LEAST + 1 - LEFT, LEFT - 1),
+            (FULL, 0),
+            (PIECE, 0),
+            (2 * PIECE, 0),
+            (9 * PIECE, 0),
+            (9 * PIECE, LEFT),
+            (PIECE, 0),
+        ] {
             burst.written(n, rest);
-            sizes.push(burst.size / PIECE);
+            sizes.push((burst.worth_a_write() / 1024, burst.room(BESIDES) / 1024));
         }
-        assert_eq!(sizes, [1, 2, 4, 4, 1, 1]);
+        let grown = [(64, 256), (112, 256), (112, 256), (112, 512), (112, 1024), (112, 1024), (64, 256), (112, 512)];
+        assert_eq!(sizes, grown);
     }
 
     #[test]
