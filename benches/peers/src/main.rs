@@ -12,6 +12,7 @@ mod cost;
 mod drive;
 mod entry;
 mod frame;
+mod heap;
 mod job;
 mod machine;
 mod payload;
@@ -108,6 +109,7 @@ impl Args {
 }
 
 fn main() -> Result<()> {
+    heap::keep()?;
     let args = Args::parse();
     if let Some(Role::Serve) = args.role {
         return Ok(server::serve(SERVER_CORE)?);

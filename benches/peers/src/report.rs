@@ -157,7 +157,9 @@ impl Report {
             "All begin on a transport that one piece of code has upgraded. Each receives and feeds in loops of its own, \
              as a user's program does.\nEvery message received is counted with its bytes and its kind; in a round before \
              those that count,\nclient and server compare every payload, and text that is not UTF-8 has to be \
-             refused.\nA fresh payload is allocated and filled within the time.\n"
+             refused.\nA fresh payload is allocated and filled within the time. What is freed stays in the heap that all \
+             share, since\nwhat it costs to give memory back and to fetch it again depends on who allocated what \
+             before.\n"
         )?;
         for entry in &self.entries {
             writeln!(f, "* {}: {}", entry.about.name, entry.about.how)?;
