@@ -38,7 +38,7 @@ impl Mask {
     /// Appends the next `src.len()` bytes of the payload to `dst`, masked.
     #[inline]
     pub(crate) fn copy(&mut self, src: &[u8], dst: &mut BytesMut) {
-        let (blocks, rest) = if src.len() < IN_BLOCKS_FROM { (&[][..], src) } else { src.as_chunks::<64>() };
+        let (blocks, rest) = if src.len() < IN_BLOCKS_FROM { (&[][..], src) } else { src.as_chunks::<128>() };
         for block in blocks {
             dst.extend_from_slice(&self.masked(block));
         }
