@@ -23,17 +23,18 @@ const LEFT: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Burst {
     size: usize,
+    worth_a_write: usize,
 }
 
 impl Burst {
     pub(super) fn new() -> Self {
-        Self { size: LEAST }
+        Self { size: LEAST, worth_a_write: LEAST }
     }
 
     /// Encoded bytes from which on they are worth a write of their own.
     #[inline]
     pub(super) fn worth_a_write(&self) -> usize {
-        self.size.min(FULL)
+        self.worth_a_write
     }
 
     /// How much of large messages may be put behind `encoded` bytes.
@@ -51,9 +52,10 @@ impl Burst {
     #[inline]
     pub(super) fn written(&mut self, n: usize, rest: usize) {
         if rest >= LEFT {
-            self.size = LEAST;
-        } else if n + rest >= self.worth_a_write() {
+            *self = Self::new();
+        } else if n + rest >= self.worth_a_write {
             self.size = (2 * (n + rest)).clamp(self.size, MOST);
+            self.worth_a_write = FULL;
         }
     }
 }
