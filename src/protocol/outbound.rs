@@ -132,7 +132,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn is_worth_a_write(&self) -> bool {
         // What waits is large, or stands behind much.
-        self.encoded.len() >= self.burst.worth_a_write()
+        self.encoded.len() >= self.burst.worth_a_write
             || !self.waiting.is_empty()
             || self.current.is_some()
             || self.is_at_mark()

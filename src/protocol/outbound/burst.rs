@@ -4,7 +4,7 @@
 /// it is written, and what is encoded at once for a transport that takes it bit by bit.
 pub(super) const PIECE: usize = 256 * 1024;
 
-/// Encoded bytes from which on they are worth a write of their own, at first.
+/// From where on a write is worth it at first, in bytes.
 const LEAST: usize = 64 * 1024;
 
 /// The same while the transport takes all: with what is copied behind fewer bytes than this, a buffer of 128 KiB is full.
@@ -22,24 +22,20 @@ const LEFT: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Burst {
+    /// How much is encoded at once of large messages, in bytes.
     size: usize,
-    worth_a_write: usize,
+    /// Encoded bytes from which on they are worth a write of their own.
+    pub(super) worth_a_write: usize,
 }
 
 impl Burst {
     pub(super) fn new() -> Self {
-        Self { size: LEAST, worth_a_write: LEAST }
-    }
-
-    /// Encoded bytes from which on they are worth a write of their own.
-    #[inline]
-    pub(super) fn worth_a_write(&self) -> usize {
-        self.worth_a_write
+        Self { size: PIECE, worth_a_write: LEAST }
     }
 
     /// How much of large messages may be put behind `encoded` bytes.
     pub(super) fn room(&self, encoded: usize) -> usize {
-        (self.size.max(PIECE) + BESIDES).saturating_sub(encoded)
+        (self.size + BESIDES).saturating_sub(encoded)
     }
 
     /// Whether `piece` bytes may be put behind `encoded` bytes. A frame that has to be encoded as a whole may be larger
@@ -79,7 +75,7 @@ mod tests {
             (PIECE, 0),
         ] {
             burst.written(n, rest);
-            sizes.push((burst.worth_a_write() / 1024, burst.room(BESIDES) / 1024));
+            sizes.push((burst.worth_a_write / 1024, burst.room(BESIDES) / 1024));
         }
         let grown = [(64, 256), (112, 256), (112, 256), (112, 512), (112, 1024), (112, 1024), (64, 256), (112, 512)];
         assert_eq!(sizes, grown);
