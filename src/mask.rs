@@ -9,7 +9,7 @@ pub(crate) struct Mask([u8; 4]);
 
 /// Payloads from this size on are masked on their way through the registers, block by block; for shorter ones a copy
 /// that is then masked in place costs less.
-const IN_BLOCKS_FROM: usize = 2 * 1024;
+const IN_BLOCKS_FROM: usize = 256;
 
 impl Mask {
     /// The key as it stands in the frame header, if nothing was masked yet.
