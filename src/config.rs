@@ -54,9 +54,10 @@ impl Config {
     /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
     ///
     /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks
-    /// once reads have become small or nothing has come for a second or two. A frame that does not fit gets a buffer of its own, which counts towards
-    /// [`max_message_size`](Self::max_message_size). Smaller saves memory on many connections; larger pays only where
-    /// the system hands over more than 128 KiB at a time.
+    /// once reads have become small or nothing has come for a second or two. A frame that does not fit gets a buffer of
+    /// its own, which counts towards [`max_message_size`](Self::max_message_size), and behind it the read buffer starts
+    /// at no more than 16 KiB. Smaller saves memory on many connections; larger pays only where the system hands over
+    /// more than 128 KiB at a time.
     pub fn read_buffer_max(mut self, bytes: usize) -> Self {
         self.read_buffer_max = bytes.max(KIB);
         self

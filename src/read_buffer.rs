@@ -16,6 +16,10 @@ const MIN: usize = 4 * 1024;
 /// The first buffer for a frame that is larger than the read buffer, in bytes: for a payload of 1 MiB and its header.
 const LARGE_FRAME_START: usize = 1024 * 1024 + 16;
 
+/// The first buffer after such a frame, in bytes: the next one is probably large too, and what has come of it by the
+/// time its header is read moves to its own buffer.
+const AFTER_LARGE_FRAME: usize = 16 * 1024;
+
 /// After so many reads in a row that used less than a quarter, the buffer halves.
 const SMALL_READS_TO_SHRINK: u32 = 8;
 
@@ -73,6 +77,9 @@ impl ReadBuffer {
         if needed > self.max.min(LARGE_FRAME_START) {
             self.make_room_for_large_frame(needed);
             return;
+        }
+        if self.allocated > self.max {
+            self.target = self.target.min(AFTER_LARGE_FRAME);
         }
         if needed > self.target {
             self.target = needed.next_power_of_two().min(self.max);

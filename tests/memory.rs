@@ -328,6 +328,20 @@ fn a_frame_larger_than_the_read_buffer_grows_with_what_comes() {
 }
 
 #[test]
+fn beside_large_messages_at_most_16_kib_are_read_ahead() {
+    const SIZE: usize = 256 * KIB;
+    let frames = encode(true, 0, BINARY, &vec![7; SIZE]).repeat(5);
+    let (source, task) = (Source::new(frames, usize::MAX), Task::new());
+    let since = Since::now();
+    let mut ws = WebSocketStream::from_upgraded(source, Config::default());
+    for _ in 0..5 {
+        assert_eq!(poll_next(&mut ws, &task).map(|message| message.len()), Some(SIZE));
+    }
+    let beside = since.peak() - SIZE;
+    assert!(beside <= (16 + 8) * KIB, "{beside} bytes beside the message");
+}
+
+#[test]
 fn a_large_read_buffer_is_not_copied_at_each_read_of_a_larger_frame() {
     let mut bytes = encode(true, 0, BINARY, &vec![7; 6 * MIB]);
     bytes.truncate(3 * MIB);
