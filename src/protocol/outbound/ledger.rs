@@ -80,8 +80,9 @@ pub(super) struct EncodedFrame {
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// What is encoded, in order.
-    segments: VecDeque<Segment>,
+    /// What is encoded, in order. No ring: what is taken goes once for each write, and the push, for each message, is
+    /// inlined also without link-time optimisation.
+    segments: Vec<Segment>,
     /// How much of the first segment has been taken.
     written: usize,
     /// The payloads of the messages in pieces whose last piece is among the segments.
@@ -139,7 +140,7 @@ impl Ledger {
             What::Ping => self.pings += 1,
             _ => {}
         }
-        self.segments.push_back(segment);
+        self.segments.push(segment);
     }
 
     /// The last piece of a message with a payload of `len` bytes is encoded.
@@ -168,7 +169,7 @@ impl Ledger {
 
     /// The last `n` segments are moved before a frame, as their bytes are.
     pub(super) fn move_last_before(&mut self, frame: EncodedFrame, n: usize) {
-        self.segments.make_contiguous()[frame.index..].rotate_right(n);
+        self.segments[frame.index..].rotate_right(n);
     }
 
     /// The transport took the next `n` bytes.
@@ -218,13 +219,13 @@ impl Ledger {
 
     /// How many bytes of a message's payload are among the first `written` bytes of the first segment.
     fn payload_in_first(&self, written: usize) -> u64 {
-        self.segments.front().map_or(0, |segment| segment.payload_in(written))
+        self.segments.first().map_or(0, |segment| segment.payload_in(written))
     }
 
     /// Keeps only the rest of the frame that the transport has begun to take, and forgets what is behind it; what is
     /// forgotten stays in `buffered` and `cost`.
     pub(super) fn cut(&mut self) -> Cut {
-        let is_begun = self.written > 0 || self.segments.front().is_some_and(|segment| !segment.begins_frame());
+        let is_begun = self.written > 0 || self.segments.first().is_some_and(|segment| !segment.begins_frame());
         let is_kept = |&(i, segment): &(usize, &Segment)| is_begun && (i == 0 || !segment.begins_frame());
         let kept = self.segments.iter().enumerate().take_while(is_kept).count();
         // The frame being encoded is the last one here, or all that was encoded of it is out.
