@@ -10,18 +10,12 @@
 mod close;
 #[path = "../src/config.rs"]
 mod config;
-#[path = "../src/deflate.rs"]
-mod deflate;
 #[path = "../src/error.rs"]
 mod error;
-#[path = "../src/frame.rs"]
-mod frame;
-#[path = "../src/mask.rs"]
-mod mask;
 #[path = "../src/message.rs"]
 mod message;
-#[path = "../src/utf8.rs"]
-mod utf8;
+#[path = "../src/wire/mod.rs"]
+mod wire;
 
 mod support;
 mod ticks;
@@ -31,14 +25,16 @@ use std::hint::black_box;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use config::WindowBits;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use deflate::{Deflater, Direction, Inflater};
 use error::Violation;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use frame::{Header, OpCode};
-use mask::{Mask, Masks};
 use support::{KIB, MIB, clock::CpuTime, group, group_of, payload::Content};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-use utf8::Utf8Checker;
+use wire::{
+    deflate::{Deflater, Direction, Inflater},
+    frame::{Header, OpCode},
+    mask::{Mask, Masks},
+    utf8::Utf8Checker,
+};
 
 const SIZES: [usize; 5] = [16, 64, KIB, 16 * KIB, MIB];
 

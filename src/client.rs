@@ -1,25 +1,30 @@
 //! The builder of connections, and the attempt to connect.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use http::HeaderMap;
-use http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use http::{
+    HeaderMap,
+    header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::Connector;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::error::{Error, InvalidHeader, InvalidProtocol, InvalidUrl, Phase};
-use crate::handshake;
-use crate::request::{self, Request};
-use crate::stream::WebSocketStream;
-use crate::subprotocol::Subprotocols;
-use crate::target::Target;
-use crate::tls;
-use crate::transport::{self, Transport};
+use crate::{
+    config::Config,
+    error::{Error, InvalidHeader, InvalidProtocol, InvalidUrl, Phase},
+    handshake,
+    handshake::{
+        request::{self, Request},
+        subprotocol::Subprotocols,
+    },
+    stream::WebSocketStream,
+    transport::{Transport, target::Target, tcp, tls},
+};
 
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
 /// own patience of some two minutes.
@@ -212,7 +217,7 @@ impl ClientBuilder {
         let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, tcp, signal, .. } = self;
         let attempt = async move {
             let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
-            let connecting = transport::connect_tcp(request.target.address().clone(), config.nodelay);
+            let connecting = tcp::connect(request.target.address().clone(), config.nodelay);
             let stream = within(Phase::Connect, connect_timeout, connecting).await?;
             if let Some(tcp) = tcp {
                 tcp(&stream);

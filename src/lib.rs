@@ -65,76 +65,21 @@
 //!
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite: each of their 0.x releases is a
 //! breaking release of this crate, too.
-//!
-//! # The house
-//!
-//! Imports point down; a test holds them to it.
-//!
-//! ```text
-//! 5 compat      compat/mod.rs           the browser's WebSocket: readyState, send, close, on*
-//!               compat/shared.rs        what its handles and its task share: the queue, bufferedAmount
-//!               compat/dispatch.rs      the task that drives a connection and calls the handlers
-//!               compat/event.rs         events and handlers
-//! 4 public      client.rs               builder, connect
-//!               stream.rs               WebSocketStream: Stream + Sink, polled in place
-//! 3 IO, time    connection.rs           transport + protocol + one timer; polls IO after the handshake
-//!               read_buffer.rs          how much is read, into what
-//!               idle.rs                 when large buffers are given back
-//!               wakers.rs               who waits for the transport: a reader and a writer
-//!               handshake.rs            the opening handshake: a request out, a response in
-//!               request.rs, response.rs, refusal.rs    each of its three texts
-//!               extension.rs            permessage-deflate in it: the offer, and what became of it
-//!               transport.rs, tls.rs    TCP, and TLS over it
-//!               target.rs               the URL, judged and taken apart
-//!               subprotocol.rs          the subprotocols that are offered
-//! 2 protocol    protocol/mod.rs         sans-IO: no IO, no clock; the one fail()
-//!               protocol/inbound.rs     frames -> messages: fragments, limits, inflate, UTF-8
-//!                 inbound/assembly.rs   the one message that is being put together
-//!               protocol/outbound.rs    messages -> bytes: deflate, header, mask
-//!                 outbound/current.rs   the large message that is being sent
-//!                 outbound/burst.rs     how much goes out in one write
-//!                 outbound/control.rs   pongs, pings and the Close frame that wait
-//!                 outbound/encoded.rs   the bytes that go out next
-//!                 outbound/ledger.rs    what has been written so far
-//!               protocol/closing.rs     the close handshake: one enum
-//!               protocol/pings.rs       pings that wait for their pongs
-//! 1 wire        frame.rs  mask.rs  utf8.rs  deflate.rs  token.rs
-//! 0 words       message.rs  close.rs  error.rs  config.rs  stats.rs
-//! ```
-//!
-//! A message on its way in: `connection` reads into the read buffer; `protocol` takes it apart (`frame`), checks,
-//! inflates and assembles it (`inbound`, `deflate`, `utf8`); `stream` yields it, as a slice of the read buffer where it
-//! came in one frame. On its way out: `stream` hands it to `protocol`, `outbound` makes frames of it (`deflate`, `frame`,
-//! `mask`), `connection` writes them and tells `outbound` how many bytes were taken, which is what `poll_ready` waits for
-//! and `buffered_amount` shows.
 
+mod buffer_sizes;
 mod client;
 mod close;
 pub mod compat;
 mod config;
 mod connection;
-mod deflate;
 mod error;
-mod extension;
-mod frame;
 mod handshake;
-mod idle;
-mod mask;
 mod message;
 mod protocol;
-mod read_buffer;
-mod refusal;
-mod request;
-mod response;
 mod stats;
 mod stream;
-mod subprotocol;
-mod target;
-mod tls;
-mod token;
 mod transport;
-mod utf8;
-mod wakers;
+mod wire;
 
 pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
@@ -147,6 +92,5 @@ pub use message::Message;
 pub use protocol::{Pong, ReadyState};
 pub use stats::Stats;
 pub use stream::{UpgradedParts, WebSocketStream};
-pub use tokio_tungstenite::Connector;
-pub use tokio_tungstenite::tungstenite::Utf8Bytes;
+pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
 pub use transport::Transport;

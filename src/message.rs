@@ -1,8 +1,7 @@
 //! A message: what the stream yields and the sink takes.
 
 use bytes::Bytes;
-use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::{tungstenite, tungstenite::Utf8Bytes};
 
 /// One whole WebSocket message, either direction (RFC 6455, section 5.6).
 ///
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn a_message_is_at_most_40_bytes() {
         assert!(size_of::<Message>() <= 40);
-        assert!(size_of::<Option<Result<Message, crate::Error>>>() <= 40);
+        assert!(size_of::<Option<Result<Message, crate::error::Error>>>() <= 40);
     }
 
     #[test]

@@ -18,8 +18,7 @@ use crate::{
     config::Config,
     connection::Connection,
     error::Error,
-    extension,
-    handshake::Negotiated,
+    handshake::{Negotiated, extension},
     message::Message,
     protocol::{Compression, Pong, ReadyState},
     stats::Stats,
@@ -151,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         let own = config.deflate.clone().unwrap_or_default();
         let offered = own.server_no_context_takeover(false).server_max_window_bits(None);
         // What cannot be read as permessage-deflate is not in use here.
-        let deflate = extension::judge(&extensions, Some(&offered)).ok().flatten();
+        let deflate = extension::validate(&extensions, Some(&offered)).ok().flatten();
         Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config)
     }
 
@@ -231,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// A future that is dropped while it waits has not queued its message.
     pub async fn feed_uncompressed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
         poll_fn(|cx| self.connection.poll_ready(cx)).await?;
-        self.connection.send(message.into(), Compression::Off)
+        self.connection.start_send(message.into(), Compression::Off)
     }
 
     /// Queues a ping with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait.
@@ -299,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     #[inline]
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.connection.send(message, Compression::Allowed)
+        self.connection.start_send(message, Compression::Allowed)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -1,75 +1,42 @@
-//! Keeps the crate's floors true: imports point down only.
+//! Keeps the crate's floors true: imports point down only, and the drawing in `docs/architecture.md` names what there is.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
 
-/// Which file stands on which floor. The root, `lib.rs`, stands above all.
+/// The floor of each folder and file in `src`. The root, `lib.rs`, stands above all.
 const FLOORS: &[(&str, u8)] = &[
-    ("close.rs", 0),
-    ("config.rs", 0),
-    ("error.rs", 0),
-    ("message.rs", 0),
-    ("stats.rs", 0),
-    ("deflate.rs", 1),
-    ("frame.rs", 1),
-    ("mask.rs", 1),
-    ("token.rs", 1),
-    ("utf8.rs", 1),
-    ("protocol/mod.rs", 2),
-    ("protocol/closing.rs", 2),
-    ("protocol/inbound.rs", 2),
-    ("protocol/outbound.rs", 2),
-    ("protocol/inbound/assembly.rs", 2),
-    ("protocol/outbound/burst.rs", 2),
-    ("protocol/outbound/control.rs", 2),
-    ("protocol/outbound/current.rs", 2),
-    ("protocol/outbound/encoded.rs", 2),
-    ("protocol/outbound/ledger.rs", 2),
-    ("protocol/pings.rs", 2),
-    ("connection.rs", 3),
-    ("extension.rs", 3),
-    ("handshake.rs", 3),
-    ("idle.rs", 3),
-    ("read_buffer.rs", 3),
-    ("refusal.rs", 3),
-    ("request.rs", 3),
-    ("response.rs", 3),
-    ("subprotocol.rs", 3),
-    ("target.rs", 3),
-    ("tls.rs", 3),
-    ("transport.rs", 3),
-    ("wakers.rs", 3),
-    ("client.rs", 4),
-    ("stream.rs", 4),
-    ("compat/mod.rs", 5),
-    ("compat/dispatch.rs", 5),
-    ("compat/event.rs", 5),
-    ("compat/shared.rs", 5),
+    ("buffer_sizes", 0),
+    ("close", 0),
+    ("config", 0),
+    ("error", 0),
+    ("message", 0),
+    ("stats", 0),
+    ("wire", 1),
+    ("protocol", 2),
+    ("connection", 3),
+    ("handshake", 3),
+    ("transport", 3),
+    ("client", 4),
+    ("stream", 4),
+    ("compat", 5),
 ];
 
-/// On this floor the files do not know one another, but for `mod.rs`, which ties them together, and parts of their own.
-const STRANGERS: u8 = 2;
-
-const ROOT: &str = "lib.rs";
+/// In this folder a file does not know its siblings: only `mod.rs` ties them together.
+const STRANGERS: &str = "protocol";
 
 #[test]
-fn every_file_stands_on_a_floor() {
-    let sources = sources();
-    for file in sources.keys().filter(|file| *file != ROOT) {
-        assert!(
-            floor(FLOORS, file).is_some(),
-            "src/{file} stands on no floor: give it one in FLOORS of tests/floors.rs"
-        );
-    }
-    for (file, _) in FLOORS {
-        assert!(sources.contains_key(*file), "src/{file} is gone: take it out of FLOORS of tests/floors.rs");
-    }
+fn everything_in_src_stands_on_a_floor() {
+    let mut names: Vec<String> = sources().into_keys().map(|file| place(&file).to_owned()).collect();
+    names.dedup();
+    let mut floors: Vec<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["lib"]).collect();
+    floors.sort_unstable();
+    assert_eq!(names, floors, "FLOORS of tests/floors.rs and src differ");
 }
 
 #[test]
 fn imports_point_down() {
-    let wrong = pointing_up(&sources(), FLOORS);
+    let wrong: Vec<_> = sources().iter().flat_map(|(file, source)| pointing_up(file, source)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -79,60 +46,62 @@ fn an_import_that_points_up_is_found() {
         ("message.rs", "use crate::protocol::Protocol;"),
         ("message.rs", "use crate::{close::CloseCode, protocol::{inbound}};"),
         ("message.rs", "fn f() { vec![g(crate::protocol::LIMIT)]; }"),
+        ("message.rs", "fn f() -> crate::protocol::Protocol { loop {} }"),
         ("message.rs", "use super::protocol::Protocol;"),
         ("message.rs", "mod tests { use super::super::protocol::Protocol; }"),
-        ("message.rs", "pub(in crate::message) fn f(_: crate::Protocol) {}"),
-        ("message.rs", "use crate::Unknown;"),
+        ("message.rs", "use crate::Message;"),
         ("message.rs", "use crate::*;"),
-        ("protocol/inbound.rs", "use crate::protocol::outbound::Outbound;"),
-        ("protocol/inbound.rs", "use super::outbound::Outbound;"),
-        ("protocol/inbound.rs", "use super::outbound::ledger::Ledger;"),
-        ("protocol/inbound.rs", "use super::Protocol;"),
+        ("protocol/inbound/mod.rs", "use crate::protocol::outbound::Outbound;"),
+        ("protocol/inbound/mod.rs", "use super::outbound::Outbound;"),
+        ("protocol/pings.rs", "use super::Protocol;"),
+        ("protocol/outbound/burst.rs", "use super::ledger::Ledger;"),
     ] {
-        let wrong = pointing_up(&house(file, source), HOUSE);
-        assert_eq!(wrong.len(), 1, "{file}: {source}: {wrong:?}");
-        assert!(wrong[0].starts_with(&format!("src/{file}:1: ")), "{}", wrong[0]);
+        assert_eq!(pointing_up(file, source).len(), 1, "{file}: {source}");
     }
 }
 
 #[test]
 fn what_points_down_or_is_no_import_passes() {
     for (file, source) in [
-        ("message.rs", "use crate::{close::CloseCode, Message}; mod tests { use super::*; }"),
-        ("message.rs", "/// [`P`](crate::Protocol)\n/* crate::Protocol */ const S: &str = \"crate::Protocol\";"),
+        ("message.rs", "use crate::close::CloseCode; mod tests { use super::*; }"),
+        ("message.rs", "/// [`P`](crate::Protocol)\nconst S: &str = \"crate::Protocol\";"),
         ("message.rs", "pub(crate) fn f() {} pub(in crate::protocol) fn g() {}"),
-        ("protocol/inbound.rs", "use crate::message::Message; mod tests { use super::super::super::close; }"),
         (
             "protocol/mod.rs",
             "use crate::protocol::inbound::Inbound; use self::outbound::*; use super::close::CloseCode;",
         ),
-        ("protocol/outbound.rs", "use self::ledger::Ledger;"),
+        ("protocol/outbound/mod.rs", "use self::ledger::Ledger;"),
+        ("protocol/outbound/burst.rs", "use crate::wire::mask::Mask; mod tests { use super::*; }"),
+        ("lib.rs", "pub use protocol::Pong;"),
     ] {
-        assert_eq!(pointing_up(&house(file, source), HOUSE), [""; 0], "{file}: {source}");
+        assert_eq!(pointing_up(file, source), [""; 0], "{file}: {source}");
     }
 }
 
-/// Whether a file is a part of another one, and in the folder that has its name.
-fn is_child(target: &str, file: &str) -> bool {
-    file.strip_suffix(".rs").and_then(|stem| target.strip_prefix(stem)).is_some_and(|rest| rest.starts_with('/'))
+#[test]
+fn the_drawing_names_what_src_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let drawing = page.split("```").nth(1).expect("the page begins with the drawing");
+    let drawn: Vec<&str> = drawing.split_whitespace().filter(|word| word.ends_with(".rs")).collect();
+    // A file is drawn by its name; a child in a folder of a folder by the folder's name and its own.
+    for file in sources().keys().filter(|file| *file != "lib.rs") {
+        let is_drawn = drawn.iter().any(|name| file == name || file.ends_with(&format!("/{name}")));
+        assert!(is_drawn, "src/{file} is not in the drawing of docs/architecture.md");
+    }
+    for name in drawn {
+        let is_there = sources().keys().any(|file| file == name || file.ends_with(&format!("/{name}")));
+        assert!(is_there, "{name} is in the drawing of docs/architecture.md and not in src");
+    }
 }
 
-/// The floors of a small crate that is made up for the tests above.
-const HOUSE: &[(&str, u8)] = &[
-    ("close.rs", 0),
-    ("message.rs", 0),
-    ("protocol/mod.rs", 2),
-    ("protocol/inbound.rs", 2),
-    ("protocol/outbound.rs", 2),
-    ("protocol/outbound/ledger.rs", 2),
-];
+/// What stands on a floor: a folder of `src`, or a file in it.
+fn place(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
 
-/// That crate, empty but for its root and one file.
-fn house(file: &str, source: &str) -> BTreeMap<String, String> {
-    let mut sources: BTreeMap<_, _> = HOUSE.iter().map(|(name, _)| (name.to_string(), String::new())).collect();
-    sources.insert(ROOT.into(), "pub use crate::message::Message; pub use protocol::{Protocol, inbound::*};".into());
-    sources.insert(file.into(), source.into());
-    sources
+fn floor(name: &str) -> Option<u8> {
+    FLOORS.iter().find(|(other, _)| *other == name).map(|(_, floor)| *floor)
 }
 
 /// The files of the crate: path below `src` and content.
@@ -143,7 +112,7 @@ fn sources() -> BTreeMap<String, String> {
             let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
             if path.is_dir() {
                 read(&path, &format!("{name}/"), sources);
-            } else if name.ends_with(".rs") {
+            } else {
                 sources.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
@@ -153,136 +122,98 @@ fn sources() -> BTreeMap<String, String> {
     sources
 }
 
-fn floor(floors: &[(&str, u8)], file: &str) -> Option<u8> {
-    floors.iter().find(|(name, _)| *name == file).map(|(_, floor)| *floor)
-}
-
-/// Each import that does not point down, as a line for people.
-fn pointing_up(sources: &BTreeMap<String, String>, floors: &[(&str, u8)]) -> Vec<String> {
-    let reexports = imports(&sources[ROOT], &[]);
-    let mut wrong = Vec::new();
-    for (file, source) in sources {
-        let Some(from) = floor(floors, file) else { continue };
-        for Import { line, path } in imports(source, &module(file)) {
-            // What the root re-exports counts as what it is, not as a part of the root.
-            let reexport = reexports.iter().find(|reexport| path.len() == 1 && reexport.path.ends_with(&path));
-            let target = file_of(reexport.map_or(&path, |reexport| &reexport.path), sources);
-            let is_fine = match floor(floors, &target) {
-                _ if target == *file => true,
-                Some(STRANGERS) if from == STRANGERS => file.ends_with("/mod.rs") || is_child(&target, file),
-                Some(to) => to <= from,
-                None => false,
-            };
-            if !is_fine {
-                wrong.push(format!(
-                    "src/{file}:{line}: crate::{} does not point down: it is in src/{target}",
-                    path.join("::")
-                ));
-            }
+/// Each path of `file` that does not point down, as a line for people.
+fn pointing_up(file: &str, source: &str) -> Vec<String> {
+    // The root is above all, and may name anything.
+    let Some(from) = floor(place(file)) else { return Vec::new() };
+    let module: Vec<String> =
+        file.trim_end_matches(".rs").split('/').filter(|name| *name != "mod").map(Into::into).collect();
+    let mut paths = Paths { module: module.clone(), found: Vec::new() };
+    paths.visit_file(&syn::parse_file(source).expect("it is Rust"));
+    let points_up = |path: &Vec<String>| {
+        let Some(to) = path.first().and_then(|name| floor(name)) else { return true };
+        if path[0] == STRANGERS && place(file) == STRANGERS {
+            // To itself and to its own children only.
+            return !path.starts_with(&module);
         }
-    }
-    wrong
+        to > from
+    };
+    let found = paths.found.into_iter().filter(points_up);
+    found.map(|path| format!("src/{file}: crate::{} does not point down", path.join("::"))).collect()
 }
 
-/// The module that a file is: `["protocol", "inbound"]` for `protocol/inbound.rs`.
-fn module(file: &str) -> Vec<String> {
-    let file = file.trim_end_matches(".rs").trim_end_matches("/mod");
-    file.split('/').map(str::to_owned).collect()
+/// Collects the paths into this crate, from its root on.
+struct Paths {
+    /// The module that is looked at.
+    module: Vec<String>,
+    found: Vec<Vec<String>>,
 }
 
-/// The file in which a path's longest known module stands.
-fn file_of(path: &[String], sources: &BTreeMap<String, String>) -> String {
-    (1..=path.len())
-        .rev()
-        .map(|len| path[..len].join("/"))
-        .flat_map(|module| [format!("{module}.rs"), format!("{module}/mod.rs")])
-        .find(|file| sources.contains_key(file))
-        .unwrap_or_else(|| ROOT.into())
-}
-
-/// A path into this crate, from its root on.
-struct Import {
-    line: usize,
-    path: Vec<String>,
-}
-
-/// The paths in `source`, the source of `module`, that begin with `crate`, `super` or `self`, in the root also those
-/// that follow `use`.
-fn imports(source: &str, module: &[String]) -> Vec<Import> {
-    let mut imports = Vec::new();
-    search(source.parse().expect("it is Rust"), module, &mut imports);
-    imports
-}
-
-fn search(tokens: TokenStream, module: &[String], imports: &mut Vec<Import>) {
-    let tokens: Vec<_> = tokens.into_iter().collect();
-    let mut rest = tokens.as_slice();
-    while let [token, after @ ..] = rest {
-        rest = match (token, after) {
-            (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Group(body), after @ ..]) if word == "mod" => {
-                search(body.stream(), &[module, &[name.to_string()]].concat(), imports);
-                after
-            }
-            (TokenTree::Ident(word), _) if word == "use" && module.is_empty() => follow(after, module, imports),
-            (TokenTree::Ident(word), _) if ["crate", "super", "self"].iter().any(|start| word == start) => {
-                if skip_colons(after).is_some() {
-                    follow(rest, module, imports)
-                } else {
-                    after
-                }
-            }
-            (TokenTree::Group(group), _) => {
-                // `pub(in path)` imports nothing.
-                if group.stream().into_iter().next().is_none_or(|first| first.to_string() != "in") {
-                    search(group.stream(), module, imports);
-                }
-                after
-            }
-            _ => after,
+impl Paths {
+    fn add(&mut self, words: &[String]) {
+        let mut path = match words.first().map(String::as_str) {
+            Some("crate") => Vec::new(),
+            Some("self" | "super") => self.module.clone(),
+            _ => return,
         };
+        for word in words {
+            match word.as_str() {
+                "crate" | "self" => {}
+                "super" => drop(path.pop()),
+                name => path.push(name.to_owned()),
+            }
+        }
+        self.found.push(path);
+    }
+
+    fn add_tree(&mut self, tree: &syn::UseTree, words: &mut Vec<String>) {
+        match tree {
+            syn::UseTree::Path(path) => {
+                words.push(path.ident.to_string());
+                self.add_tree(&path.tree, words);
+                words.pop();
+            }
+            syn::UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, words)),
+            syn::UseTree::Name(syn::UseName { ident, .. }) | syn::UseTree::Rename(syn::UseRename { ident, .. }) => {
+                words.push(ident.to_string());
+                self.add(words);
+                words.pop();
+            }
+            _ => self.add(words),
+        }
     }
 }
 
-/// Reads a path, or a tree of them as after `use`, that stands in the module `base`. Returns what follows it.
-fn follow<'a>(mut rest: &'a [TokenTree], base: &[String], imports: &mut Vec<Import>) -> &'a [TokenTree] {
-    let Some(first) = rest.first() else { return rest };
-    let line = first.span().start().line;
-    let mut path = base.to_vec();
-    loop {
-        match rest {
-            [TokenTree::Ident(word), after @ ..] => {
-                match word.to_string().as_str() {
-                    "crate" => path.clear(),
-                    "super" => drop(path.pop()),
-                    "self" => {}
-                    name => path.push(name.into()),
-                }
-                rest = after;
-            }
-            [TokenTree::Group(tree), after @ ..] => {
-                let tokens: Vec<_> = tree.stream().into_iter().collect();
-                for branch in tokens.split(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',')) {
-                    follow(branch, &path, imports);
-                }
-                return after;
-            }
-            _ => break,
-        }
-        match skip_colons(rest) {
-            Some(after) => rest = after,
-            None => break,
-        }
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        self.module.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.module.pop();
     }
-    imports.push(Import { line, path });
-    rest
-}
 
-/// What follows `::`, if `tokens` begin with it.
-fn skip_colons(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
-    match tokens {
-        [TokenTree::Punct(first), TokenTree::Punct(second), rest @ ..] => {
-            (first.as_char() == ':' && second.as_char() == ':').then_some(rest)
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.add_tree(&item.tree, &mut Vec::new());
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        // `self` alone is a value.
+        if path.segments.len() > 1 {
+            self.add(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
         }
-        _ => None,
+        visit::visit_path(self, path);
+    }
+
+    /// `pub(in path)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
+    /// What a macro is given need not be Rust: only paths from `crate` on are looked for.
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        for path in call.tokens.to_string().split("crate ::").skip(1) {
+            let words =
+                path.split("::").map(|word| word.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next());
+            let words: Vec<String> = ["crate"].into_iter().chain(words.flatten().take(1)).map(Into::into).collect();
+            self.add(&words);
+        }
+        visit::visit_macro(self, call);
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     message::Message,
     protocol::ReadyState,
     stream::WebSocketStream,
-    target::Target,
+    transport::target::Target,
 };
 
 /// A browser's `WebSocket`. Its clones are handles to the same connection.

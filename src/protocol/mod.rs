@@ -3,8 +3,8 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`take_whole`](Protocol::take_whole), [`next_message`](Protocol::next_message),
-//!   [`handle_last`](Protocol::handle_last),
+//! * input: [`try_take_message`](Protocol::try_take_message), [`next_message`](Protocol::next_message),
+//!   [`apply_pending_end`](Protocol::apply_pending_end),
 //!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
 //!   [`handle_timeout`](Protocol::handle_timeout);
 //! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
@@ -32,10 +32,10 @@ pub use self::{closing::ReadyState, pings::Pong};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
-    deflate::{Agreed, Deflater, Inflater},
     error::{Error, InvalidControl, Phase},
     message::Message,
     stats::Stats,
+    wire::deflate::{Deflater, Inflater, NegotiatedDeflate},
 };
 
 #[derive(Debug)]
@@ -54,14 +54,14 @@ pub(crate) struct Protocol {
     /// Whether the transport has taken our Close frame, and may still hold it.
     is_close_written: bool,
     /// What ended the input, until it is dealt with: the peer's Close, or a failure.
-    last: Option<Result<CloseFrame, Error>>,
+    pending_end: Option<Result<CloseFrame, Error>>,
     /// Whether something happened that whoever waits for the transport must hear of.
-    is_news: bool,
+    must_wake_other: bool,
 }
 
 impl Protocol {
     /// `agreed`: the compression that the handshake agreed on.
-    pub(crate) fn new(config: &Config, agreed: Option<Agreed>) -> Self {
+    pub(crate) fn new(config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
         let inflater = agreed.map(|agreed| Inflater::new(agreed.server));
         let deflater = agreed.map(|agreed| Deflater::new(config.deflate.as_ref(), agreed.client));
         Self {
@@ -75,8 +75,8 @@ impl Protocol {
             write_error: None,
             stalled_since: None,
             is_close_written: false,
-            last: None,
-            is_news: false,
+            pending_end: None,
+            must_wake_other: false,
         }
     }
 
@@ -119,7 +119,7 @@ impl Protocol {
     }
 
     /// Whether the transport may be written to.
-    pub(crate) fn is_writable(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         self.write_error.is_none() && !self.is_done()
     }
 
@@ -129,7 +129,7 @@ impl Protocol {
     }
 
     /// Whether the transport may be read from.
-    pub(crate) fn is_readable(&self) -> bool {
+    pub(crate) fn wants_read(&self) -> bool {
         !self.is_done() && !self.closing.has_transport_ended()
     }
 
@@ -144,14 +144,14 @@ impl Protocol {
     }
 
     /// Gives back the memory of buffers that hold nothing.
-    pub(crate) fn give_back(&mut self) {
-        self.outbound.give_back();
+    pub(crate) fn shrink(&mut self) {
+        self.outbound.shrink();
     }
 
     /// Whether a message may be queued, and nothing need be written before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_open() && !self.outbound.is_worth_a_write()
+        self.is_open() && !self.outbound.should_write()
     }
 
     /// Whether messages can be sent.
@@ -161,18 +161,18 @@ impl Protocol {
     }
 
     #[inline]
-    pub(crate) fn is_at_mark(&self) -> bool {
-        self.outbound.is_at_mark()
+    pub(crate) fn is_above_high_water_mark(&self) -> bool {
+        self.outbound.is_above_high_water_mark()
     }
 
     #[inline]
-    pub(crate) fn is_worth_a_write(&self) -> bool {
-        self.outbound.is_worth_a_write()
+    pub(crate) fn should_write(&self) -> bool {
+        self.outbound.should_write()
     }
 
     /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
-    pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
-        self.inbound.missing(buf)
+    pub(crate) fn bytes_needed(&self, buf: &BytesMut) -> usize {
+        self.inbound.bytes_needed(buf)
     }
 
     // Input.
@@ -180,8 +180,8 @@ impl Protocol {
     /// Takes the next message from `buf` if it stands at its front as one frame, which is the usual case. `None`:
     /// something else stands there, and [`next_message`](Self::next_message) deals with it.
     #[inline(always)]
-    pub(crate) fn take_whole(&mut self, buf: &mut BytesMut) -> Option<Message> {
-        let message = self.inbound.take_whole(buf)?;
+    pub(crate) fn try_take_message(&mut self, buf: &mut BytesMut) -> Option<Message> {
+        let message = self.inbound.try_take_message(buf)?;
         self.count_received(&message);
         Some(message)
     }
@@ -211,9 +211,9 @@ impl Protocol {
     }
 
     /// What comes after the peer's Close, or after a failure, means nothing.
-    fn end_input(&mut self, last: Result<CloseFrame, Error>) {
+    fn end_input(&mut self, pending_end: Result<CloseFrame, Error>) {
         self.inbound.end();
-        self.last = Some(last);
+        self.pending_end = Some(pending_end);
     }
 
     fn handle_item(&mut self, item: Item, now: Instant) {
@@ -233,19 +233,19 @@ impl Protocol {
     }
 
     /// Whether the input has ended by the peer's Close, or by a failure, and that was not dealt with.
-    pub(crate) fn has_last(&self) -> bool {
-        self.last.is_some()
+    pub(crate) fn has_pending_end(&self) -> bool {
+        self.pending_end.is_some()
     }
 
     /// Whether it is to be dealt with at once. It cuts messages that are queued, so the transport is offered these
     /// before: an answer to a message that came together with a Close frame is lost only where it cannot leave.
-    pub(crate) fn is_last_due(&self) -> bool {
-        self.has_last() && !self.outbound.has_unsent_messages()
+    pub(crate) fn is_pending_end_due(&self) -> bool {
+        self.has_pending_end() && !self.outbound.has_unsent_messages()
     }
 
     /// Deals with the end of the input. `now` is the present, since deadlines begin: it may have been read long ago.
-    pub(crate) fn handle_last(&mut self, now: Instant) {
-        match self.last.take() {
+    pub(crate) fn apply_pending_end(&mut self, now: Instant) {
+        match self.pending_end.take() {
             Some(Ok(frame)) => self.handle_close(frame, now),
             Some(Err(error)) => self.fail(error, now),
             None => {}
@@ -255,12 +255,12 @@ impl Protocol {
     fn handle_close(&mut self, frame: CloseFrame, now: Instant) {
         let unsent = self.outbound.has_unsent_messages();
         let is_answer_due = self.closing.peer_close(&frame, unsent, now);
-        self.outbound.cut();
+        self.outbound.abort_unsent();
         if is_answer_due {
             self.outbound.push_close(frame);
         }
         self.lose_close_if_write_side_is_broken(now);
-        self.settle();
+        self.on_state_change();
     }
 
     /// `n` bytes were read from the transport.
@@ -272,7 +272,7 @@ impl Protocol {
     pub(crate) fn handle_end(&mut self, cause: Option<Error>) {
         let write_error = self.write_error.as_ref().map(|(error, _)| error.clone());
         self.closing.end(cause.or(write_error));
-        self.settle();
+        self.on_state_change();
     }
 
     /// The transport takes nothing at the moment although something waits.
@@ -280,7 +280,7 @@ impl Protocol {
         if self.stalled_since.is_none() {
             self.stalled_since = Some(now);
             // There may be a deadline now that was not there when the other role began to wait.
-            self.is_news |= self.deadline().is_some();
+            self.must_wake_other |= self.deadline().is_some();
         }
     }
 
@@ -288,12 +288,12 @@ impl Protocol {
     /// Close frame may be among it.
     pub(crate) fn handle_write_error(&mut self, error: Error, now: Instant) {
         self.break_write_side(error, now + self.tcp_end_timeout, now);
-        self.settle();
+        self.on_state_change();
     }
 
     /// `until`: how long what can still be read is waited for.
     fn break_write_side(&mut self, error: Error, until: Instant, now: Instant) {
-        self.outbound.discard();
+        self.outbound.clear();
         self.stalled_since = None;
         self.write_error = Some((error, until));
         self.closing.close_is_lost(now);
@@ -305,7 +305,7 @@ impl Protocol {
         if is_over(self.closing.deadline(self.stalled_since)) {
             self.closing.overdue(now);
             if !self.closing.is_close_queued() {
-                self.outbound.discard();
+                self.outbound.clear();
             }
         }
         if let Some((error, until)) = &self.write_error
@@ -317,14 +317,14 @@ impl Protocol {
             // The reader hears of it once what was read before is used up.
             self.break_write_side(Error::Timeout(Phase::Write), now, now);
         }
-        self.settle();
+        self.on_state_change();
     }
 
     /// Whether, since the last call, something happened that whoever waits for the transport must hear of although the
     /// transport does not tell: a change of state, or a deadline that was not there.
     #[inline]
-    pub(crate) fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.is_news)
+    pub(crate) fn take_must_wake_other(&mut self) -> bool {
+        std::mem::take(&mut self.must_wake_other)
     }
 
     // Commands.
@@ -393,7 +393,7 @@ impl Protocol {
         self.stalled_since = None;
         if std::mem::take(&mut self.is_close_written) {
             self.closing.close_is_out(now());
-            self.settle();
+            self.on_state_change();
         }
     }
 
@@ -412,12 +412,12 @@ impl Protocol {
     fn fail(&mut self, error: Error, now: Instant) {
         let code = error.close_code();
         let is_close_due = self.closing.fail(error, now);
-        self.outbound.cut();
+        self.outbound.abort_unsent();
         if let (true, Some(code)) = (is_close_due, code) {
             self.outbound.push_close(CloseFrame::new(code, ""));
         }
         self.lose_close_if_write_side_is_broken(now);
-        self.settle();
+        self.on_state_change();
     }
 
     fn lose_close_if_write_side_is_broken(&mut self, now: Instant) {
@@ -427,8 +427,8 @@ impl Protocol {
     }
 
     /// After every change of state: tells those who wait for pongs once none can come.
-    fn settle(&mut self) {
-        self.is_news = true;
+    fn on_state_change(&mut self) {
+        self.must_wake_other = true;
         if self.closing.is_parsing() {
             return;
         }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::{
     close::Closed,
     error::{Error, InvalidControl},
-    frame::MAX_CONTROL_PAYLOAD,
+    wire::frame::MAX_CONTROL_PAYLOAD,
 };
 
 /// Pings that may wait for their pongs at the same time.

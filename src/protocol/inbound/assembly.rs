@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     error::{Error, LimitExceeded, Violation},
     message::{Kind, Message},
-    utf8::Utf8Checker,
+    wire::utf8::Utf8Checker,
 };
 
 #[derive(Debug)]

@@ -93,7 +93,7 @@ impl Control {
     }
 
     /// Drops what waits, and an encoded Close frame that was cut from the output.
-    pub(super) fn cut(&mut self, is_close_kept: bool) {
+    pub(super) fn abort_unsent(&mut self, is_close_kept: bool) {
         self.pongs.clear();
         self.pings.clear();
         if !is_close_kept {
@@ -102,7 +102,7 @@ impl Control {
     }
 
     /// Drops everything, for good.
-    pub(super) fn discard(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self { close: Close::Encoded, ..Self::new() };
     }
 }

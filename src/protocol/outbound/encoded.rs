@@ -5,13 +5,13 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, BytesMut};
 
-use crate::{frame::Header, mask::Mask};
+use crate::{
+    buffer_sizes::MAX_MOVED,
+    wire::{frame::Header, mask::Mask},
+};
 
 /// The longest header of a client's frame, in bytes.
 pub(super) const MAX_HEADER: usize = 14;
-
-/// What the transport left of the buffer goes to its front up to this size, in bytes, so that the buffer need not grow.
-const MOVE_UP_TO: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Encoded {
@@ -43,7 +43,7 @@ impl Encoded {
     }
 
     /// Gives back its memory, if nothing is in it.
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.len() == 0 {
             *self = Self::default();
         }
@@ -171,7 +171,7 @@ impl Buf for Encoded {
     fn advance(&mut self, n: usize) {
         let copied = if self.in_place.is_empty() { n } else { self.advance_in_place(n) };
         let rest = self.copied.len() - copied;
-        if rest <= MOVE_UP_TO {
+        if rest <= MAX_MOVED {
             self.copied.copy_within(copied.., 0);
             self.copied.truncate(rest);
         } else {
@@ -185,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{frame::OpCode, mask::Masks};
+    use crate::wire::{frame::OpCode, mask::Masks};
 
     #[derive(Debug, Clone)]
     enum Step {
@@ -200,7 +200,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => (0..40usize).prop_map(Step::Copy),
-            1 => (MOVE_UP_TO..2 * MOVE_UP_TO).prop_map(Step::Copy),
+            1 => (MAX_MOVED..2 * MAX_MOVED).prop_map(Step::Copy),
             4 => (1..40usize).prop_map(Step::InPlace),
             2 => any::<prop::sample::Index>().prop_map(Step::Insert),
             2 => any::<prop::sample::Index>().prop_map(Step::Advance),

@@ -9,7 +9,7 @@ const MESSAGE_COST: usize = 32;
 /// Output bytes that belong to one frame, or to a part of a large one.
 #[derive(Debug)]
 pub(super) struct Segment {
-    pub(super) what: What,
+    pub(super) kind: SegmentKind,
     /// Bytes of the frame header; 0 where an earlier segment has it.
     pub(super) header: u8,
     /// Bytes behind the header.
@@ -19,7 +19,7 @@ pub(super) struct Segment {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum SegmentKind {
     /// A whole message.
     Message,
     /// A piece of a message with more to come.
@@ -45,7 +45,7 @@ impl Segment {
 
     /// Whether it belongs to a message, and not to a control frame.
     fn is_of_message(&self) -> bool {
-        matches!(self.what, What::Message | What::Piece | What::LastPiece)
+        matches!(self.kind, SegmentKind::Message | SegmentKind::Piece | SegmentKind::LastPiece)
     }
 
     /// How many bytes of a message's payload are among the first `written` bytes.
@@ -86,7 +86,7 @@ pub(super) struct Ledger {
     /// How much of the first segment has been taken.
     written: usize,
     /// The payloads of the messages in pieces whose last piece is among the segments.
-    lens: VecDeque<usize>,
+    message_lens: VecDeque<usize>,
     /// Pongs among the segments, and pings.
     pongs: usize,
     pings: usize,
@@ -116,13 +116,13 @@ impl Ledger {
 
     /// How much memory it has allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
-        self.segments.capacity() * size_of::<Segment>() + self.lens.capacity() * size_of::<usize>()
+        self.segments.capacity() * size_of::<Segment>() + self.message_lens.capacity() * size_of::<usize>()
     }
 
     /// Gives back the memory that it does not use.
     pub(super) fn shrink_to_fit(&mut self) {
         self.segments.shrink_to_fit();
-        self.lens.shrink_to_fit();
+        self.message_lens.shrink_to_fit();
     }
 
     /// A message with a payload of `len` bytes is queued.
@@ -135,9 +135,9 @@ impl Ledger {
     /// A segment is encoded.
     #[inline]
     pub(super) fn encoded(&mut self, segment: Segment) {
-        match segment.what {
-            What::Pong => self.pongs += 1,
-            What::Ping => self.pings += 1,
+        match segment.kind {
+            SegmentKind::Pong => self.pongs += 1,
+            SegmentKind::Ping => self.pings += 1,
             _ => {}
         }
         self.segments.push(segment);
@@ -145,7 +145,7 @@ impl Ledger {
 
     /// The last piece of a message with a payload of `len` bytes is encoded.
     pub(super) fn encoded_last_piece(&mut self, segment: Segment, len: usize) {
-        self.lens.push_back(len);
+        self.message_lens.push_back(len);
         self.encoded(segment);
     }
 
@@ -188,19 +188,19 @@ impl Ledger {
             end -= len;
             whole += 1;
             payload += u64::from(segment.payload);
-            let message = match segment.what {
-                What::Message => Some(segment.payload as usize),
-                What::LastPiece => self.lens.pop_front(),
-                What::Piece => None,
-                What::Pong => {
+            let message = match segment.kind {
+                SegmentKind::Message => Some(segment.payload as usize),
+                SegmentKind::LastPiece => self.message_lens.pop_front(),
+                SegmentKind::Piece => None,
+                SegmentKind::Pong => {
                     self.pongs -= 1;
                     None
                 }
-                What::Ping => {
+                SegmentKind::Ping => {
                     self.pings -= 1;
                     None
                 }
-                What::Close => {
+                SegmentKind::Close => {
                     released.close = true;
                     None
                 }
@@ -224,31 +224,31 @@ impl Ledger {
 
     /// Keeps only the rest of the frame that the transport has begun to take, and forgets what is behind it; what is
     /// forgotten stays in `buffered` and `cost`.
-    pub(super) fn cut(&mut self) -> Cut {
+    pub(super) fn abort_unsent(&mut self) -> Aborted {
         let is_begun = self.written > 0 || self.segments.first().is_some_and(|segment| !segment.begins_frame());
         let is_kept = |&(i, segment): &(usize, &Segment)| is_begun && (i == 0 || !segment.begins_frame());
         let kept = self.segments.iter().enumerate().take_while(is_kept).count();
         // The frame being encoded is the last one here, or all that was encoded of it is out.
         let is_last_frame_kept = kept == self.segments.len();
         self.segments.truncate(kept);
-        let count = |what| self.segments.iter().filter(|segment| segment.what == what).count();
-        (self.pongs, self.pings) = (count(What::Pong), count(What::Ping));
-        self.lens.truncate(count(What::LastPiece));
-        Cut {
+        let count = |kind| self.segments.iter().filter(|segment| segment.kind == kind).count();
+        (self.pongs, self.pings) = (count(SegmentKind::Pong), count(SegmentKind::Ping));
+        self.message_lens.truncate(count(SegmentKind::LastPiece));
+        Aborted {
             len: self.segments.iter().map(Segment::len).sum::<usize>() - self.written,
             is_last_frame_kept,
-            is_close_kept: count(What::Close) > 0,
+            is_close_kept: count(SegmentKind::Close) > 0,
         }
     }
 
     /// Forgets all segments: nothing is taken any more.
-    pub(super) fn discard(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self { buffered: self.buffered, cost: self.cost, ..Self::default() };
     }
 }
 
 /// What a cut left.
-pub(super) struct Cut {
+pub(super) struct Aborted {
     /// Encoded bytes.
     pub(super) len: usize,
     pub(super) is_last_frame_kept: bool,

@@ -1,14 +1,17 @@
 //! The request that opens a connection (RFC 6455, section 4.1).
 
-use http::header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, UPGRADE};
-use http::{HeaderValue, Uri};
+use http::{
+    HeaderValue, Uri,
+    header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, UPGRADE},
+};
 use tokio_tungstenite::tungstenite::handshake::client::generate_request;
 
-use crate::config::Deflate;
-use crate::error::{Error, InvalidHeader, InvalidUrl};
-use crate::extension;
-use crate::subprotocol::Subprotocols;
-use crate::target::Target;
+use crate::{
+    config::Deflate,
+    error::{Error, InvalidHeader, InvalidUrl},
+    handshake::{extension, subprotocol::Subprotocols},
+    transport::target::Target,
+};
 
 /// What a client asks for. Everything in it has been judged: it can be sent as it is.
 #[derive(Debug, Clone)]

@@ -1,52 +1,34 @@
-//! The response's head: read, and judged (RFC 6455, section 4.1).
+//! What a response that switches protocols agrees to, checked against the request (RFC 6455, section 4.1).
 
-use http::header::{AsHeaderName, CONNECTION, HeaderName, UPGRADE};
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{
+    Response, Version,
+    header::{AsHeaderName, CONNECTION, UPGRADE},
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::deflate::Agreed;
-use crate::error::{HeaderText, InvalidResponse};
-use crate::extension;
-use crate::request::Request;
-use crate::subprotocol::Subprotocols;
-use crate::token::OWS;
-
-/// How many headers a response may have: more than a chain of proxies adds, at 4 KiB of stack.
-const MAX_HEADERS: usize = 128;
+use crate::{
+    error::{HeaderText, InvalidResponse},
+    handshake::{extension, request::Request, subprotocol::Subprotocols},
+    wire::{deflate::NegotiatedDeflate, token::OWS},
+};
 
 /// What a response that switches protocols agrees to.
 #[derive(Debug)]
-pub(crate) struct Agreement {
+pub(crate) struct NegotiatedResponse {
     /// The chosen subprotocol, `""` for none.
     pub(crate) protocol: String,
     /// The extensions in use, as the server names them, `""` for none.
     pub(crate) extensions: String,
     /// The compression among them.
-    pub(crate) deflate: Option<Agreed>,
+    pub(crate) deflate: Option<NegotiatedDeflate>,
 }
 
-/// The head at the start of `bytes` and its length in bytes; `None` if it is not whole yet.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse> {
-    let malformed = |error: &dyn ToString| InvalidResponse::Malformed(error.to_string().into());
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(len) = parsed.parse(bytes).map_err(|error| malformed(&error))? else {
-        return Ok(None);
-    };
-    let mut response = Response::new(());
-    *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    *response.status_mut() =
-        StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|error| malformed(&error))?;
-    for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
-        let value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
-        response.headers_mut().append(name, value);
-    }
-    Ok(Some((len, response)))
-}
-
-/// Judges a response of status 101 to `request` with this `key`.
-pub(crate) fn judge(response: &Response<()>, key: &str, request: &Request) -> Result<Agreement, InvalidResponse> {
+/// Checks a response of status 101 to `request` with this `key`.
+pub(crate) fn validate(
+    response: &Response<()>,
+    key: &str,
+    request: &Request,
+) -> Result<NegotiatedResponse, InvalidResponse> {
     // A status line of HTTP/1.0 cannot switch protocols (RFC 9110, section 15.2).
     if response.version() != Version::HTTP_11 {
         return Err(InvalidResponse::Malformed("101 in HTTP/1.0".into()));
@@ -69,14 +51,14 @@ pub(crate) fn judge(response: &Response<()>, key: &str, request: &Request) -> Re
     }
     // Item 5, and section 9.1: only what was offered may be in use.
     let extensions = text(response, "sec-websocket-extensions").0.unwrap_or_default();
-    let deflate = extension::judge(&extensions, request.deflate.as_ref())
+    let deflate = extension::validate(&extensions, request.deflate.as_ref())
         .map_err(|wrong| InvalidResponse::Extension(format!("{extensions:?}: {wrong}").into()))?;
-    let protocol = judge_protocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
-    Ok(Agreement { protocol, extensions: extensions.into(), deflate })
+    let protocol = validate_subprotocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
+    Ok(NegotiatedResponse { protocol, extensions: extensions.into(), deflate })
 }
 
 /// Item 6. Where some were offered one of them must be chosen: stricter than the RFC, as WHATWG has it.
-fn judge_protocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String, InvalidResponse> {
+fn validate_subprotocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String, InvalidResponse> {
     match protocol.0.as_deref().unwrap_or_default() {
         "" if offered.is_empty() => Ok(String::new()),
         "" => Err(InvalidResponse::NoProtocol),

@@ -10,15 +10,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-/// What a connection begins with, and keeps at least, in bytes.
-const MIN: usize = 4 * 1024;
-
-/// The first buffer for a frame that is larger than the read buffer, in bytes: for a payload of 1 MiB and its header.
-const LARGE_FRAME_START: usize = 1024 * 1024 + 16;
-
-/// The first buffer after such a frame, in bytes: the next one is probably large too, and what has come of it by the
-/// time its header is read moves to its own buffer.
-const AFTER_LARGE_FRAME: usize = 16 * 1024;
+use crate::buffer_sizes::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER};
 
 /// After so many reads in a row that used less than a quarter, the buffer halves.
 const SMALL_READS_TO_SHRINK: u32 = 8;
@@ -37,10 +29,10 @@ pub(crate) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(crate) fn new(max: usize, bytes: BytesMut) -> Self {
-        Self { bytes, max, target: MIN.min(max), allocated: 0, small_reads: 0 }
+        Self { bytes, max, target: MIN_READ_BUFFER.min(max), allocated: 0, small_reads: 0 }
     }
 
-    /// Reads what `io` has, but no more than fits. `missing`: so many more bytes must fit, for a message that is to be
+    /// Reads what `io` has, but no more than fits. `bytes_needed`: so many more bytes must fit, for a message that is to be
     /// one slice.
     ///
     /// Ready with the number of bytes read: 0 is the end.
@@ -48,13 +40,13 @@ impl ReadBuffer {
         &mut self,
         io: &mut S,
         cx: &mut Context<'_>,
-        missing: usize,
+        bytes_needed: usize,
     ) -> Poll<io::Result<usize>> {
-        self.make_room(missing);
+        self.make_room(bytes_needed);
         // The limit keeps a full BytesMut from growing by itself, and a large frame's buffer, which may have more room
         // than the frame needs, from being filled with what comes after it.
         let len = self.bytes.len();
-        let room = (self.bytes.capacity() - len).min(missing.max(self.max.saturating_sub(len)));
+        let room = (self.bytes.capacity() - len).min(bytes_needed.max(self.max.saturating_sub(len)));
         let n = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.bytes).limit(room)))?;
         self.learn(n, room);
         Poll::Ready(Ok(n))
@@ -62,17 +54,17 @@ impl ReadBuffer {
 
     /// Whether it holds more than it begins with.
     pub(crate) fn is_large(&self) -> bool {
-        self.allocated > MIN
+        self.allocated > MIN_READ_BUFFER
     }
 
     /// Begins anew, as nothing has been read for a while. What has been read is kept.
-    pub(crate) fn give_back(&mut self) {
-        self.target = MIN.min(self.max);
+    pub(crate) fn shrink(&mut self) {
+        self.target = MIN_READ_BUFFER.min(self.max);
         self.small_reads = 0;
     }
 
-    fn make_room(&mut self, missing: usize) {
-        let needed = self.bytes.len() + missing;
+    fn make_room(&mut self, bytes_needed: usize) {
+        let needed = self.bytes.len() + bytes_needed;
         // A declared length alone allocates no more than this, however large the read buffer may be.
         if needed > self.max.min(LARGE_FRAME_START) {
             self.make_room_for_large_frame(needed);
@@ -123,8 +115,8 @@ impl ReadBuffer {
             self.small_reads = 0;
         } else {
             self.small_reads += 1;
-            if self.small_reads >= SMALL_READS_TO_SHRINK && self.target > MIN {
-                self.target = (self.target / 2).max(MIN);
+            if self.small_reads >= SMALL_READS_TO_SHRINK && self.target > MIN_READ_BUFFER {
+                self.target = (self.target / 2).max(MIN_READ_BUFFER);
                 self.small_reads = 0;
             }
         }

@@ -1,8 +1,10 @@
 //! The body of a response that refuses the upgrade: as much of it as tells why.
 
 use bytes::{Buf as _, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Response, StatusCode};
+use http::{
+    Response, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// How much of the body is kept, in bytes: room for an error page's text or a JSON object, whatever is sent.

@@ -8,9 +8,9 @@
 
 mod burst;
 mod control;
-mod current;
 mod encoded;
 mod ledger;
+mod partial_message;
 
 use std::collections::VecDeque;
 
@@ -18,41 +18,27 @@ use bytes::{Buf, Bytes};
 
 pub(crate) use self::ledger::Released;
 use self::{
-    burst::{Burst, PIECE},
+    burst::Burst,
     control::Control,
-    current::{Current, Payload},
     encoded::{Encoded, MAX_HEADER},
-    ledger::{EncodedFrame, Ledger, Segment, What},
+    ledger::{EncodedFrame, Ledger, Segment, SegmentKind},
+    partial_message::{PartialMessage, Payload},
 };
 use crate::{
+    buffer_sizes::{CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_IDLE_OUTPUT, TLS_RECORD},
     close::CloseFrame,
     config::Config,
-    deflate::Deflater,
-    frame::{Header, OpCode, RSV1},
-    mask::Masks,
     message::Message,
+    wire::{
+        deflate::Deflater,
+        frame::{Header, OpCode, RSV1},
+        mask::Masks,
+    },
 };
-
-/// Encoded bytes from which on no further message is encoded ahead, so that control frames do not wait behind more.
-const ENCODE_AHEAD: usize = 128 * 1024;
-
-/// Payloads up to this size are copied next to other frames; larger ones are sent without a copy where they are owned.
-const COPY_UP_TO: usize = 16 * 1024;
-
-/// Encoded bytes at the front that the transport may have seen, and hold in a form of its own (TLS): nothing is put
-/// before or among them.
-const SEEN: usize = 16 * 1024;
-
-/// How much of a piece that goes out without a copy is copied behind its header all the same, so that the header never
-/// leaves alone where the transport cannot write two slices at once.
-const COPIED_HEAD: usize = 4 * 1024;
-
-/// What an idle connection may keep of its buffers, in bytes.
-const IDLE_MAX: usize = 4 * 1024;
 
 /// A message of which nothing has been encoded.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     message: Message,
     compression: Compression,
 }
@@ -68,7 +54,7 @@ pub(crate) enum Compression {
 
 /// Where control frames are put.
 #[derive(Debug)]
-enum Place {
+enum InsertAt {
     /// Behind all that is encoded.
     End,
     /// Before a frame that is encoded, as there is much.
@@ -82,8 +68,8 @@ pub(crate) struct Outbound {
     deflater: Option<Deflater>,
     fragment_size: usize,
     high_water_mark: usize,
-    waiting: VecDeque<Waiting>,
-    current: Option<Current>,
+    queue: VecDeque<QueuedMessage>,
+    partial: Option<PartialMessage>,
     control: Control,
     encoded: Encoded,
     /// What `encoded` consists of.
@@ -98,8 +84,8 @@ impl Outbound {
             deflater,
             fragment_size: config.fragment_size.unwrap_or(usize::MAX),
             high_water_mark: config.write_high_water_mark,
-            waiting: VecDeque::new(),
-            current: None,
+            queue: VecDeque::new(),
+            partial: None,
             control: Control::new(),
             encoded: Encoded::default(),
             ledger: Ledger::default(),
@@ -124,18 +110,18 @@ impl Outbound {
     }
 
     #[inline]
-    pub(crate) fn is_at_mark(&self) -> bool {
+    pub(crate) fn is_above_high_water_mark(&self) -> bool {
         self.ledger.cost() >= self.high_water_mark
     }
 
     /// Whether what is queued is worth a write although nobody asked for a flush.
     #[inline]
-    pub(crate) fn is_worth_a_write(&self) -> bool {
+    pub(crate) fn should_write(&self) -> bool {
         // What waits is large, or stands behind much.
-        self.encoded.len() >= self.burst.worth_a_write
-            || !self.waiting.is_empty()
-            || self.current.is_some()
-            || self.is_at_mark()
+        self.encoded.len() >= self.burst.min_write
+            || !self.queue.is_empty()
+            || self.partial.is_some()
+            || self.is_above_high_water_mark()
     }
 
     // What it is told to send.
@@ -145,11 +131,11 @@ impl Outbound {
     pub(crate) fn push(&mut self, message: Message, compression: Compression) {
         let len = message.len();
         self.ledger.queued(len);
-        let is_next = self.current.is_none() && self.waiting.is_empty();
+        let is_next = self.partial.is_none() && self.queue.is_empty();
         if is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD {
             self.encode_small(&message, compression);
         } else {
-            self.waiting.push_back(Waiting { message, compression });
+            self.queue.push_back(QueuedMessage { message, compression });
         }
     }
 
@@ -172,21 +158,22 @@ impl Outbound {
 
     /// Drops everything of which the transport has taken nothing, but for the rest of a frame that it has begun to
     /// take. What is dropped stays in [`buffered_amount`](Self::buffered_amount).
-    pub(crate) fn cut(&mut self) {
-        self.waiting.clear();
-        let cut = self.ledger.cut();
-        self.encoded.truncate(cut.len);
-        self.control.cut(cut.is_close_kept);
-        self.current = self.current.take().filter(|_| cut.is_last_frame_kept).and_then(Current::only_this_frame);
+    pub(crate) fn abort_unsent(&mut self) {
+        self.queue.clear();
+        let abort_unsent = self.ledger.abort_unsent();
+        self.encoded.truncate(abort_unsent.len);
+        self.control.abort_unsent(abort_unsent.is_close_kept);
+        self.partial =
+            self.partial.take().filter(|_| abort_unsent.is_last_frame_kept).and_then(PartialMessage::only_this_frame);
     }
 
     /// Drops everything, for good: the transport takes nothing any more. Nothing of it counts as sent.
-    pub(crate) fn discard(&mut self) {
-        self.waiting = VecDeque::new();
-        self.current = None;
+    pub(crate) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.partial = None;
         self.encoded = Encoded::default();
-        self.ledger.discard();
-        self.control.discard();
+        self.ledger.clear();
+        self.control.clear();
     }
 
     // What the transport takes.
@@ -209,14 +196,14 @@ impl Outbound {
 
     /// Whether its buffers are larger than those of a connection that sends little.
     pub(crate) fn is_large(&self) -> bool {
-        let waiting = self.waiting.capacity() * size_of::<Waiting>();
-        self.encoded.allocated() + self.ledger.allocated() + waiting > IDLE_MAX
+        let queue = self.queue.capacity() * size_of::<QueuedMessage>();
+        self.encoded.allocated() + self.ledger.allocated() + queue > MAX_IDLE_OUTPUT
     }
 
     /// Gives back the memory of what is empty.
-    pub(crate) fn give_back(&mut self) {
-        self.encoded.give_back();
-        self.waiting.shrink_to_fit();
+    pub(crate) fn shrink(&mut self) {
+        self.encoded.shrink();
+        self.queue.shrink_to_fit();
         self.ledger.shrink_to_fit();
         self.burst = Burst::new();
     }
@@ -225,12 +212,12 @@ impl Outbound {
 
     #[inline]
     fn is_small(&self, len: usize) -> bool {
-        len <= COPY_UP_TO && len <= self.fragment_size
+        len <= MAX_COPIED_PAYLOAD && len <= self.fragment_size
     }
 
     #[inline]
     fn has_more_to_encode(&self) -> bool {
-        !self.waiting.is_empty() || self.current.is_some() || self.control.is_waiting()
+        !self.queue.is_empty() || self.partial.is_some() || self.control.is_waiting()
     }
 
     /// Encodes what comes next, up to what is worth encoding ahead.
@@ -239,7 +226,7 @@ impl Outbound {
             if self.control.has_pongs_or_pings() {
                 self.encode_control();
             }
-            if self.current.is_some() {
+            if self.partial.is_some() {
                 if !self.encode_piece() {
                     break;
                 }
@@ -248,22 +235,22 @@ impl Outbound {
             if self.encoded.len() >= ENCODE_AHEAD {
                 break;
             }
-            match self.waiting.pop_front() {
-                Some(Waiting { message, compression }) if self.is_small(message.len()) => {
+            match self.queue.pop_front() {
+                Some(QueuedMessage { message, compression }) if self.is_small(message.len()) => {
                     self.encode_small(&message, compression);
                 }
-                Some(Waiting { message, compression }) => {
+                Some(QueuedMessage { message, compression }) => {
                     let is_compressed = self.is_compressed(message.len(), compression);
-                    self.current = Some(Current::new(message, is_compressed));
+                    self.partial = Some(PartialMessage::new(message, is_compressed));
                 }
                 None => break,
             }
         }
-        if self.current.is_none()
-            && self.waiting.is_empty()
+        if self.partial.is_none()
+            && self.queue.is_empty()
             && let Some(payload) = self.control.take_close()
         {
-            self.encode_whole(OpCode::Close, &payload, What::Close);
+            self.encode_whole(OpCode::Close, &payload, SegmentKind::Close);
         }
     }
 
@@ -274,7 +261,7 @@ impl Outbound {
             // The ledger counts the bytes of a frame in 32 bits; a larger one gains nothing that matters.
             Some(deflater) => {
                 compression == Compression::Allowed
-                    && deflater.is_for(len)
+                    && deflater.should_compress(len)
                     && len.min(self.fragment_size) <= (u32::MAX / 2) as usize
             }
             None => false,
@@ -292,50 +279,50 @@ impl Outbound {
             let header = Header { fin: true, rsv: RSV1, opcode, len: body.len() as u64 };
             let header = self.encoded.push_frame(&header, self.masks.next(), &body);
             let (body, payload) = (body.len() as u32, payload.len() as u32);
-            self.ledger.encoded(Segment { what: What::Message, header, body, payload });
+            self.ledger.encoded(Segment { kind: SegmentKind::Message, header, body, payload });
         } else {
-            self.encode_whole(opcode, payload, What::Message);
+            self.encode_whole(opcode, payload, SegmentKind::Message);
         }
     }
 
     /// Encodes a whole frame as it is.
     #[inline]
-    fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], what: What) {
+    fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], kind: SegmentKind) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
         let header = self.encoded.push_frame(&header, self.masks.next(), payload);
         let body = payload.len() as u32;
-        let payload = if what == What::Message { body } else { 0 };
-        self.ledger.encoded(Segment { what, header, body, payload });
+        let payload = if kind == SegmentKind::Message { body } else { 0 };
+        self.ledger.encoded(Segment { kind, header, body, payload });
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a part of that. Returns whether it did:
     /// it waits until there is room for it, so that the buffer stays small and control frames need not wait long.
     fn encode_piece(&mut self) -> bool {
-        let Some(mut current) = self.current.take() else { return false };
-        let left = current.frame.as_ref().map_or(current.rest.len().min(self.fragment_size), |(_, left)| *left);
+        let Some(mut partial) = self.partial.take() else { return false };
+        let left = partial.frame.as_ref().map_or(partial.rest.len().min(self.fragment_size), |(_, left)| *left);
         // A compressed frame is encoded as a whole, since its header has its length.
-        let piece = if current.is_compressed { left } else { left.min(PIECE) };
+        let piece = if partial.is_compressed { left } else { left.min(CHUNK) };
         if !self.burst.has_room(self.encoded.len(), piece) {
-            self.current = Some(current);
+            self.partial = Some(partial);
             return false;
         }
         let (header, body) = match &mut self.deflater {
-            Some(deflater) if current.is_compressed => {
-                let is_last = left == current.rest.len();
-                let body = deflater.compress(&current.rest.as_bytes()[..left], is_last);
-                let header = current.next_header(body.len(), is_last);
-                current.rest.advance(left);
+            Some(deflater) if partial.is_compressed => {
+                let is_last = left == partial.rest.len();
+                let body = deflater.compress(&partial.rest.as_bytes()[..left], is_last);
+                let header = partial.next_header(body.len(), is_last);
+                partial.rest.advance(left);
                 (self.encoded.push_frame(&header, self.masks.next(), &body), body.len())
             }
-            _ => (self.encode_part(&mut current, left, piece), piece),
+            _ => (self.encode_part(&mut partial, left, piece), piece),
         };
-        current.is_begun = true;
-        let segment = Segment { what: What::Piece, header, body: body as u32, payload: piece as u32 };
-        if current.frame.is_some() || current.rest.len() > 0 {
+        partial.is_begun = true;
+        let segment = Segment { kind: SegmentKind::Piece, header, body: body as u32, payload: piece as u32 };
+        if partial.frame.is_some() || partial.rest.len() > 0 {
             self.ledger.encoded(segment);
-            self.current = Some(current);
-        } else if let Some(len) = current.len {
-            self.ledger.encoded_last_piece(Segment { what: What::LastPiece, ..segment }, len);
+            self.partial = Some(partial);
+        } else if let Some(len) = partial.len {
+            self.ledger.encoded_last_piece(Segment { kind: SegmentKind::LastPiece, ..segment }, len);
         } else {
             self.ledger.encoded(segment);
         }
@@ -344,28 +331,28 @@ impl Outbound {
 
     /// Encodes the next `n` bytes as they are, of `left` in their frame, and its header if it begins. Returns the length
     /// of that.
-    fn encode_part(&mut self, current: &mut Current, left: usize, n: usize) -> u8 {
-        let copied = match &current.rest {
-            Payload::Owned(_) if n > COPY_UP_TO && current.frame.is_some() => 0,
-            Payload::Owned(_) if n > COPY_UP_TO => COPIED_HEAD,
+    fn encode_part(&mut self, partial: &mut PartialMessage, left: usize, n: usize) -> u8 {
+        let copied = match &partial.rest {
+            Payload::Owned(_) if n > MAX_COPIED_PAYLOAD && partial.frame.is_some() => 0,
+            Payload::Owned(_) if n > MAX_COPIED_PAYLOAD => COPIED_HEAD,
             _ => n,
         };
         self.encoded.reserve(if copied < n {
             MAX_HEADER + copied
         } else {
             // For all that this write may have of it, since a buffer that grows bit by bit doubles.
-            let (rest, frames) = (current.rest.len(), current.rest.len().div_ceil(self.fragment_size));
+            let (rest, frames) = (partial.rest.len(), partial.rest.len().div_ceil(self.fragment_size));
             MAX_HEADER + self.burst.room(self.encoded.len()).min(rest.saturating_add(frames.saturating_mul(MAX_HEADER)))
         });
-        let (header, mut mask) = match current.frame.take() {
+        let (header, mut mask) = match partial.frame.take() {
             Some((mask, _)) => (0, mask),
             None => {
                 let mask = self.masks.next();
-                let header = current.next_header(left, left == current.rest.len());
+                let header = partial.next_header(left, left == partial.rest.len());
                 (self.encoded.push_header(&header, mask), mask)
             }
         };
-        match &mut current.rest {
+        match &mut partial.rest {
             Payload::Shared(rest) => self.encoded.push_copy(&rest.split_to(n), &mut mask),
             Payload::Owned(rest) => {
                 self.encoded.push_copy(&rest.split_to(copied), &mut mask);
@@ -375,7 +362,7 @@ impl Outbound {
             }
         }
         if left > n {
-            current.frame = Some((mask, left - n));
+            partial.frame = Some((mask, left - n));
         }
         header
     }
@@ -387,17 +374,17 @@ impl Outbound {
         if !are_pongs_due && self.control.pings() == 0 {
             return;
         }
-        let Some(place) = self.place_for_control() else { return };
+        let Some(at) = self.insert_position() else { return };
         let (end, segments) = (self.encoded.len(), self.ledger.len());
         if are_pongs_due {
             while let Some(payload) = self.control.take_pong() {
-                self.encode_whole(OpCode::Pong, &payload, What::Pong);
+                self.encode_whole(OpCode::Pong, &payload, SegmentKind::Pong);
             }
         }
         while let Some(payload) = self.control.take_ping() {
-            self.encode_whole(OpCode::Ping, &payload, What::Ping);
+            self.encode_whole(OpCode::Ping, &payload, SegmentKind::Ping);
         }
-        if let Place::Before(frame) = place {
+        if let InsertAt::Before(frame) = at {
             let added = self.encoded.len() - end;
             self.encoded.move_last(added, frame.start);
             self.ledger.move_last_before(frame, self.ledger.len() - segments);
@@ -405,16 +392,16 @@ impl Outbound {
     }
 
     /// Where a control frame may go now: never into a frame, nor behind the Close frame (RFC 6455, sections 5.4, 5.5.1).
-    fn place_for_control(&self) -> Option<Place> {
-        let is_mid_frame = self.current.as_ref().is_some_and(|current| current.frame.is_some());
+    fn insert_position(&self) -> Option<InsertAt> {
+        let is_mid_frame = self.partial.as_ref().is_some_and(|partial| partial.frame.is_some());
         if self.control.is_close_encoded() {
             None
         } else if self.encoded.len() > ENCODE_AHEAD
-            && let Some(frame) = self.ledger.frame_from(SEEN)
+            && let Some(frame) = self.ledger.frame_from(TLS_RECORD)
         {
-            Some(Place::Before(frame))
+            Some(InsertAt::Before(frame))
         } else {
-            (!is_mid_frame).then_some(Place::End)
+            (!is_mid_frame).then_some(InsertAt::End)
         }
     }
 }

@@ -26,7 +26,7 @@ thread_local! {
 
 /// What both sides agreed on, for each direction: the window, and whether it is kept from message to message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Agreed {
+pub(crate) struct NegotiatedDeflate {
     pub(crate) client: Direction,
     pub(crate) server: Direction,
 }
@@ -79,7 +79,7 @@ impl Deflater {
     /// Whether a message of `len` bytes goes out compressed.
     ///
     /// A raw deflate stream with a window of 256 bytes cannot be made by zlib: with 8 bits nothing is compressed.
-    pub(crate) fn is_for(&self, len: usize) -> bool {
+    pub(crate) fn should_compress(&self, len: usize) -> bool {
         len >= self.threshold && self.direction.window_bits > WindowBits::MIN
     }
 
@@ -157,7 +157,7 @@ impl Inflater {
                 rest = &rest[(context.total_in() - total_in) as usize..];
                 let made = &scratch[..(context.total_out() - total_out) as usize];
                 sink(made)?;
-                remember(window, made);
+                push_window(window, made);
                 match status {
                     // A block said to be the last ended the stream, not the message (section 7.2.3.4). The next block
                     // goes on with the same window.
@@ -201,7 +201,7 @@ impl Inflater {
 }
 
 /// Keeps the last bytes of what was inflated.
-fn remember(window: &mut VecDeque<u8>, made: &[u8]) {
+fn push_window(window: &mut VecDeque<u8>, made: &[u8]) {
     const WINDOW: usize = 1 << WindowBits::MAX.get();
     let made = &made[made.len().saturating_sub(WINDOW)..];
     let surplus = (window.len() + made.len()).saturating_sub(WINDOW);
@@ -358,8 +358,8 @@ mod tests {
 
     #[test]
     fn with_a_window_of_8_bits_nothing_is_compressed() {
-        assert!(!Deflater::new(None, direction(8, true)).is_for(1000));
-        assert!(Deflater::new(None, direction(9, true)).is_for(1000));
-        assert!(!Deflater::new(Some(&Deflate::default().threshold(100)), direction(15, true)).is_for(99));
+        assert!(!Deflater::new(None, direction(8, true)).should_compress(1000));
+        assert!(Deflater::new(None, direction(9, true)).should_compress(1000));
+        assert!(!Deflater::new(Some(&Deflate::default().threshold(100)), direction(15, true)).should_compress(99));
     }
 }

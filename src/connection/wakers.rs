@@ -23,15 +23,15 @@ pub(crate) enum Role {
 /// The wakers of the two roles.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
-    waiting: Arc<Waiting>,
-    /// Whether a role may have a waker in `waiting`. It spares the lock where nobody waits.
+    shared: Arc<SharedWaker>,
+    /// Whether a role may have a waker in `shared`. It spares the lock where nobody waits.
     may_wait: [bool; 2],
 }
 
 #[derive(Debug, Default)]
-struct Waiting(Mutex<[Option<Waker>; 2]>);
+struct SharedWaker(Mutex<[Option<Waker>; 2]>);
 
-impl Wake for Waiting {
+impl Wake for SharedWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -43,7 +43,7 @@ impl Wake for Waiting {
     }
 }
 
-impl Waiting {
+impl SharedWaker {
     fn lock(&self) -> std::sync::MutexGuard<'_, [Option<Waker>; 2]> {
         // Nothing panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -64,7 +64,7 @@ impl Wakers {
         let other = 1 - role as usize;
         let result = if self.may_wait[other] && !self.is_same_task(other, cx) {
             self.wait(role, cx);
-            poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.waiting))))
+            poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.shared))))
         } else {
             poll(cx)
         };
@@ -78,7 +78,7 @@ impl Wakers {
     #[inline]
     pub(crate) fn done(&mut self, role: Role) {
         if std::mem::take(&mut self.may_wait[role as usize]) {
-            self.waiting.lock()[role as usize] = None;
+            self.shared.lock()[role as usize] = None;
         }
     }
 
@@ -86,14 +86,14 @@ impl Wakers {
     pub(crate) fn wake_other(&mut self, role: Role) {
         let other = 1 - role as usize;
         if std::mem::take(&mut self.may_wait[other]) {
-            let waker = self.waiting.lock()[other].take();
+            let waker = self.shared.lock()[other].take();
             waker.into_iter().for_each(Waker::wake);
         }
     }
 
     fn wait(&mut self, role: Role, cx: &mut Context<'_>) {
         self.may_wait[role as usize] = true;
-        let slot = &mut self.waiting.lock()[role as usize];
+        let slot = &mut self.shared.lock()[role as usize];
         match slot {
             Some(waker) => waker.clone_from(cx.waker()),
             None => *slot = Some(cx.waker().clone()),
@@ -102,7 +102,7 @@ impl Wakers {
 
     /// Whether the other role waits with the same task, or does not wait after all.
     fn is_same_task(&mut self, other: usize, cx: &Context<'_>) -> bool {
-        match &self.waiting.lock()[other] {
+        match &self.shared.lock()[other] {
             Some(waker) => waker.will_wake(cx.waker()),
             None => {
                 self.may_wait[other] = false;

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use crate::{
     config::{Deflate, WindowBits},
-    deflate::{Agreed, Direction},
-    token::{OWS, is_token},
+    wire::{
+        deflate::{Direction, NegotiatedDeflate},
+        token::{OWS, is_token},
+    },
 };
 
 const NAME: &str = "permessage-deflate";
@@ -32,7 +34,7 @@ pub(crate) fn offer(config: &Deflate) -> String {
 
 /// Judges the value of `Sec-WebSocket-Extensions` in the response to [`offer`], or to no offer at all. `Ok(None)`: no
 /// extension is in use. An error says what is wrong.
-pub(crate) fn judge(value: &str, offered: Option<&Deflate>) -> Result<Option<Agreed>, &'static str> {
+pub(crate) fn validate(value: &str, offered: Option<&Deflate>) -> Result<Option<NegotiatedDeflate>, &'static str> {
     if value.trim_matches(OWS).is_empty() {
         return Ok(None);
     }
@@ -50,7 +52,7 @@ pub(crate) fn judge(value: &str, offered: Option<&Deflate>) -> Result<Option<Agr
 }
 
 /// Judges the parameters that the server chose (section 7.1).
-fn agree(parameters: &[Parameter], offered: &Deflate) -> Result<Agreed, &'static str> {
+fn agree(parameters: &[Parameter], offered: &Deflate) -> Result<NegotiatedDeflate, &'static str> {
     let [mut server_no_takeover, mut client_no_takeover] = [false; 2];
     let [mut server_bits, mut client_bits] = [None; 2];
     for Parameter { name, value } in parameters {
@@ -82,7 +84,7 @@ fn agree(parameters: &[Parameter], offered: &Deflate) -> Result<Agreed, &'static
     if client_bits.is_some() && !is_within(client_bits, offered.client_max_window_bits) {
         return Err("client_max_window_bits is larger than was offered");
     }
-    Ok(Agreed {
+    Ok(NegotiatedDeflate {
         client: Direction {
             window_bits: client_bits.or(offered.client_max_window_bits).unwrap_or(WindowBits::MAX),
             has_context_takeover: !(client_no_takeover || offered.client_no_context_takeover),
@@ -222,11 +224,11 @@ mod tests {
             ),
         ];
         for (value, offered, client, server) in cases {
-            assert_eq!(judge(value, Some(offered)), Ok(Some(Agreed { client, server })), "{value}");
+            assert_eq!(validate(value, Some(offered)), Ok(Some(NegotiatedDeflate { client, server })), "{value}");
         }
         for nothing in ["", " "] {
-            assert_eq!(judge(nothing, Some(&bare)), Ok(None), "{nothing:?}");
-            assert_eq!(judge(nothing, None), Ok(None), "{nothing:?}");
+            assert_eq!(validate(nothing, Some(&bare)), Ok(None), "{nothing:?}");
+            assert_eq!(validate(nothing, None), Ok(None), "{nothing:?}");
         }
     }
 
@@ -264,16 +266,16 @@ mod tests {
             ",",
             " , , ",
         ] {
-            assert!(judge(value, Some(&bare)).is_err(), "{value}");
+            assert!(validate(value, Some(&bare)).is_err(), "{value}");
         }
-        assert!(judge("permessage-deflate", None).is_err());
+        assert!(validate("permessage-deflate", None).is_err());
         for (value, offered) in [
             ("permessage-deflate", bare.clone().server_no_context_takeover(true)),
             ("permessage-deflate", bare.clone().server_max_window_bits(14)),
             ("permessage-deflate; server_max_window_bits=15", bare.clone().server_max_window_bits(14)),
             ("permessage-deflate; client_max_window_bits=11", bare.clone().client_max_window_bits(10)),
         ] {
-            assert!(judge(value, Some(&offered)).is_err(), "{value} for {}", offer(&offered));
+            assert!(validate(value, Some(&offered)).is_err(), "{value} for {}", offer(&offered));
         }
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! The only file that polls IO after the handshake. Everything that owns a connection goes through the same few steps:
 //! [`poll_next`](Connection::poll_next) for the reader; [`poll_ready`](Connection::poll_ready),
-//! [`send`](Connection::send) and [`poll_flush`](Connection::poll_flush) for the writer; and
+//! [`start_send`](Connection::start_send) and [`poll_flush`](Connection::poll_flush) for the writer; and
 //! [`poll_closed`](Connection::poll_closed) for whoever waits for the end.
+
+mod idle_timer;
+mod read_buffer;
+mod wakers;
 
 use std::{
     future::Future,
@@ -19,17 +23,20 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use self::{
+    idle_timer::IdleTimer,
+    read_buffer::ReadBuffer,
+    wakers::{Role, Wakers},
+};
 use crate::{
+    buffer_sizes::TLS_RECORD,
     close::{CloseFrame, Closed},
     config::Config,
-    deflate::Agreed,
     error::{Error, InvalidControl},
-    idle::Watch,
     message::Message,
     protocol::{Compression, Pong, Protocol, ReadyState},
-    read_buffer::ReadBuffer,
     stats::Stats,
-    wakers::{Role, Wakers},
+    wire::deflate::NegotiatedDeflate,
 };
 
 /// So many messages count as one step of tokio's cooperative budget: a firehose starves nobody.
@@ -43,7 +50,7 @@ pub(crate) struct Connection<S> {
     wakers: Wakers,
     /// Made when it is first needed.
     timer: Option<Pin<Box<Sleep>>>,
-    watch: Watch,
+    idle_timer: IdleTimer,
     /// When the bytes in the read buffer were read.
     read_at: Instant,
     read_side: ReadSide,
@@ -63,15 +70,12 @@ enum ReadSide {
 
 /// How much of what is queued is to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
+enum FlushMode {
     /// All, and then the transport is flushed.
     All,
     /// Whole blocks, as long as there is enough to be worth a write: more is about to come.
     Blocks,
 }
-
-/// The most that a TLS record holds, in bytes: what does not fill one waits for more.
-const BLOCK: usize = 16 * 1024;
 
 /// How many slices go out in one write: two for each large frame.
 const SLICES: usize = 64;
@@ -86,7 +90,7 @@ enum WriteSide {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// `read_buf`: what has been read from `io` already. `agreed`: the compression that is in use.
-    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<Agreed>) -> Self {
+    pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
         let mut protocol = Protocol::new(config, agreed);
         protocol.handle_read(read_buf.len());
         Self {
@@ -95,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             protocol,
             wakers: Wakers::default(),
             timer: None,
-            watch: Watch::Off,
+            idle_timer: IdleTimer::Off,
             read_at: Instant::now(),
             read_side: ReadSide::Open,
             write_side: WriteSide::Flushed,
@@ -138,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.messages_in_step == MESSAGES_PER_STEP {
             ready!(self.poll_budget(cx));
         }
-        if let Some(message) = self.protocol.take_whole(&mut self.read_buffer.bytes) {
+        if let Some(message) = self.protocol.try_take_message(&mut self.read_buffer.bytes) {
             self.messages_in_step += 1;
             return Poll::Ready(Some(Ok(message)));
         }
@@ -192,20 +196,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wakers.done(Role::Writer);
             return Poll::Ready(Ok(()));
         }
-        self.poll_room(cx)
+        self.poll_capacity(cx)
     }
 
     /// Makes room for another message, if there may be one at all.
     #[inline(never)]
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            if self.protocol.is_worth_a_write() {
-                let _ = self.poll_write(Role::Writer, cx, Extent::Blocks);
-                self.share_news(Role::Writer);
+            if self.protocol.should_write() {
+                let _ = self.poll_write(Role::Writer, cx, FlushMode::Blocks);
+                self.wake_other_role(Role::Writer);
             }
             let answer = match self.protocol.send_error() {
                 Some(error) => Err(error),
-                None if !self.protocol.is_at_mark() => Ok(()),
+                None if !self.protocol.is_above_high_water_mark() => Ok(()),
                 None => {
                     ready!(self.poll_deadline(Role::Writer, cx));
                     continue;
@@ -218,15 +222,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Queues a message. Nothing is written.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
+    pub(crate) fn start_send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
         self.protocol.send(message, compression)
     }
 
     /// Ready when the transport has taken everything that was queued, and was flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let write = self.poll_write(Role::Writer, cx, Extent::All);
-            self.share_news(Role::Writer);
+            let write = self.poll_write(Role::Writer, cx, FlushMode::All);
+            self.wake_other_role(Role::Writer);
             let answer = match self.protocol.write_failure() {
                 Some(error) => Err(error),
                 None if write.is_ready() => Ok(()),
@@ -264,8 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn next_buffered(&mut self) -> Option<Message> {
         let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
-        if message.is_none() && self.protocol.is_last_due() {
-            self.protocol.handle_last(Instant::now().into_std());
+        if message.is_none() && self.protocol.is_pending_end_due() {
+            self.protocol.apply_pending_end(Instant::now().into_std());
         }
         message
     }
@@ -274,19 +278,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
-        let _ = self.poll_write(role, cx, Extent::All);
-        let has_input_ended = self.protocol.has_last();
+        let _ = self.poll_write(role, cx, FlushMode::All);
+        let has_input_ended = self.protocol.has_pending_end();
         let read_at = self.read_at.into_std();
         if has_input_ended {
             // Our Close is written by the next step.
-            self.protocol.handle_last(Instant::now().into_std());
+            self.protocol.apply_pending_end(Instant::now().into_std());
         } else if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
             // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
             self.protocol.handle_timeout(read_at);
         }
         let step = if has_input_ended || self.protocol.is_done() {
             Poll::Ready(())
-        } else if self.protocol.is_readable() && self.poll_read(role, cx).is_ready() {
+        } else if self.protocol.wants_read() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
             Poll::Ready(())
         } else {
@@ -296,21 +300,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.is_write_side_done() {
             self.shut_down(role, cx);
         }
-        self.share_news(role);
+        self.wake_other_role(role);
         step
     }
 
     /// Wakes the other role if there is something that the transport does not wake it for.
-    fn share_news(&mut self, role: Role) {
-        if self.protocol.take_news() {
+    fn wake_other_role(&mut self, role: Role) {
+        if self.protocol.take_must_wake_other() {
             self.wakers.wake_other(role);
         }
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let missing = self.protocol.missing(&self.read_buffer.bytes);
+        let bytes_needed = self.protocol.bytes_needed(&self.read_buffer.bytes);
         let (io, read_buffer) = (&mut self.io, &mut self.read_buffer);
-        let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, missing)));
+        let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, bytes_needed)));
         self.read_at = Instant::now();
         match result {
             Ok(0) => self.protocol.handle_end(None),
@@ -322,10 +326,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(())
     }
 
-    /// Ready when there is nothing to write and nothing to flush, as far as `extent` goes, or nobody who would take it.
-    fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, extent: Extent) -> Poll<()> {
-        while self.protocol.is_writable() {
-            if extent == Extent::Blocks && !self.protocol.is_worth_a_write() {
+    /// Ready when there is nothing to write and nothing to flush, as far as `mode` goes, or nobody who would take it.
+    fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, mode: FlushMode) -> Poll<()> {
+        while self.protocol.wants_write() {
+            if mode == FlushMode::Blocks && !self.protocol.should_write() {
                 break;
             }
             let io = &mut self.io;
@@ -342,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let used = output.chunks_vectored(&mut slices);
                     Pin::new(io).poll_write_vectored(cx, &slices[..used]).map_ok(Some)
                 } else {
-                    let len = if extent == Extent::Blocks && len > BLOCK { len - len % BLOCK } else { len };
+                    let len = if mode == FlushMode::Blocks && len > TLS_RECORD { len - len % TLS_RECORD } else { len };
                     Pin::new(io).poll_write(cx, &chunk[..len]).map_ok(Some)
                 }
             });
@@ -384,8 +388,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when a deadline has passed and was dealt with.
     fn poll_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.protocol.deadline().map(Instant::from_std);
-        let watch = if self.holds_more_than_idle() { self.watch.set(self.protocol.bytes_moved()) } else { None };
-        let Some(deadline) = deadline.into_iter().chain(watch).min() else { return Poll::Pending };
+        let idle_timer =
+            if self.holds_more_than_idle() { self.idle_timer.set(self.protocol.bytes_moved()) } else { None };
+        let Some(deadline) = deadline.into_iter().chain(idle_timer).min() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         // Set too early, it is set anew when it fires: cheaper than moving it whenever the deadline moves.
         if timer.deadline() > deadline {
@@ -406,9 +411,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.deadline().is_some_and(|deadline| deadline <= now.into_std()) {
             self.protocol.handle_timeout(now.into_std());
         }
-        if self.watch.is_idle(now, self.protocol.bytes_moved()) {
-            self.read_buffer.give_back();
-            self.protocol.give_back();
+        if self.idle_timer.is_idle(now, self.protocol.bytes_moved()) {
+            self.read_buffer.shrink();
+            self.protocol.shrink();
         }
     }
 

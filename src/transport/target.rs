@@ -3,8 +3,10 @@
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::uri::{PathAndQuery, Uri};
-use http::{HeaderValue, uri::Authority};
+use http::{
+    HeaderValue,
+    uri::{Authority, PathAndQuery, Uri},
+};
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 

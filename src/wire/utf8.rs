@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::{error::Violation, frame::take_payload};
+use crate::{error::Violation, wire::frame::take_payload};
 
 /// Checks a text that comes in pieces. A piece may end inside of a character; a byte that no valid text could have
 /// there is refused at once, not when the character would have ended.

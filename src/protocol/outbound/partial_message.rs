@@ -3,14 +3,16 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    frame::{Header, OpCode, RSV1},
-    mask::Mask,
     message::{Kind, Message},
+    wire::{
+        frame::{Header, OpCode, RSV1},
+        mask::Mask,
+    },
 };
 
 /// A message of which a part is still to be encoded.
 #[derive(Debug)]
-pub(super) struct Current {
+pub(super) struct PartialMessage {
     kind: Kind,
     pub(super) is_compressed: bool,
     pub(super) rest: Payload,
@@ -29,7 +31,7 @@ pub(super) enum Payload {
     Owned(BytesMut),
 }
 
-impl Current {
+impl PartialMessage {
     pub(super) fn new(message: Message, is_compressed: bool) -> Self {
         let (kind, len) = (message.kind(), message.len());
         let rest = match message.into_bytes().try_into_mut() {

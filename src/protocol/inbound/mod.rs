@@ -8,11 +8,13 @@ use self::assembly::Assembly;
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
-    deflate::Inflater,
     error::{Error, LimitExceeded, Violation},
-    frame::{Header, OpCode, RSV1, take_payload},
     message::{Kind, Message},
-    utf8::{Utf8Checker, take_text},
+    wire::{
+        deflate::Inflater,
+        frame::{Header, OpCode, RSV1, take_payload},
+        utf8::{Utf8Checker, take_text},
+    },
 };
 
 /// What a peer said, once it is whole.
@@ -47,7 +49,7 @@ pub(crate) struct Inbound {
     max_fragments: usize,
     copy_payloads_up_to: usize,
     /// A message of one frame is within all limits if its payload is shorter than this; 0 where none is.
-    whole_below: u64,
+    whole_message_limit: u64,
     /// There is one if compression was agreed on.
     inflater: Option<Inflater>,
     state: State,
@@ -66,7 +68,7 @@ impl Inbound {
             max_message_size,
             max_frame_size,
             max_fragments,
-            whole_below: max_frame_size.min(max_message_size as u64) + 1,
+            whole_message_limit: max_frame_size.min(max_message_size as u64) + 1,
             copy_payloads_up_to: config.copy_payloads_up_to,
             inflater,
             state: State::Header,
@@ -76,7 +78,7 @@ impl Inbound {
     }
 
     /// How many bytes the message that is to be a slice of the read buffer lacks, if one is being read.
-    pub(crate) fn missing(&self, buf: &BytesMut) -> usize {
+    pub(crate) fn bytes_needed(&self, buf: &BytesMut) -> usize {
         match self.state {
             State::Slice { header, len, .. } => (header + len).saturating_sub(buf.len()),
             State::Header | State::Append { .. } | State::Ended => 0,
@@ -92,7 +94,7 @@ impl Inbound {
     /// From now on messages are counted, and not kept.
     pub(crate) fn discard_messages(&mut self) {
         self.is_keeping = false;
-        self.whole_below = 0;
+        self.whole_message_limit = 0;
         if let Some(message) = &mut self.message {
             message.forget();
         }
@@ -105,12 +107,12 @@ impl Inbound {
     /// that comes through memory costs as much again, since the processor waits when it is written in halves and read
     /// as a whole.
     #[inline(always)]
-    pub(crate) fn take_whole(&mut self, buf: &mut BytesMut) -> Option<Message> {
+    pub(crate) fn try_take_message(&mut self, buf: &mut BytesMut) -> Option<Message> {
         if !matches!(self.state, State::Header) || self.message.is_some() {
             return None;
         }
         let (kind, len, header) = Header::parse_message(buf)?;
-        if len >= self.whole_below || len > (buf.len() - header) as u64 {
+        if len >= self.whole_message_limit || len > (buf.len() - header) as u64 {
             return None;
         }
         let len = len as usize;
@@ -129,7 +131,7 @@ impl Inbound {
             let progress = match self.state {
                 State::Header => {
                     let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
-                    self.judge(&header)?;
+                    self.validate(&header)?;
                     if header.opcode.is_control() {
                         return self.control(&header, size, buf);
                     }
@@ -152,9 +154,9 @@ impl Inbound {
 
     /// What depends on the connection's state and on the limits.
     #[inline]
-    fn judge(&self, header: &Header) -> Result<(), Error> {
+    fn validate(&self, header: &Header) -> Result<(), Error> {
         if header.rsv != 0 {
-            self.judge_rsv(header)?;
+            self.validate_rsv(header)?;
         }
         let (frames, len, is_compressed) = match (header.opcode, &self.message) {
             (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => return Ok(()),
@@ -181,7 +183,7 @@ impl Inbound {
 
     /// RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
     #[cold]
-    fn judge_rsv(&self, header: &Header) -> Result<(), Violation> {
+    fn validate_rsv(&self, header: &Header) -> Result<(), Violation> {
         let is_first = matches!(header.opcode, OpCode::Text | OpCode::Binary);
         if header.rsv == RSV1 && is_first && self.inflater.is_some() {
             Ok(())
@@ -354,7 +356,7 @@ mod tests {
             }
             buf.extend_from_slice(frame);
             loop {
-                if !in_one_way && let Some(message) = inbound.take_whole(&mut buf) {
+                if !in_one_way && let Some(message) = inbound.try_take_message(&mut buf) {
                     items.push(format!("{:?}", Item::Message(message)));
                     continue;
                 }

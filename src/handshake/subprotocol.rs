@@ -2,8 +2,10 @@
 
 use http::HeaderValue;
 
-use crate::error::InvalidProtocol;
-use crate::token::{OWS, is_token};
+use crate::{
+    error::InvalidProtocol,
+    wire::token::{OWS, is_token},
+};
 
 /// A list of valid names, no two alike, in the order of preference. It may be empty: then none is offered.
 #[derive(Debug, Clone, Default)]

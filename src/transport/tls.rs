@@ -8,8 +8,7 @@ use std::sync::OnceLock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::Connector;
 
-use crate::error::Error;
-use crate::transport::Transport;
+use crate::{error::Error, transport::Transport};
 
 /// What this client speaks, for ALPN (RFC 7301): a server that also speaks HTTP/2 must not choose it.
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]

@@ -9,7 +9,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Looks twice, `IDLE` apart, at how many bytes have moved, so that traffic need not note the time.
 #[derive(Debug, Default)]
-pub(crate) enum Watch {
+pub(crate) enum IdleTimer {
     #[default]
     Off,
     On {
@@ -19,7 +19,7 @@ pub(crate) enum Watch {
     },
 }
 
-impl Watch {
+impl IdleTimer {
     /// Begins to watch a connection, unless it does, and returns when to look. `moved`: bytes that have moved so far.
     ///
     /// `None` where there is no runtime that could wake anybody.

@@ -1,17 +1,19 @@
 //! What a connection runs over: TCP, or TLS over it.
 
-use std::error::Error as _;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+pub(crate) mod target;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 
-use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tower_service::Service as _;
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use crate::error::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
 /// The IO of a connection that this crate opened: `S` itself, or TLS over it.
 ///
@@ -95,32 +97,6 @@ where
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         forward!(self.get_mut(), io => Pin::new(io).poll_shutdown(cx))
-    }
-}
-
-/// Resolves the host of `address`, which has a port, and opens TCP to it. Where the host has addresses of IPv6 and IPv4
-/// the second family is tried beside the first after 300 ms (RFC 8305).
-pub(crate) async fn connect_tcp(address: Uri, nodelay: bool) -> Result<TcpStream, Error> {
-    let mut connector = HttpConnector::new();
-    // The scheme is ws or wss.
-    connector.enforce_http(false);
-    connector.set_nodelay(nodelay);
-    let connecting = async {
-        std::future::poll_fn(|cx| {
-            ready!(connector.poll_ready(cx))?;
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        connector.call(address).await
-    };
-    match connecting.await {
-        Ok(stream) => Ok(stream.into_inner()),
-        Err(error) => {
-            let kind = std::iter::successors(error.source(), |&cause| cause.source())
-                .find_map(|cause| cause.downcast_ref::<io::Error>())
-                .map_or(io::ErrorKind::Other, io::Error::kind);
-            Err(io::Error::new(kind, error).into())
-        }
     }
 }
 

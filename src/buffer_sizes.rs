@@ -1,0 +1,67 @@
+//! The sizes of internal buffers, in bytes: how much is read, encoded, copied and written at once, and why.
+//!
+//! Bounds that a user can set are in [`Config`](crate::Config). Each number here is a measured compromise; one that
+//! depends on another is derived from it.
+
+const KIB: usize = 1024;
+
+// Writing.
+
+/// The most that a TLS record holds (RFC 8446, section 5.1).
+///
+/// Writes that nobody asked for are cut to multiples of it, so that records are full. A TLS library may hold this much
+/// of what it has not accepted yet: nothing among the first `TLS_RECORD` encoded bytes is changed.
+pub(crate) const TLS_RECORD: usize = 16 * KIB;
+
+/// Encoded bytes from which on no further message is encoded ahead: a control frame waits behind no more than this, or
+/// behind one frame. As large as the largest read of a peer that reads 128 KiB at a time.
+pub(crate) const ENCODE_AHEAD: usize = 128 * KIB;
+
+/// Encoded bytes that are worth a write although nobody asked for a flush, at first: from here on the cost of the system
+/// call no longer shows.
+pub(crate) const MIN_WRITE: usize = ENCODE_AHEAD / 2;
+
+/// The same while the transport takes all: with one more record encoded behind it a buffer of `ENCODE_AHEAD` is full.
+pub(crate) const GROWN_WRITE: usize = ENCODE_AHEAD - TLS_RECORD;
+
+/// The most of a large message that is encoded at a time, so that it is still in the second-level cache when it is
+/// written. Chunks of 64 KiB cost a quarter more CPU time.
+pub(crate) const CHUNK: usize = 256 * KIB;
+
+/// The most of large messages that is encoded for one write, once the transport takes all: each write costs the system
+/// some work, and may wake the peer. One write of 1 MiB costs 0.80 to 0.85 of four writes of 256 KiB.
+pub(crate) const MAX_BURST: usize = 4 * CHUNK;
+
+/// Bytes that a burst may have besides: headers, and what the write before it left, which would go out alone.
+pub(crate) const BURST_SLACK: usize = 4 * KIB;
+
+/// What a transport may leave of a write that it takes as a whole: no full record.
+pub(crate) const MAX_LEFTOVER: usize = TLS_RECORD;
+
+/// Payloads up to this size are copied next to other frames; larger ones are masked in place where they are owned.
+pub(crate) const MAX_COPIED_PAYLOAD: usize = 16 * KIB;
+
+/// How much of a payload that is masked in place is copied behind its header all the same, so that the header never
+/// leaves alone where the transport cannot write two slices at once.
+pub(crate) const COPIED_HEAD: usize = 4 * KIB;
+
+/// What the transport left of the output buffer is moved to the front up to this size, so that the buffer need not grow.
+pub(crate) const MAX_MOVED: usize = TLS_RECORD;
+
+// Reading.
+
+/// The read buffer that a connection begins with, and keeps at least.
+pub(crate) const MIN_READ_BUFFER: usize = 4 * KIB;
+
+/// The first buffer for a frame that is larger than the read buffer: for a payload of 1 MiB and its header. A declared
+/// length alone allocates no more than this.
+pub(crate) const LARGE_FRAME_START: usize = KIB * KIB + 16;
+
+/// The first read buffer after such a frame: the next one is probably large too, and what has come of it by the time
+/// its header is read moves to its own buffer.
+pub(crate) const AFTER_LARGE_FRAME: usize = 16 * KIB;
+
+// Waiting.
+
+/// What an idle connection may keep of its output buffers.
+pub(crate) const MAX_IDLE_OUTPUT: usize = 4 * KIB;
