@@ -12,6 +12,8 @@ mod close;
 mod config;
 #[path = "../src/error.rs"]
 mod error;
+#[path = "../src/limits.rs"]
+mod limits;
 #[path = "../src/message.rs"]
 mod message;
 #[path = "../src/wire/mod.rs"]
@@ -30,7 +32,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use support::{KIB, MIB, clock::CpuTime, group, group_of, payload::Content};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use wire::{
-    deflate::{Deflater, Direction, Inflater},
+    deflate::{Deflater, Direction, Flush, Inflater},
     frame::{Header, OpCode},
     mask::{Mask, Masks},
     utf8::Utf8Checker,
@@ -236,7 +238,14 @@ fn total(corpus: &[Bytes]) -> usize {
 }
 
 fn compress_all(deflater: &mut Deflater, corpus: &[Bytes]) -> Vec<Vec<u8>> {
-    corpus.iter().map(|payload| deflater.compress(payload, true)).collect()
+    corpus
+        .iter()
+        .map(|payload| {
+            let mut out = Vec::new();
+            deflater.compress(payload, Flush::Message, &mut out);
+            out
+        })
+        .collect()
 }
 
 /// Into room for all of it, which a flush can make a little longer.

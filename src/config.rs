@@ -23,6 +23,7 @@ pub struct Config {
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) deflate: Option<Deflate>,
     pub(crate) nodelay: bool,
+    pub(crate) has_timers: bool,
 }
 
 /// What is longer counts as this: 30 years. A deadline further away need not be a point in time that can be told.
@@ -46,6 +47,7 @@ impl Default for Config {
             write_timeout: None,
             deflate: None,
             nodelay: true,
+            has_timers: true,
         }
     }
 }
@@ -152,6 +154,17 @@ impl Config {
     /// [`Deflate`] tell. The server may decline it: [`extensions`](crate::WebSocketStream::extensions) tells.
     pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
         self.deflate = deflate.into();
+        self
+    }
+
+    /// Switches off all that needs a clock, whatever else is set: no deadline of an open connection passes, and the
+    /// buffers of an idle connection are not freed.
+    ///
+    /// It is for runtimes without timers: a tokio runtime that was built without
+    /// [`enable_time`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.enable_time), or none at all.
+    /// There, without this, the first poll that has to wait panics.
+    pub fn without_timers(mut self) -> Self {
+        self.has_timers = false;
         self
     }
 

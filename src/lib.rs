@@ -66,7 +66,6 @@
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite: each of their 0.x releases is a
 //! breaking release of this crate, too.
 
-mod buffer_sizes;
 mod client;
 mod close;
 pub mod compat;
@@ -74,6 +73,7 @@ mod config;
 mod connection;
 mod error;
 mod handshake;
+mod limits;
 mod message;
 mod protocol;
 mod stats;
@@ -91,6 +91,6 @@ pub use error::{
 pub use message::Message;
 pub use protocol::{Pong, ReadyState};
 pub use stats::Stats;
-pub use stream::{UpgradedParts, WebSocketStream};
+pub use stream::{NextOrRoom, UpgradedParts, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
 pub use transport::Transport;

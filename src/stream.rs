@@ -97,6 +97,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for WebSocketStream<S> {
     }
 }
 
+/// What [`WebSocketStream::next_or_room`] waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextOrRoom {
+    /// The next message.
+    Message(Message),
+    /// The sink takes a message again.
+    Room,
+}
+
 /// An upgraded transport in its parts: what [`WebSocketStream::from_upgraded_parts`] takes and
 /// [`WebSocketStream::into_parts`] gives back.
 #[derive(Debug, Clone)]
@@ -211,6 +220,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<&Closed> {
         self.connection.closed()
+    }
+
+    /// Whether the sink takes a message at once: the connection is open, and the queued cost is below
+    /// [`Config::write_high_water_mark`].
+    pub fn has_room(&self) -> bool {
+        self.connection.has_room()
+    }
+
+    /// Waits for the next message or, if the sink has no room, for room, if that comes first. `None`: the end, as of
+    /// `next()`.
+    ///
+    /// It is for one task that reads and writes without ever waiting for one of them alone: a peer that reads only when
+    /// it is read from cannot stop such a task. What was fed is written meanwhile.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream, mut orders: tokio::sync::mpsc::Receiver<String>)
+    /// # -> Result<(), wsflow::Error> {
+    /// use futures::SinkExt;
+    /// use wsflow::NextOrRoom;
+    ///
+    /// loop {
+    ///     tokio::select! {
+    ///         Some(order) = orders.recv(), if ws.has_room() => ws.feed(order.into()).await?, // does not wait
+    ///         next = ws.next_or_room() => match next.transpose()? {
+    ///             Some(NextOrRoom::Message(message)) => println!("{message:?}"),
+    ///             Some(NextOrRoom::Room) => {}
+    ///             None => break,
+    ///         },
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn next_or_room(&mut self) -> Option<Result<NextOrRoom, Error>> {
+        let has_room = self.has_room();
+        poll_fn(|cx| match self.connection.poll_next(cx) {
+            Poll::Ready(item) => Poll::Ready(item.map(|item| item.map(NextOrRoom::Message))),
+            Poll::Pending if !has_room && self.has_room() => Poll::Ready(Some(Ok(NextOrRoom::Room))),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// As `SinkExt::send`, without compressing the message: for data that is compressed already, such as pictures.

@@ -6,7 +6,7 @@ use syn::visit::{self, Visit};
 
 /// The floor of each folder and file in `src`. The root, `lib.rs`, stands above all.
 const FLOORS: &[(&str, u8)] = &[
-    ("buffer_sizes", 0),
+    ("limits", 0),
     ("close", 0),
     ("config", 0),
     ("error", 0),

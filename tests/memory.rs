@@ -25,7 +25,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Sink, SinkExt, Stream, StreamExt};
+use futures::{Sink, SinkExt, StreamExt};
 use script_io::{BINARY, CONTINUATION, PING, TEXT, Task, encode, runtime};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
@@ -171,7 +171,7 @@ impl AsyncWrite for Source {
 }
 
 fn poll_next(ws: &mut WebSocketStream<Source>, task: &Arc<Task>) -> Option<Message> {
-    match task.poll(|cx| Pin::new(ws).poll_next(cx)) {
+    match task.poll_once(ws.next()) {
         Poll::Ready(item) => Some(item.unwrap().unwrap()),
         Poll::Pending => None,
     }

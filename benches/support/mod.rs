@@ -5,6 +5,8 @@
 
 pub(crate) mod client;
 pub(crate) mod clock;
+#[path = "../../tests/support/flood.rs"]
+pub(crate) mod flood;
 #[path = "../../tests/support/frame.rs"]
 pub(crate) mod frame;
 pub(crate) mod memory;

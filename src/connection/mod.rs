@@ -5,12 +5,13 @@
 //! [`start_send`](Connection::start_send) and [`poll_flush`](Connection::poll_flush) for the writer; and
 //! [`poll_closed`](Connection::poll_closed) for whoever waits for the end.
 
+mod budget;
 mod idle_timer;
 mod read_buffer;
+mod timer;
 mod wakers;
 
 use std::{
-    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -19,28 +20,26 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::coop,
-    time::{Instant, Sleep},
+    time::Instant,
 };
 
 use self::{
+    budget::Budget,
     idle_timer::IdleTimer,
     read_buffer::ReadBuffer,
+    timer::Timer,
     wakers::{Role, Wakers},
 };
 use crate::{
-    buffer_sizes::TLS_RECORD,
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl},
+    limits::{TLS_RECORD, work},
     message::Message,
-    protocol::{Compression, Pong, Protocol, ReadyState},
+    protocol::{Compression, Event, Pong, Protocol, ReadyState},
     stats::Stats,
     wire::deflate::NegotiatedDeflate,
 };
-
-/// So many messages count as one step of tokio's cooperative budget: a firehose starves nobody.
-const MESSAGES_PER_STEP: u8 = 32;
 
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
@@ -48,14 +47,13 @@ pub(crate) struct Connection<S> {
     read_buffer: ReadBuffer,
     protocol: Protocol,
     wakers: Wakers,
-    /// Made when it is first needed.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     idle_timer: IdleTimer,
     /// When the bytes in the read buffer were read.
     read_at: Instant,
     read_side: ReadSide,
     write_side: WriteSide,
-    messages_in_step: u8,
+    budget: Budget,
 }
 
 /// What the reader has been told of the end.
@@ -98,12 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
             protocol,
             wakers: Wakers::default(),
-            timer: None,
+            timer: Timer::new(config.has_timers),
             idle_timer: IdleTimer::Off,
             read_at: Instant::now(),
             read_side: ReadSide::Open,
             write_side: WriteSide::Flushed,
-            messages_in_step: 0,
+            budget: Budget::default(),
         }
     }
 
@@ -139,22 +137,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next message, the one error, or the end.
     #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        if self.messages_in_step == MESSAGES_PER_STEP {
-            ready!(self.poll_budget(cx));
+        if self.budget.is_due() {
+            self.budget.begin_poll();
+            ready!(self.budget.poll(cx));
         }
         if let Some(message) = self.protocol.try_take_message(&mut self.read_buffer.bytes) {
-            self.messages_in_step += 1;
+            self.budget.spend(1);
             return Poll::Ready(Some(Ok(message)));
         }
         self.poll_message(cx).map(Result::transpose)
-    }
-
-    /// Ready when tokio's cooperative budget allows another step.
-    #[cold]
-    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(coop::poll_proceed(cx)).made_progress();
-        self.messages_in_step = 0;
-        Poll::Ready(())
     }
 
     /// The next message, whatever stands before it; `None`: the end.
@@ -165,10 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[cold]
     #[inline(never)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        self.budget.begin_poll();
         loop {
-            if let Some(message) = self.next_buffered() {
-                self.messages_in_step += 1;
-                return Poll::Ready(Ok(Some(message)));
+            ready!(self.budget.poll(cx));
+            match self.next_event() {
+                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(Event::Handled) => continue,
+                None => {}
             }
             if self.read_side == ReadSide::Ended {
                 return Poll::Ready(Ok(None));
@@ -202,6 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Makes room for another message, if there may be one at all.
     #[inline(never)]
     fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.budget.begin_poll();
         loop {
             if self.protocol.should_write() {
                 let _ = self.poll_write(Role::Writer, cx, FlushMode::Blocks);
@@ -220,6 +215,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether another message may be queued: the connection is open, and its queued cost below the mark.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.protocol.send_error().is_none() && !self.protocol.is_above_high_water_mark()
+    }
+
     /// Queues a message. Nothing is written.
     #[inline]
     pub(crate) fn start_send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
@@ -228,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ready when the transport has taken everything that was queued, and was flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.budget.begin_poll();
         loop {
             let write = self.poll_write(Role::Writer, cx, FlushMode::All);
             self.wake_other_role(Role::Writer);
@@ -251,9 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ready when the connection has ended. Messages that still come are counted and dropped.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.budget.begin_poll();
         loop {
-            // None is yielded once our Close is queued.
-            let _ = self.next_buffered();
+            ready!(self.budget.poll(cx));
+            // No message is yielded once our Close is queued.
+            if self.next_event().is_some() {
+                continue;
+            }
             let step = self.poll_step(Role::Writer, cx);
             if self.protocol.is_done() {
                 return Poll::Ready(self.protocol.error().cloned().map_or(Ok(()), Err));
@@ -266,12 +272,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.ping(payload, Instant::now().into_std())
     }
 
-    fn next_buffered(&mut self) -> Option<Message> {
-        let message = self.protocol.next_message(self.read_at.into_std(), &mut self.read_buffer.bytes);
-        if message.is_none() && self.protocol.is_pending_end_due() {
+    /// What comes next in the read buffer.
+    fn next_event(&mut self) -> Option<Event> {
+        let event = self.protocol.next_event(self.read_at.into_std(), &mut self.read_buffer.bytes);
+        self.budget.spend(self.protocol.take_work());
+        if event.is_some() {
+            self.budget.spend(1);
+        } else if self.protocol.is_pending_end_due() {
             self.protocol.apply_pending_end(Instant::now().into_std());
         }
-        message
+        event
     }
 
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
@@ -284,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if has_input_ended {
             // Our Close is written by the next step.
             self.protocol.apply_pending_end(Instant::now().into_std());
-        } else if self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
+        } else if !self.timer.is_off() && self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
             // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
             self.protocol.handle_timeout(read_at);
         }
@@ -318,7 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.read_at = Instant::now();
         match result {
             Ok(0) => self.protocol.handle_end(None),
-            Ok(n) => self.protocol.handle_read(n),
+            Ok(n) => {
+                self.budget.spend(n / work::COPIED_BYTES);
+                self.protocol.handle_read(n);
+            }
             // TLS calls an end without close_notify an error.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.protocol.handle_end(None),
             Err(error) => self.protocol.handle_end(Some(error.into())),
@@ -332,9 +345,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if mode == FlushMode::Blocks && !self.protocol.should_write() {
                 break;
             }
+            self.budget.spend(self.protocol.take_work());
+            ready!(self.budget.poll(cx));
+            self.protocol.encode();
             let io = &mut self.io;
             let output = self.protocol.output();
             let (len, chunk) = (output.remaining(), output.chunk());
+            if len == 0 && self.protocol.is_compressing() {
+                continue;
+            }
             if len == 0 && self.write_side != WriteSide::Written {
                 break;
             }
@@ -362,11 +381,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Ready(Ok(Some(n))) => {
                     self.write_side = WriteSide::Written;
+                    self.budget.spend(n / work::COPIED_BYTES);
                     self.protocol.advance(n);
                 }
                 Poll::Ready(Err(error)) => self.protocol.handle_write_error(error.into(), now()),
                 Poll::Pending => {
-                    self.protocol.handle_stall(now());
+                    // OpenSSL holds the record that it has begun, and wants it again as it was.
+                    let held = if len > 0 && !self.io.is_write_vectored() { TLS_RECORD } else { 0 };
+                    self.protocol.handle_stall(held, now());
                     return Poll::Pending;
                 }
             }
@@ -385,26 +407,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Ready when a deadline has passed and was dealt with.
+    /// Waits for the next deadline. Ready when one has passed and was dealt with.
     fn poll_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.protocol.deadline().map(Instant::from_std);
-        let idle_timer =
-            if self.holds_more_than_idle() { self.idle_timer.set(self.protocol.bytes_moved()) } else { None };
-        let Some(deadline) = deadline.into_iter().chain(idle_timer).min() else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        // Set too early, it is set anew when it fires: cheaper than moving it whenever the deadline moves.
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
+        let deadline = self.next_deadline();
+        let timer = &mut self.timer;
+        let now = ready!(self.wakers.poll(role, cx, |cx| timer.poll(cx, deadline)));
+        self.handle_timeout(now);
+        Poll::Ready(())
+    }
+
+    /// The protocol's next deadline, or when to look whether the connection is idle.
+    fn next_deadline(&mut self) -> Option<Instant> {
+        if self.timer.is_off() {
+            return None;
         }
-        loop {
-            ready!(self.wakers.poll(role, cx, |cx| timer.as_mut().poll(cx)));
-            let now = Instant::now();
-            if deadline <= now {
-                self.handle_timeout(now);
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
+        let idle = self.can_shrink().then(|| self.idle_timer.set(self.protocol.bytes_moved()));
+        self.protocol.deadline().map(Instant::from_std).into_iter().chain(idle).min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -417,8 +435,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether buffers hold more than an idle connection should.
-    fn holds_more_than_idle(&self) -> bool {
-        self.read_buffer.is_large() || self.protocol.is_output_large()
+    /// Whether buffers hold more than an idle connection should, and can be freed.
+    fn can_shrink(&self) -> bool {
+        self.read_buffer.can_shrink(self.protocol.bytes_needed(&self.read_buffer.bytes)) || self.protocol.can_shrink()
     }
 }

@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-use crate::buffer_sizes::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER};
+use crate::limits::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER};
 
 /// After so many reads in a row that used less than a quarter, the buffer halves.
 const SMALL_READS_TO_SHRINK: u32 = 8;
@@ -52,12 +52,15 @@ impl ReadBuffer {
         Poll::Ready(Ok(n))
     }
 
-    /// Whether it holds more than it begins with.
-    pub(crate) fn is_large(&self) -> bool {
+    /// Whether [`shrink`](Self::shrink) frees something: not what waits in it for `bytes_needed` more bytes.
+    pub(crate) fn can_shrink(&self, bytes_needed: usize) -> bool {
+        let needed = self.bytes.len() + bytes_needed;
         self.allocated > MIN_READ_BUFFER
+            && !self.is_for_large_frame(needed)
+            && self.allocated > self.size_for(needed, 0)
     }
 
-    /// Begins anew, as nothing has been read for a while. What has been read is kept.
+    /// Makes the next read begin with a small buffer, as nothing has been read for a while. What has been read is kept.
     pub(crate) fn shrink(&mut self) {
         self.target = MIN_READ_BUFFER.min(self.max);
         self.small_reads = 0;
@@ -65,17 +68,14 @@ impl ReadBuffer {
 
     fn make_room(&mut self, bytes_needed: usize) {
         let needed = self.bytes.len() + bytes_needed;
-        // A declared length alone allocates no more than this, however large the read buffer may be.
-        if needed > self.max.min(LARGE_FRAME_START) {
+        if self.is_for_large_frame(needed) {
             self.make_room_for_large_frame(needed);
             return;
         }
         if self.allocated > self.max {
             self.target = self.target.min(AFTER_LARGE_FRAME);
         }
-        if needed > self.target {
-            self.target = needed.next_power_of_two().min(self.max);
-        }
+        self.target = self.size_for(needed, self.target);
         let is_room_left = self.bytes.capacity() >= needed.max(self.bytes.len() + self.target / 2).max(1);
         if self.allocated != self.target
             // Messages that are still alive hold the old buffer: it cannot be used again.
@@ -83,6 +83,18 @@ impl ReadBuffer {
         {
             self.allocate(self.target);
         }
+    }
+
+    /// Whether so many bytes get a buffer of their own: a declared length alone allocates no more than this, however large
+    /// the read buffer may be.
+    fn is_for_large_frame(&self, needed: usize) -> bool {
+        needed > self.max.min(LARGE_FRAME_START)
+    }
+
+    /// The size of a buffer for `needed` bytes, at least `target`.
+    fn size_for(&self, needed: usize, target: usize) -> usize {
+        let target = target.max(MIN_READ_BUFFER.min(self.max));
+        if needed > target { needed.next_power_of_two().min(self.max) } else { target }
     }
 
     /// A frame larger than the buffer gets one of its own: never more than twice what has come, since a declared length

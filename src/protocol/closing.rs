@@ -1,16 +1,21 @@
 //! The closing handshake (RFC 6455, section 7).
 //!
 //! ```text
-//!            close()                          our Close is out:      the peer's Close
-//!   Open ───────────────► Sent { Queued } ──► Sent { Out, until } ──────────┐
-//!    │ │                      │ the peer's Close                            ▼
-//!    │ └──────────────────────┴────────────► Received { Queued } ──► Received { Out }
-//!    │   the peer's Close                        │  our answer is out         │ end of the transport,
-//!    │                                           │  deadline                  │ or deadline
-//!    │ fail()                                    ▼                            ▼
-//!    ├───────────► Failed { Queued } ──► Failed { Out } ──────────────────► Done
-//!    │                                          end of the transport, or deadline
-//!    └─ the transport ends or breaks: Done
+//!           close()             the peer's Close              the transport ends, or the deadline passes
+//!   Open ──────────────► Sent ─────────────────► Received ──────────────────────┬──► Done
+//!    │ │                  │                         ▲                           │
+//!    │ └──────────────────│─────────────────────────┘                           │
+//!    │  the peer's Close  │ fail()                                              │
+//!    │ fail()             ▼                                                     │
+//!    ├──────────────────► Failed ───────────────────────────────────────────────┤
+//!    └───────────────────────────── the transport ends or breaks ───────────────┘
+//! ```
+//!
+//! In `Sent`, `Received` and `Failed` our own Close frame is on its way, too:
+//!
+//! ```text
+//!   Queued ──► Taken ──► Flushed
+//!      └─────────┴─────► Lost
 //! ```
 //!
 //! What is asked of a connection's state is asked here and stored nowhere else.
@@ -47,26 +52,35 @@ impl From<ReadyState> for u16 {
 
 /// How far our own Close frame has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ours {
+enum OurClose {
     /// Not taken by the transport as a whole.
     Queued,
-    /// Taken by the transport.
-    Out,
+    /// Taken by the transport, which may still hold it.
+    Taken,
+    /// The transport was flushed since it took it.
+    Flushed,
+    /// It cannot leave any more.
+    Lost,
+}
+
+impl OurClose {
+    /// Whether it may still leave.
+    fn is_pending(self) -> bool {
+        matches!(self, Self::Queued | Self::Taken)
+    }
 }
 
 #[derive(Debug)]
 enum State {
     Open,
-    /// We began to close, at `begun`. `until` is when the peer's answer is overdue; it is set when our Close frame is
-    /// out.
+    /// We began to close. `since`: when that was, and then when our Close frame was flushed or lost.
     Sent {
-        ours: Ours,
-        begun: Instant,
-        until: Option<Instant>,
+        ours: OurClose,
+        since: Instant,
     },
     /// The peer's Close has come. `ended`: the transport's end, too. `error`: what makes this an unclean end.
     Received {
-        ours: Ours,
+        ours: OurClose,
         ended: bool,
         until: Instant,
         closed: Closed,
@@ -74,7 +88,7 @@ enum State {
     },
     /// We failed the connection. The peer is told by a Close frame where it can be.
     Failed {
-        ours: Ours,
+        ours: OurClose,
         until: Instant,
         closed: Closed,
         error: Error,
@@ -119,19 +133,21 @@ impl Closing {
         matches!(self.state, State::Open | State::Sent { .. })
     }
 
-    /// Whether our own Close frame waits for, or is on, its way out.
-    pub(crate) fn is_close_queued(&self) -> bool {
-        matches!(
-            self.state,
-            State::Sent { ours: Ours::Queued, .. }
-                | State::Received { ours: Ours::Queued, .. }
-                | State::Failed { ours: Ours::Queued, .. }
-        )
+    /// Whether our own Close frame may still leave.
+    pub(crate) fn is_close_pending(&self) -> bool {
+        match self.state {
+            State::Sent { ours, .. } | State::Received { ours, .. } | State::Failed { ours, .. } => ours.is_pending(),
+            State::Open | State::Done { .. } => false,
+        }
     }
 
     /// Whether nothing more is to be written although the transport is still there: its write side can be shut down.
     pub(crate) fn is_write_side_done(&self) -> bool {
-        matches!(self.state, State::Failed { ours: Ours::Out, .. } | State::Done { .. })
+        match self.state {
+            State::Failed { ours, .. } => !ours.is_pending(),
+            State::Done { .. } => true,
+            _ => false,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -146,8 +162,9 @@ impl Closing {
     /// What makes this an unclean end, once the peer has been told as well as it could be.
     pub(crate) fn error(&self) -> Option<&Error> {
         match &self.state {
-            State::Failed { ours: Ours::Out, error, .. } => Some(error),
-            State::Received { ours: Ours::Out, error, .. } | State::Done { error, .. } => error.as_ref(),
+            State::Failed { ours, error, .. } if !ours.is_pending() => Some(error),
+            State::Received { ours, error, .. } if !ours.is_pending() => error.as_ref(),
+            State::Done { error, .. } => error.as_ref(),
             _ => None,
         }
     }
@@ -177,8 +194,8 @@ impl Closing {
     pub(crate) fn deadline(&self, stalled_since: Option<Instant>) -> Option<Instant> {
         match self.state {
             State::Open | State::Done { .. } => None,
-            State::Sent { ours: Ours::Queued, begun, .. } => Some(stalled_since?.max(begun) + self.close_timeout?),
-            State::Sent { ours: Ours::Out, until, .. } => until,
+            State::Sent { ours, since } if ours.is_pending() => Some(stalled_since?.max(since) + self.close_timeout?),
+            State::Sent { since, .. } => Some(since + self.close_timeout?),
             State::Received { until, .. } | State::Failed { until, .. } => Some(until),
         }
     }
@@ -189,64 +206,78 @@ impl Closing {
     pub(crate) fn close(&mut self, now: Instant) -> bool {
         let is_open = self.is_open();
         if is_open {
-            self.state = State::Sent { ours: Ours::Queued, begun: now, until: None };
+            self.state = State::Sent { ours: OurClose::Queued, since: now };
         }
         is_open
     }
 
-    /// The peer's Close. `unsent`: messages of ours can no longer leave (RFC 6455, section 5.5.1). Returns whether our
-    /// Close frame is still to be sent.
+    /// The peer's Close. `unsent`: messages of ours can no longer leave (RFC 6455, section 5.5.1). Returns whether a Close
+    /// frame is to be queued, if none is on its way.
     pub(crate) fn peer_close(&mut self, frame: &CloseFrame, unsent: bool, now: Instant) -> bool {
         let ours = match self.state {
             State::Sent { ours, .. } => ours,
-            _ => Ours::Queued,
+            _ => OurClose::Queued,
         };
-        let closed = Closed::by_peer(frame, !unsent);
-        let error = unsent.then(|| Error::Closed(Arc::new(closed.clone())));
-        let until = now + self.tcp_end_timeout;
-        self.state = State::Received { ours, ended: false, until, closed, error };
-        ours == Ours::Queued
+        let was_clean = !unsent && ours != OurClose::Lost;
+        let closed = Closed::by_peer(frame, was_clean);
+        let error = (!was_clean).then(|| Error::Closed(Arc::new(closed.clone())));
+        self.state = State::Received { ours, ended: false, until: now + self.tcp_end_timeout, closed, error };
+        ours == OurClose::Queued
     }
 
-    /// A failure of which the peer is to be told. Returns whether a Close frame is to be sent.
+    /// A failure of which the peer is to be told. Returns whether a Close frame is to be queued, if none is on its way.
     pub(crate) fn fail(&mut self, error: Error, now: Instant) -> bool {
         let ours = match self.state {
-            State::Open => Ours::Queued,
+            State::Open => OurClose::Queued,
             State::Sent { ours, .. } => ours,
             _ => return false,
         };
         self.state = State::Failed { ours, until: now + self.tcp_end_timeout, closed: Closed::abnormal(), error };
-        ours == Ours::Queued
+        ours == OurClose::Queued
     }
 
-    /// Our Close frame was taken by the transport.
-    pub(crate) fn close_is_out(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Sent { ours, until, .. } => {
-                *ours = Ours::Out;
-                *until = self.close_timeout.map(|timeout| now + timeout);
-            }
-            State::Received { ours, until, ended, .. } => {
-                *ours = Ours::Out;
-                *until = now + self.tcp_end_timeout;
-                if *ended {
-                    self.finish();
-                }
-            }
-            State::Failed { ours, until, .. } => {
-                *ours = Ours::Out;
-                *until = now + self.tcp_end_timeout;
-            }
-            State::Open | State::Done { .. } => {}
+    /// Our Close frame was taken by the transport, which may still hold it.
+    pub(crate) fn close_taken(&mut self) {
+        if let State::Sent { ours, .. } | State::Received { ours, .. } | State::Failed { ours, .. } = &mut self.state
+            && *ours == OurClose::Queued
+        {
+            *ours = OurClose::Taken;
         }
     }
 
+    /// The transport was flushed. Returns whether our Close frame left by that.
+    pub(crate) fn flushed(&mut self, now: impl FnOnce() -> Instant) -> bool {
+        let is_taken = matches!(
+            self.state,
+            State::Sent { ours: OurClose::Taken, .. }
+                | State::Received { ours: OurClose::Taken, .. }
+                | State::Failed { ours: OurClose::Taken, .. }
+        );
+        if is_taken {
+            self.close_ended(OurClose::Flushed, now());
+        }
+        is_taken
+    }
+
     /// Our Close frame cannot leave any more.
-    pub(crate) fn close_is_lost(&mut self, now: Instant) {
-        match self.state {
-            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
-            _ if self.is_close_queued() => self.close_is_out(now),
-            _ => {}
+    pub(crate) fn close_lost(&mut self, now: Instant) {
+        if self.is_close_pending() {
+            match self.state {
+                State::Received { .. } => self.answer_lost(),
+                _ => self.close_ended(OurClose::Lost, now),
+            }
+        }
+    }
+
+    /// Our Close frame was flushed or lost: the peer has its time from now on.
+    fn close_ended(&mut self, how: OurClose, now: Instant) {
+        match &mut self.state {
+            State::Sent { ours, since } => (*ours, *since) = (how, now),
+            State::Received { ended: true, .. } => self.finish(),
+            State::Received { ours, until, .. } | State::Failed { ours, until, .. } => {
+                (*ours, *until) = (how, now + self.tcp_end_timeout);
+            }
+            State::Open | State::Done { .. } => {}
         }
     }
 
@@ -259,8 +290,8 @@ impl Closing {
                 self.state = State::Done { closed, error: Some(error) };
             }
             // Our answer may still leave: a peer can end its side alone.
-            State::Received { ours: Ours::Queued, ended, .. } if cause.is_none() => *ended = true,
-            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
+            State::Received { ours, ended, .. } if ours.is_pending() && cause.is_none() => *ended = true,
+            State::Received { ours, .. } if ours.is_pending() => self.answer_lost(),
             State::Received { .. } | State::Failed { .. } => self.finish(),
             State::Done { .. } => {}
         }
@@ -271,15 +302,15 @@ impl Closing {
         match &mut self.state {
             State::Open | State::Done { .. } => {}
             State::Sent { .. } => self.end(Some(Error::Timeout(Phase::Close))),
-            State::Received { ours: Ours::Queued, .. } => self.answer_is_lost(),
+            State::Received { ours, .. } if ours.is_pending() => self.answer_lost(),
             // The peer could not be told; it gets as long again to end the transport.
-            State::Failed { ours: Ours::Queued, .. } => self.close_is_out(now),
+            State::Failed { ours, .. } if ours.is_pending() => self.close_ended(OurClose::Lost, now),
             State::Received { .. } | State::Failed { .. } => self.finish(),
         }
     }
 
     /// The peer closed and our answer cannot leave: unclean, with the peer's code (RFC 6455, section 7.1.5).
-    fn answer_is_lost(&mut self) {
+    fn answer_lost(&mut self) {
         if let State::Received { closed, error, .. } = &mut self.state {
             closed.was_clean = false;
             error.get_or_insert_with(|| Error::Closed(Arc::new(closed.clone())));

@@ -3,12 +3,12 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`try_take_message`](Protocol::try_take_message), [`next_message`](Protocol::next_message),
+//! * input: [`try_take_message`](Protocol::try_take_message), [`next_event`](Protocol::next_event),
 //!   [`apply_pending_end`](Protocol::apply_pending_end),
 //!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
 //!   [`handle_timeout`](Protocol::handle_timeout);
 //! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
-//! * output: [`output`](Protocol::output), [`advance`](Protocol::advance), [`deadline`](Protocol::deadline).
+//! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance), [`deadline`](Protocol::deadline).
 //!
 //! Whatever goes wrong goes through [`fail`](Protocol::fail).
 
@@ -33,6 +33,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl, Phase},
+    limits::work,
     message::Message,
     stats::Stats,
     wire::deflate::{Deflater, Inflater, NegotiatedDeflate},
@@ -47,16 +48,67 @@ pub(crate) struct Protocol {
     stats: Stats,
     write_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
-    /// Why the transport takes nothing any more, and how long what can still be read is waited for.
-    write_error: Option<(Error, Instant)>,
-    /// Since when the transport has taken nothing of what waits for it.
-    stalled_since: Option<Instant>,
-    /// Whether the transport has taken our Close frame, and may still hold it.
-    is_close_written: bool,
+    write_side: WriteSide,
     /// What ended the input, until it is dealt with: the peer's Close, or a failure.
     pending_end: Option<Result<CloseFrame, Error>>,
     /// Whether something happened that whoever waits for the transport must hear of.
     must_wake_other: bool,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Message(Message),
+    /// Something that the protocol deals with by itself.
+    Handled,
+}
+
+/// How the transport takes what is written.
+#[derive(Debug)]
+enum WriteSide {
+    /// It takes something, or nothing waits for it.
+    Flowing,
+    /// It has taken nothing of what waits for it.
+    Stalled {
+        since: Instant,
+        /// How many encoded bytes it may hold all the same, and has to be offered again as they are.
+        held: usize,
+    },
+    /// It takes nothing any more.
+    Broken {
+        error: Error,
+        /// How long what can still be read is waited for: a Close frame may be among it.
+        until: Instant,
+    },
+}
+
+impl WriteSide {
+    fn stalled_since(&self) -> Option<Instant> {
+        match self {
+            Self::Stalled { since, .. } => Some(*since),
+            Self::Flowing | Self::Broken { .. } => None,
+        }
+    }
+
+    /// How many of the first encoded bytes must stay as they are.
+    fn held(&self) -> usize {
+        match self {
+            Self::Stalled { held, .. } => *held,
+            Self::Flowing | Self::Broken { .. } => 0,
+        }
+    }
+
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Broken { error, .. } => Some(error),
+            Self::Flowing | Self::Stalled { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken { .. })
+    }
 }
 
 impl Protocol {
@@ -72,9 +124,7 @@ impl Protocol {
             stats: Stats::default(),
             write_timeout: config.write_timeout,
             tcp_end_timeout: config.tcp_end_timeout,
-            write_error: None,
-            stalled_since: None,
-            is_close_written: false,
+            write_side: WriteSide::Flowing,
             pending_end: None,
             must_wake_other: false,
         }
@@ -105,12 +155,12 @@ impl Protocol {
 
     /// Why nothing can be sent any more, if that is so.
     pub(crate) fn send_error(&self) -> Option<Error> {
-        self.closing.send_error().or_else(|| Some(self.write_error.as_ref()?.0.clone()))
+        self.closing.send_error().or_else(|| self.write_side.error().cloned())
     }
 
     /// Why what was queued will not be sent any more, if that is so.
     pub(crate) fn write_failure(&self) -> Option<Error> {
-        let is_lost = self.write_error.is_some() || !self.closing.is_parsing() && self.outbound.has_unsent_messages();
+        let is_lost = self.write_side.is_broken() || !self.closing.is_parsing() && self.outbound.has_unsent_messages();
         is_lost.then(|| self.send_error()).flatten()
     }
 
@@ -120,7 +170,7 @@ impl Protocol {
 
     /// Whether the transport may be written to.
     pub(crate) fn wants_write(&self) -> bool {
-        self.write_error.is_none() && !self.is_done()
+        !self.write_side.is_broken() && !self.is_done()
     }
 
     /// Whether the transport's write side is to be shut down.
@@ -138,12 +188,12 @@ impl Protocol {
         self.stats.wire_bytes_received + self.stats.wire_bytes_sent
     }
 
-    /// Whether output has made buffers large.
-    pub(crate) fn is_output_large(&self) -> bool {
-        self.outbound.is_large()
+    /// Whether [`shrink`](Self::shrink) frees something.
+    pub(crate) fn can_shrink(&self) -> bool {
+        self.outbound.can_shrink()
     }
 
-    /// Gives back the memory of buffers that hold nothing.
+    /// Frees output buffers that hold nothing.
     pub(crate) fn shrink(&mut self) {
         self.outbound.shrink();
     }
@@ -157,7 +207,7 @@ impl Protocol {
     /// Whether messages can be sent.
     #[inline]
     fn is_open(&self) -> bool {
-        self.closing.is_open() && self.write_error.is_none()
+        self.closing.is_open() && !self.write_side.is_broken()
     }
 
     #[inline]
@@ -178,7 +228,7 @@ impl Protocol {
     // Input.
 
     /// Takes the next message from `buf` if it stands at its front as one frame, which is the usual case. `None`:
-    /// something else stands there, and [`next_message`](Self::next_message) deals with it.
+    /// something else stands there, and [`next_event`](Self::next_event) deals with it.
     #[inline(always)]
     pub(crate) fn try_take_message(&mut self, buf: &mut BytesMut) -> Option<Message> {
         let message = self.inbound.try_take_message(buf)?;
@@ -186,22 +236,21 @@ impl Protocol {
         Some(message)
     }
 
-    /// The next message from `buf`, and whatever stands before it. `None`: there is no whole message in it, or none is
-    /// wanted any more.
+    /// Parses what stands at the front of `buf`, at most one message. `None`: nothing whole does, or nothing is wanted
+    /// any more.
     ///
     /// `now` is when the bytes were read.
-    pub(crate) fn next_message(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Message> {
-        loop {
-            match self.inbound.next(buf) {
-                Ok(Some(Item::Message(message))) => {
-                    self.count_received(&message);
-                    return Some(message);
-                }
-                Ok(Some(item)) => self.handle_item(item, now),
-                Ok(None) => return None,
-                Err(error) => self.end_input(Err(error)),
+    pub(crate) fn next_event(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Event> {
+        match self.inbound.next(buf) {
+            Ok(Some(Item::Message(message))) => {
+                self.count_received(&message);
+                return Some(Event::Message(message));
             }
+            Ok(Some(item)) => self.handle_item(item, now),
+            Ok(None) => return None,
+            Err(error) => self.end_input(Err(error)),
         }
+        Some(Event::Handled)
     }
 
     #[inline]
@@ -219,6 +268,7 @@ impl Protocol {
     fn handle_item(&mut self, item: Item, now: Instant) {
         match item {
             Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
+            Item::Part => {}
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;
                 self.outbound.push_pong(payload);
@@ -255,11 +305,18 @@ impl Protocol {
     fn handle_close(&mut self, frame: CloseFrame, now: Instant) {
         let unsent = self.outbound.has_unsent_messages();
         let is_answer_due = self.closing.peer_close(&frame, unsent, now);
-        self.outbound.abort_unsent();
-        if is_answer_due {
+        self.end_output(is_answer_due.then_some(frame), now);
+    }
+
+    /// The closing handshake has begun by the peer's Close, or by a failure: our Close frame comes next.
+    fn end_output(&mut self, close: Option<CloseFrame>, now: Instant) {
+        self.outbound.abort_unsent(self.write_side.held());
+        if let Some(frame) = close {
             self.outbound.push_close(frame);
         }
-        self.lose_close_if_write_side_is_broken(now);
+        if self.write_side.is_broken() {
+            self.closing.close_lost(now);
+        }
         self.on_state_change();
     }
 
@@ -270,18 +327,18 @@ impl Protocol {
 
     /// The transport ended, or broke with `cause`.
     pub(crate) fn handle_end(&mut self, cause: Option<Error>) {
-        let write_error = self.write_error.as_ref().map(|(error, _)| error.clone());
-        self.closing.end(cause.or(write_error));
+        self.closing.end(cause.or_else(|| self.write_side.error().cloned()));
         self.on_state_change();
     }
 
-    /// The transport takes nothing at the moment although something waits.
-    pub(crate) fn handle_stall(&mut self, now: Instant) {
-        if self.stalled_since.is_none() {
-            self.stalled_since = Some(now);
-            // There may be a deadline now that was not there when the other role began to wait.
-            self.must_wake_other |= self.deadline().is_some();
-        }
+    /// The transport takes nothing at the moment although something waits. `held`: how many of the first bytes of
+    /// [`output`](Self::output) it may hold all the same, and has to be offered again as they are.
+    pub(crate) fn handle_stall(&mut self, held: usize, now: Instant) {
+        let is_new = matches!(self.write_side, WriteSide::Flowing);
+        let since = self.write_side.stalled_since().unwrap_or(now);
+        self.write_side = WriteSide::Stalled { since, held: held.max(self.write_side.held()) };
+        // There may be a deadline now that was not there when the other role began to wait.
+        self.must_wake_other |= is_new && self.deadline().is_some();
     }
 
     /// The transport takes nothing any more. The error is held back until what can still be read was read, since a
@@ -294,22 +351,21 @@ impl Protocol {
     /// `until`: how long what can still be read is waited for.
     fn break_write_side(&mut self, error: Error, until: Instant, now: Instant) {
         self.outbound.clear();
-        self.stalled_since = None;
-        self.write_error = Some((error, until));
-        self.closing.close_is_lost(now);
+        self.write_side = WriteSide::Broken { error, until };
+        self.closing.close_lost(now);
     }
 
-    /// A deadline passed, or nothing: it looks by itself.
+    /// A deadline passed, or none: each is looked at.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if is_over(self.closing.deadline(self.stalled_since)) {
+        if is_over(self.closing.deadline(self.write_side.stalled_since())) {
             self.closing.overdue(now);
-            if !self.closing.is_close_queued() {
+            if !self.closing.is_close_pending() {
                 self.outbound.clear();
             }
         }
-        if let Some((error, until)) = &self.write_error
-            && is_over(Some(*until))
+        if let WriteSide::Broken { error, until } = &self.write_side
+            && *until <= now
         {
             self.closing.end(Some(error.clone()));
         }
@@ -325,6 +381,13 @@ impl Protocol {
     #[inline]
     pub(crate) fn take_must_wake_other(&mut self) -> bool {
         std::mem::take(&mut self.must_wake_other)
+    }
+
+    /// The work that was done since this was asked last, apart from what the caller counts itself, in units of
+    /// [`work`].
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> usize {
+        self.inbound.take_inflated() / work::COPIED_BYTES + self.outbound.take_work()
     }
 
     // Commands.
@@ -353,7 +416,9 @@ impl Protocol {
         if self.closing.close(now) {
             self.inbound.discard_messages();
             self.outbound.push_close(frame);
-            self.lose_close_if_write_side_is_broken(now);
+            if self.write_side.is_broken() {
+                self.closing.close_lost(now);
+            }
         }
         Ok(())
     }
@@ -372,67 +437,75 @@ impl Protocol {
 
     // Output.
 
+    /// Encodes what comes next, as much as is worth a write.
+    #[inline]
+    pub(crate) fn encode(&mut self) {
+        self.outbound.encode();
+    }
+
+    /// Whether a frame is being compressed, of which nothing is in the output yet.
+    pub(crate) fn is_compressing(&self) -> bool {
+        self.outbound.is_compressing()
+    }
+
     /// The bytes to write next.
     #[inline]
-    pub(crate) fn output(&mut self) -> &impl Buf {
+    pub(crate) fn output(&self) -> &impl Buf {
         self.outbound.output()
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
     pub(crate) fn advance(&mut self, n: usize) {
-        self.stalled_since = None;
+        self.write_side = WriteSide::Flowing;
         let released = self.outbound.advance(n);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
         self.stats.payload_bytes_sent += released.payload;
-        self.is_close_written |= released.close;
+        if released.close {
+            self.closing.close_taken();
+        }
     }
 
-    /// The transport was flushed: what it took is out.
+    /// The transport was flushed: what it took has left.
     pub(crate) fn handle_flushed(&mut self, now: impl FnOnce() -> Instant) {
-        self.stalled_since = None;
-        if std::mem::take(&mut self.is_close_written) {
-            self.closing.close_is_out(now());
+        self.write_side = WriteSide::Flowing;
+        if self.closing.flushed(now) {
             self.on_state_change();
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let closing = self.closing.deadline(self.stalled_since);
-        let end = self.write_error.as_ref().map(|(_, until)| *until).filter(|_| !self.is_done());
+        let closing = self.closing.deadline(self.write_side.stalled_since());
+        let end = match &self.write_side {
+            WriteSide::Broken { until, .. } if !self.is_done() => Some(*until),
+            _ => None,
+        };
         [closing, self.write_deadline(), end].into_iter().flatten().min()
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        Some(self.stalled_since? + self.write_timeout?)
+        Some(self.write_side.stalled_since()? + self.write_timeout?)
     }
 
     /// The one way to fail: the peer is told why, nothing else is sent, and nothing more is read.
     fn fail(&mut self, error: Error, now: Instant) {
-        let code = error.close_code();
+        let close = error.close_code().map(|code| CloseFrame::new(code, ""));
         let is_close_due = self.closing.fail(error, now);
-        self.outbound.abort_unsent();
-        if let (true, Some(code)) = (is_close_due, code) {
-            self.outbound.push_close(CloseFrame::new(code, ""));
-        }
-        self.lose_close_if_write_side_is_broken(now);
-        self.on_state_change();
+        self.end_output(close.filter(|_| is_close_due), now);
     }
 
-    fn lose_close_if_write_side_is_broken(&mut self, now: Instant) {
-        if self.write_error.is_some() {
-            self.closing.close_is_lost(now);
-        }
-    }
-
-    /// After every change of state: tells those who wait for pongs once none can come.
+    /// Whoever waits for the transport is to look again, and parsing ends with the state that allows it.
     fn on_state_change(&mut self) {
         self.must_wake_other = true;
-        if self.closing.is_parsing() {
-            return;
+        if !self.closing.is_parsing() {
+            self.inbound.end();
+            self.end_pings();
         }
-        self.inbound.end();
+    }
+
+    /// Tells those who wait for pongs that none can come.
+    fn end_pings(&mut self) {
         if let Some(error) = self.closing.send_error() {
             self.pings.end(&error);
         }

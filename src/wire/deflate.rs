@@ -38,6 +38,17 @@ pub(crate) struct Direction {
     pub(crate) has_context_takeover: bool,
 }
 
+/// What ends behind a part that is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Nothing: more of the frame follows.
+    None,
+    /// A frame. Each is flushed, so that a frame's payload is complete once the frame is sent.
+    Frame,
+    /// The message's last frame.
+    Message,
+}
+
 /// Compresses the messages of one connection. Its context is made for the first of them.
 pub(crate) struct Deflater {
     config: DeflateConfig,
@@ -83,17 +94,16 @@ impl Deflater {
         len >= self.threshold && self.direction.window_bits > WindowBits::MIN
     }
 
-    /// Compresses the payload of one frame.
-    ///
-    /// Each frame is flushed, so that a frame's payload is complete once the frame is sent.
-    pub(crate) fn compress(&mut self, payload: &[u8], is_last_frame: bool) -> Vec<u8> {
-        let mut out = Vec::new();
+    /// Compresses a part of a message, and appends to `out` what comes of it. At the end of a frame `out` must hold all of
+    /// its body.
+    pub(crate) fn compress(&mut self, payload: &[u8], flush: Flush, out: &mut Vec<u8>) {
         let context = self.context.get_or_insert_with(|| Compressor::new_with_config(self.config));
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             let mut rest = payload;
             loop {
                 let (total_in, total_out) = (context.total_in(), context.total_out());
-                let status = context.compress(rest, scratch, DeflateFlush::SyncFlush);
+                let mode = if flush == Flush::None { DeflateFlush::NoFlush } else { DeflateFlush::SyncFlush };
+                let status = context.compress(rest, scratch, mode);
                 rest = &rest[(context.total_in() - total_in) as usize..];
                 let made = (context.total_out() - total_out) as usize;
                 out.extend_from_slice(&scratch[..made]);
@@ -104,7 +114,7 @@ impl Deflater {
                 }
             }
         });
-        if is_last_frame {
+        if flush == Flush::Message {
             // What the last flush ended in is left out; without input there was none, and an empty block stands for it
             // (section 7.2.3.6).
             match out.strip_suffix(&TAIL).map(<[u8]>::len) {
@@ -115,7 +125,6 @@ impl Deflater {
                 context.reset();
             }
         }
-        out
     }
 }
 
@@ -281,10 +290,15 @@ mod tests {
                 let mut message = Vec::new();
                 let last = payload.len().saturating_sub(1) / frame;
                 for (i, piece) in payload.chunks(frame).enumerate() {
-                    message.extend(deflater.compress(piece, i == last));
+                    // In parts, too, of which only the last is flushed.
+                let (start, end) = piece.split_at(piece.len() / 2);
+                let mut body = Vec::new();
+                deflater.compress(start, Flush::None, &mut body);
+                deflater.compress(end, if i == last { Flush::Message } else { Flush::Frame }, &mut body);
+                message.extend(body);
                 }
                 if payload.is_empty() {
-                    message.extend(deflater.compress(&payload, true));
+                    deflater.compress(&payload, Flush::Message, &mut message);
                 }
                 prop_assert_eq!(&twin.inflate(&message), &payload);
                 prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
@@ -345,7 +359,8 @@ mod tests {
     #[test]
     fn a_bomb_stops_when_the_sink_refuses() {
         let mut deflater = Deflater::new(None, direction(15, true));
-        let bomb = deflater.compress(&vec![0; 10 << 20], true);
+        let mut bomb = Vec::new();
+        deflater.compress(&vec![0; 10 << 20], Flush::Message, &mut bomb);
         let mut left = 1 << 20;
         let mut inflater = Inflater::new(direction(15, true));
         let refused = inflater.inflate(&bomb, |piece| {

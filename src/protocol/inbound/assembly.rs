@@ -46,11 +46,6 @@ impl Assembly {
         Ok(())
     }
 
-    /// The message will not be kept: what has come of it is not needed.
-    pub(super) fn forget(&mut self) {
-        self.data = Vec::new();
-    }
-
     pub(super) fn finish(self) -> Result<Message, Violation> {
         let payload = Bytes::from(self.data);
         Ok(match self.kind {

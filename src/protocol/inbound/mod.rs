@@ -9,6 +9,7 @@ use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
     error::{Error, LimitExceeded, Violation},
+    limits::MAX_INFLATED_INPUT,
     message::{Kind, Message},
     wire::{
         deflate::Inflater,
@@ -17,12 +18,14 @@ use crate::{
     },
 };
 
-/// What a peer said, once it is whole.
+/// What a peer said.
 #[derive(Debug)]
 pub(crate) enum Item {
     Message(Message),
     /// A message that was not kept.
     Discarded,
+    /// A part of a message, with more to come.
+    Part,
     Ping(Bytes),
     Pong(Bytes),
     Close(CloseFrame),
@@ -31,15 +34,35 @@ pub(crate) enum Item {
 /// Where in the byte stream the parser stands.
 #[derive(Debug)]
 enum State {
-    /// Before a header.
-    Header,
+    /// Before a message.
+    BetweenMessages,
     /// In an unfragmented message, which becomes a slice of the read buffer: it waits there, header first, until it is
     /// whole and taken. Text is checked as it comes.
     Slice { kind: Kind, header: usize, len: usize, utf8: Utf8Checker },
     /// In a frame whose payload moves to `message` as it comes.
-    Append { fin: bool, left: u64 },
+    InFrame { message: Assembly, fin: bool, left: u64 },
+    /// Before a further frame of `message`.
+    BetweenFrames { message: Assembly },
+    /// Messages are counted, and not kept.
+    Discarding(Discarding),
     /// What still comes means nothing.
     Ended,
+}
+
+/// Where the parser stands while messages are not kept.
+#[derive(Debug, Clone, Copy)]
+enum Discarding {
+    BetweenMessages,
+    /// In an unfragmented message whose header, of so many bytes, was not taken from the read buffer.
+    Slice {
+        header: usize,
+        len: u64,
+    },
+    InFrame {
+        fin: bool,
+        left: u64,
+    },
+    BetweenFrames,
 }
 
 #[derive(Debug)]
@@ -48,14 +71,13 @@ pub(crate) struct Inbound {
     max_frame_size: u64,
     max_fragments: usize,
     copy_payloads_up_to: usize,
-    /// A message of one frame is within all limits if its payload is shorter than this; 0 where none is.
+    /// A message of one frame is within all limits if its payload is shorter than this.
     whole_message_limit: u64,
     /// There is one if compression was agreed on.
     inflater: Option<Inflater>,
     state: State,
-    message: Option<Assembly>,
-    /// Whether messages are put together; else they are only counted.
-    is_keeping: bool,
+    /// Bytes that were inflated, until they are asked for.
+    inflated: usize,
 }
 
 impl Inbound {
@@ -71,9 +93,8 @@ impl Inbound {
             whole_message_limit: max_frame_size.min(max_message_size as u64) + 1,
             copy_payloads_up_to: config.copy_payloads_up_to,
             inflater,
-            state: State::Header,
-            message: None,
-            is_keeping: true,
+            state: State::BetweenMessages,
+            inflated: 0,
         }
     }
 
@@ -81,23 +102,30 @@ impl Inbound {
     pub(crate) fn bytes_needed(&self, buf: &BytesMut) -> usize {
         match self.state {
             State::Slice { header, len, .. } => (header + len).saturating_sub(buf.len()),
-            State::Header | State::Append { .. } | State::Ended => 0,
+            _ => 0,
         }
+    }
+
+    /// How many bytes were inflated since this was asked last.
+    pub(crate) fn take_inflated(&mut self) -> usize {
+        std::mem::take(&mut self.inflated)
     }
 
     /// From now on nothing that comes means anything.
     pub(crate) fn end(&mut self) {
         self.state = State::Ended;
-        self.message = None;
     }
 
     /// From now on messages are counted, and not kept.
     pub(crate) fn discard_messages(&mut self) {
-        self.is_keeping = false;
-        self.whole_message_limit = 0;
-        if let Some(message) = &mut self.message {
-            message.forget();
-        }
+        self.state = match self.state {
+            State::BetweenMessages => State::Discarding(Discarding::BetweenMessages),
+            State::Slice { header, len, .. } => State::Discarding(Discarding::Slice { header, len: len as u64 }),
+            State::InFrame { fin, left, .. } => State::Discarding(Discarding::InFrame { fin, left }),
+            State::BetweenFrames { .. } => State::Discarding(Discarding::BetweenFrames),
+            State::Discarding(discarding) => State::Discarding(discarding),
+            State::Ended => State::Ended,
+        };
     }
 
     /// Takes the next message if it stands at the front of `buf` as one frame and becomes a slice of it, which nearly all
@@ -108,7 +136,7 @@ impl Inbound {
     /// as a whole.
     #[inline(always)]
     pub(crate) fn try_take_message(&mut self, buf: &mut BytesMut) -> Option<Message> {
-        if !matches!(self.state, State::Header) || self.message.is_some() {
+        if !matches!(self.state, State::BetweenMessages) {
             return None;
         }
         let (kind, len, header) = Header::parse_message(buf)?;
@@ -127,29 +155,47 @@ impl Inbound {
 
     /// Takes the next item from `buf`. `None`: more bytes are needed, or none are wanted any more.
     pub(crate) fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
-        loop {
-            let progress = match self.state {
-                State::Header => {
-                    let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
-                    self.validate(&header)?;
-                    if header.opcode.is_control() {
-                        return self.control(&header, size, buf);
-                    }
-                    self.begin(&header, size, buf)?
-                }
-                State::Slice { .. } => self.slice(buf)?,
-                State::Append { fin, left } => self.append(fin, left, buf)?,
-                State::Ended => {
-                    buf.clear();
-                    return Ok(None);
-                }
-            };
-            match progress {
-                Progress::Item(item) => return Ok(Some(item)),
-                Progress::NextStep => {}
-                Progress::MoreBytes => return Ok(None),
+        match &mut self.state {
+            State::Slice { .. } => self.take_slice(buf),
+            State::InFrame { .. } => self.assemble(buf),
+            State::Discarding(Discarding::Slice { .. } | Discarding::InFrame { .. }) => Ok(self.discard(buf)),
+            State::BetweenMessages | State::BetweenFrames { .. } | State::Discarding(_) => self.take_header(buf),
+            State::Ended => {
+                buf.clear();
+                Ok(None)
             }
         }
+    }
+
+    /// A frame begins: a control frame is taken as a whole, of another one the header, and what has come of it.
+    fn take_header(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
+        self.validate(&header)?;
+        let kind = match header.opcode {
+            OpCode::Close | OpCode::Ping | OpCode::Pong => return take_control(&header, size, buf),
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            OpCode::Continuation => None,
+        };
+        let (fin, left) = (header.fin, header.len);
+        if let State::Discarding(discarding) = &mut self.state {
+            buf.advance(size);
+            *discarding = Discarding::InFrame { fin, left };
+            return Ok(self.discard(buf));
+        }
+        let mut message = match (std::mem::replace(&mut self.state, State::BetweenMessages), kind) {
+            (State::BetweenFrames { message }, _) => message,
+            (_, Some(kind)) if fin && header.rsv == 0 => {
+                self.state = State::Slice { kind, header: size, len: left as usize, utf8: Utf8Checker::default() };
+                return self.take_slice(buf);
+            }
+            (_, Some(kind)) => Assembly::new(kind, header.rsv == RSV1),
+            (_, None) => return Err(Violation::UnexpectedContinuation.into()),
+        };
+        message.frames += 1;
+        buf.advance(size);
+        self.state = State::InFrame { message, fin, left };
+        self.assemble(buf)
     }
 
     /// What depends on the connection's state and on the limits.
@@ -158,19 +204,28 @@ impl Inbound {
         if header.rsv != 0 {
             self.validate_rsv(header)?;
         }
-        let (frames, len, is_compressed) = match (header.opcode, &self.message) {
-            (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => return Ok(()),
-            (OpCode::Continuation, None) => return Err(Violation::UnexpectedContinuation.into()),
-            (OpCode::Continuation, Some(message)) => (message.frames, message.len(), message.is_compressed),
-            (OpCode::Text | OpCode::Binary, None) => (0, 0, header.rsv == RSV1),
-            (OpCode::Text | OpCode::Binary, Some(_)) => return Err(Violation::ExpectedContinuation.into()),
+        let message = match &self.state {
+            State::BetweenFrames { message } => Some(message),
+            _ => None,
         };
-        if !self.is_keeping {
+        let is_message_begun =
+            matches!(self.state, State::BetweenFrames { .. } | State::Discarding(Discarding::BetweenFrames));
+        match (header.opcode, is_message_begun) {
+            (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => return Ok(()),
+            (OpCode::Continuation, false) => return Err(Violation::UnexpectedContinuation.into()),
+            (OpCode::Text | OpCode::Binary, true) => return Err(Violation::ExpectedContinuation.into()),
+            (OpCode::Continuation, true) | (OpCode::Text | OpCode::Binary, false) => {}
+        }
+        if matches!(self.state, State::Discarding(_)) {
             return Ok(());
         }
         if header.len > self.max_frame_size {
             return Err(LimitExceeded::FrameSize { len: header.len, limit: self.max_frame_size as usize }.into());
         }
+        let (frames, len, is_compressed) = match message {
+            Some(message) => (message.frames, message.len(), message.is_compressed),
+            None => (0, 0, header.rsv == RSV1),
+        };
         // How large a compressed message is shows only as it is inflated.
         if !is_compressed && header.len > (self.max_message_size - len) as u64 {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
@@ -192,59 +247,18 @@ impl Inbound {
         }
     }
 
-    /// A control frame is taken as a whole. It may stand between the fragments of a message (section 5.4).
-    fn control(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
-        let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
-        let item = match header.opcode {
-            OpCode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
-            OpCode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
-            _ => Item::Close(close_frame(payload)?),
-        };
-        buf.advance(size + header.len as usize);
-        Ok(Some(item))
-    }
-
-    /// A data frame begins.
-    fn begin(&mut self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let kind = match header.opcode {
-            OpCode::Text => Some(Kind::Text),
-            OpCode::Binary => Some(Kind::Binary),
-            _ => None,
-        };
-        match kind {
-            Some(kind) if header.fin && header.rsv == 0 && self.is_keeping => {
-                let len = header.len as usize;
-                self.state = State::Slice { kind, header: size, len, utf8: Utf8Checker::default() };
-                return self.slice(buf);
-            }
-            Some(kind) => self.message = Some(Assembly::new(kind, header.rsv == RSV1)),
-            None => {}
-        }
-        if let Some(message) = &mut self.message {
-            message.frames += 1;
-        }
-        buf.advance(size);
-        self.append(header.fin, header.len, buf)
-    }
-
     /// Looks at what has come of a message that waits in the read buffer, and takes it once it is whole.
-    fn slice(&mut self, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(Progress::NextStep) };
-        if !self.is_keeping {
-            let (left, header) = (*len as u64, *header);
-            self.message = Some(Assembly::new(*kind, false));
-            buf.advance(header);
-            return self.append(true, left, buf);
-        }
+    fn take_slice(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        let State::Slice { kind, header, len, utf8 } = &mut self.state else { return Ok(None) };
         if *kind == Kind::Text {
             let arrived = buf.len().min(*header + *len);
             utf8.check(&buf[*header + utf8.checked()..arrived])?;
         }
         if buf.len() < *header + *len {
-            return Ok(Progress::MoreBytes);
+            return Ok(None);
         }
         let (kind, header, len, utf8) = (*kind, *header, *len, std::mem::take(utf8));
-        self.state = State::Header;
+        self.state = State::BetweenMessages;
         let payload = if len <= self.copy_payloads_up_to {
             let payload = Bytes::copy_from_slice(&buf[header..header + len]);
             buf.advance(header + len);
@@ -252,47 +266,86 @@ impl Inbound {
         } else {
             take_payload(header, len, buf)
         };
-        Ok(Progress::Item(Item::Message(match kind {
+        Ok(Some(Item::Message(match kind {
             Kind::Text => Message::Text(utf8.finish(payload)?),
             Kind::Binary => Message::Binary(payload),
         })))
     }
 
-    /// Moves what has come of a frame to the message.
-    fn append(&mut self, fin: bool, left: u64, buf: &mut BytesMut) -> Result<Progress, Error> {
-        let Some(message) = &mut self.message else { return Ok(Progress::NextStep) };
-        let arrived = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let mut inflater = self.inflater.as_mut().filter(|_| message.is_compressed);
+    /// Moves what has come of a frame to its message.
+    fn assemble(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        let State::InFrame { message, fin, left } = &mut self.state else { return Ok(None) };
         let limit = self.max_message_size;
-        if self.is_keeping {
-            match &mut inflater {
-                Some(inflater) => inflater.inflate(&buf[..arrived], |piece| message.push(piece, limit))?,
-                None => message.push(&buf[..arrived], limit)?,
+        let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
+        let len = message.len();
+        let mut inflater = self.inflater.as_mut().filter(|_| message.is_compressed);
+        let taken = match &mut inflater {
+            Some(inflater) => {
+                // So little that what comes of it keeps nobody waiting: it may be a thousand times as much.
+                let taken = arrived.min(MAX_INFLATED_INPUT);
+                inflater.inflate(&buf[..taken], |piece| message.push(piece, limit))?;
+                taken
             }
+            None => {
+                message.push(&buf[..arrived], limit)?;
+                arrived
+            }
+        };
+        buf.advance(taken);
+        *left -= taken as u64;
+        if *left > 0 {
+            if inflater.is_some() {
+                self.inflated += message.len() - len;
+            }
+            return Ok((taken < arrived).then_some(Item::Part));
         }
-        buf.advance(arrived);
-        let left = left - arrived as u64;
-        if left > 0 {
-            self.state = State::Append { fin, left };
-            return Ok(Progress::MoreBytes);
-        }
-        self.state = State::Header;
-        if !fin {
-            return Ok(Progress::NextStep);
-        }
-        if let (Some(inflater), true) = (inflater, self.is_keeping) {
+        if let (true, Some(inflater)) = (*fin, &mut inflater) {
             inflater.finish(|piece| message.push(piece, limit))?;
         }
-        let Some(message) = self.message.take() else { return Ok(Progress::NextStep) };
-        Ok(Progress::Item(if self.is_keeping { Item::Message(message.finish()?) } else { Item::Discarded }))
+        if inflater.is_some() {
+            self.inflated += message.len() - len;
+        }
+        let is_last = *fin;
+        let State::InFrame { message, .. } = std::mem::replace(&mut self.state, State::BetweenMessages) else {
+            return Ok(None);
+        };
+        if is_last {
+            return Ok(Some(Item::Message(message.finish()?)));
+        }
+        self.state = State::BetweenFrames { message };
+        Ok(Some(Item::Part))
+    }
+
+    /// Skips what has come of a frame of a message that is not kept.
+    fn discard(&mut self, buf: &mut BytesMut) -> Option<Item> {
+        let State::Discarding(discarding) = &mut self.state else { return None };
+        if let Discarding::Slice { header, len } = *discarding {
+            buf.advance(header);
+            *discarding = Discarding::InFrame { fin: true, left: len };
+        }
+        let Discarding::InFrame { fin, left } = discarding else { return None };
+        let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
+        buf.advance(arrived);
+        *left -= arrived as u64;
+        if *left > 0 {
+            return None;
+        }
+        let is_last = *fin;
+        *discarding = if is_last { Discarding::BetweenMessages } else { Discarding::BetweenFrames };
+        Some(if is_last { Item::Discarded } else { Item::Part })
     }
 }
 
-/// How far a step of the parser came.
-enum Progress {
-    Item(Item),
-    NextStep,
-    MoreBytes,
+/// Takes a control frame, as a whole. It may stand between the fragments of a message (section 5.4).
+fn take_control(header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+    let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
+    let item = match header.opcode {
+        OpCode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
+        OpCode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
+        _ => Item::Close(close_frame(payload)?),
+    };
+    buf.advance(size + header.len as usize);
+    Ok(Some(item))
 }
 
 /// Reads the body of a Close frame (section 5.5.1).
@@ -361,6 +414,7 @@ mod tests {
                     continue;
                 }
                 match inbound.next(&mut buf) {
+                    Ok(Some(Item::Part)) => {}
                     Ok(Some(item)) => items.push(format!("{item:?}")),
                     Ok(None) => break,
                     Err(error) => {

@@ -1,6 +1,6 @@
 //! How much goes out in one write: more while the transport takes it all, less once it does not.
 
-use crate::buffer_sizes::{BURST_SLACK, CHUNK, GROWN_WRITE, MAX_BURST, MAX_LEFTOVER, MIN_WRITE};
+use crate::limits::{BURST_SLACK, CHUNK, GROWN_WRITE, MAX_BURST, MAX_LEFTOVER, MIN_WRITE};
 
 #[derive(Debug)]
 pub(super) struct Burst {

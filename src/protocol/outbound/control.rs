@@ -92,11 +92,11 @@ impl Control {
         Some(payload)
     }
 
-    /// Drops what waits, and an encoded Close frame that was cut from the output.
-    pub(super) fn abort_unsent(&mut self, is_close_kept: bool) {
+    /// Drops what waits. `is_close_dropped`: our Close frame was dropped from what was encoded.
+    pub(super) fn abort_unsent(&mut self, is_close_dropped: bool) {
         self.pongs.clear();
         self.pings.clear();
-        if !is_close_kept {
+        if is_close_dropped || matches!(self.close, Close::Queued(_)) {
             self.close = Close::None;
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, io::IoSlice};
 use bytes::{Buf, BytesMut};
 
 use crate::{
-    buffer_sizes::MAX_MOVED,
+    limits::MAX_MOVED,
     wire::{frame::Header, mask::Mask},
 };
 
@@ -42,7 +42,7 @@ impl Encoded {
         self.copied.capacity() + self.in_place.capacity() * size_of::<InPlace>()
     }
 
-    /// Gives back its memory, if nothing is in it.
+    /// Frees its memory, if nothing is in it.
     pub(super) fn shrink(&mut self) {
         if self.len() == 0 {
             *self = Self::default();

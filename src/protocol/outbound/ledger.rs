@@ -119,7 +119,7 @@ impl Ledger {
         self.segments.capacity() * size_of::<Segment>() + self.message_lens.capacity() * size_of::<usize>()
     }
 
-    /// Gives back the memory that it does not use.
+    /// Frees the memory that it does not use.
     pub(super) fn shrink_to_fit(&mut self) {
         self.segments.shrink_to_fit();
         self.message_lens.shrink_to_fit();
@@ -222,23 +222,27 @@ impl Ledger {
         self.segments.first().map_or(0, |segment| segment.payload_in(written))
     }
 
-    /// Keeps only the rest of the frame that the transport has begun to take, and forgets what is behind it; what is
-    /// forgotten stays in `buffered` and `cost`.
-    pub(super) fn abort_unsent(&mut self) -> Aborted {
-        let is_begun = self.written > 0 || self.segments.first().is_some_and(|segment| !segment.begins_frame());
-        let is_kept = |&(i, segment): &(usize, &Segment)| is_begun && (i == 0 || !segment.begins_frame());
-        let kept = self.segments.iter().enumerate().take_while(is_kept).count();
-        // The frame being encoded is the last one here, or all that was encoded of it is out.
+    /// Keeps only the rest of each frame that the transport has begun to take, or of which it holds a part: the first
+    /// `held` bytes. What is behind is forgotten, and stays in `buffered` and `cost`.
+    pub(super) fn abort_unsent(&mut self, held: usize) -> Aborted {
+        let mut end = 0;
+        let mut kept = 0;
+        for segment in &self.segments {
+            // `None`: a part of it was taken.
+            let start = usize::checked_sub(end, self.written);
+            if segment.begins_frame() && start.is_some_and(|start| start >= held) {
+                break;
+            }
+            end += segment.len();
+            kept += 1;
+        }
+        // The frame being encoded is the last one here, or all that was encoded of it was taken.
         let is_last_frame_kept = kept == self.segments.len();
-        self.segments.truncate(kept);
+        let is_close_dropped = self.segments.drain(kept..).any(|segment| segment.kind == SegmentKind::Close);
         let count = |kind| self.segments.iter().filter(|segment| segment.kind == kind).count();
         (self.pongs, self.pings) = (count(SegmentKind::Pong), count(SegmentKind::Ping));
         self.message_lens.truncate(count(SegmentKind::LastPiece));
-        Aborted {
-            len: self.segments.iter().map(Segment::len).sum::<usize>() - self.written,
-            is_last_frame_kept,
-            is_close_kept: count(SegmentKind::Close) > 0,
-        }
+        Aborted { len: end.saturating_sub(self.written), is_last_frame_kept, is_close_dropped }
     }
 
     /// Forgets all segments: nothing is taken any more.
@@ -247,10 +251,11 @@ impl Ledger {
     }
 }
 
-/// What a cut left.
+/// What is left after unsent frames were dropped.
 pub(super) struct Aborted {
     /// Encoded bytes.
     pub(super) len: usize,
     pub(super) is_last_frame_kept: bool,
-    pub(super) is_close_kept: bool,
+    /// Our Close frame was among what was dropped.
+    pub(super) is_close_dropped: bool,
 }

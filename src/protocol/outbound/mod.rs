@@ -22,15 +22,17 @@ use self::{
     control::Control,
     encoded::{Encoded, MAX_HEADER},
     ledger::{EncodedFrame, Ledger, Segment, SegmentKind},
-    partial_message::{PartialMessage, Payload},
+    partial_message::{Frame, PartialMessage, Payload},
 };
 use crate::{
-    buffer_sizes::{CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_IDLE_OUTPUT, TLS_RECORD},
     close::CloseFrame,
     config::Config,
+    limits::{
+        CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_DEFLATED_INPUT, MAX_IDLE_OUTPUT, TLS_RECORD, work,
+    },
     message::Message,
     wire::{
-        deflate::Deflater,
+        deflate::{Deflater, Flush},
         frame::{Header, OpCode, RSV1},
         mask::Masks,
     },
@@ -75,6 +77,8 @@ pub(crate) struct Outbound {
     /// What `encoded` consists of.
     ledger: Ledger,
     burst: Burst,
+    /// What was done since it was asked last, in units of [`work`].
+    work: usize,
 }
 
 impl Outbound {
@@ -90,6 +94,7 @@ impl Outbound {
             encoded: Encoded::default(),
             ledger: Ledger::default(),
             burst: Burst::new(),
+            work: 0,
         }
     }
 
@@ -156,15 +161,16 @@ impl Outbound {
         self.control.push_close(frame);
     }
 
-    /// Drops everything of which the transport has taken nothing, but for the rest of a frame that it has begun to
-    /// take. What is dropped stays in [`buffered_amount`](Self::buffered_amount).
-    pub(crate) fn abort_unsent(&mut self) {
+    /// Drops everything of which the transport has taken nothing, but for the rest of each frame that it has begun to
+    /// take or of which it holds a part: these are the first `held` encoded bytes. What is dropped stays in
+    /// [`buffered_amount`](Self::buffered_amount).
+    pub(crate) fn abort_unsent(&mut self, held: usize) {
         self.queue.clear();
-        let abort_unsent = self.ledger.abort_unsent();
-        self.encoded.truncate(abort_unsent.len);
-        self.control.abort_unsent(abort_unsent.is_close_kept);
+        let aborted = self.ledger.abort_unsent(held);
+        self.encoded.truncate(aborted.len);
+        self.control.abort_unsent(aborted.is_close_dropped);
         self.partial =
-            self.partial.take().filter(|_| abort_unsent.is_last_frame_kept).and_then(PartialMessage::only_this_frame);
+            self.partial.take().filter(|_| aborted.is_last_frame_kept).and_then(PartialMessage::only_this_frame);
     }
 
     /// Drops everything, for good: the transport takes nothing any more. Nothing of it counts as sent.
@@ -178,12 +184,22 @@ impl Outbound {
 
     // What the transport takes.
 
-    /// The bytes to write next.
+    /// Encodes what comes next, as much as is worth a write.
     #[inline]
-    pub(crate) fn output(&mut self) -> &impl Buf {
+    pub(crate) fn encode(&mut self) {
         if self.has_more_to_encode() {
             self.fill();
         }
+    }
+
+    /// Whether a frame is being compressed, of which nothing is in the output yet.
+    pub(crate) fn is_compressing(&self) -> bool {
+        self.partial.as_ref().is_some_and(PartialMessage::is_compressing)
+    }
+
+    /// The bytes to write next.
+    #[inline]
+    pub(crate) fn output(&self) -> &impl Buf {
         &self.encoded
     }
 
@@ -194,18 +210,25 @@ impl Outbound {
         self.ledger.taken(n)
     }
 
-    /// Whether its buffers are larger than those of a connection that sends little.
-    pub(crate) fn is_large(&self) -> bool {
+    /// Whether [`shrink`](Self::shrink) frees something: buffers larger than those of a connection that sends little.
+    pub(crate) fn can_shrink(&self) -> bool {
         let queue = self.queue.capacity() * size_of::<QueuedMessage>();
-        self.encoded.allocated() + self.ledger.allocated() + queue > MAX_IDLE_OUTPUT
+        let is_large = self.encoded.allocated() + self.ledger.allocated() + queue > MAX_IDLE_OUTPUT;
+        is_large && self.encoded.len() == 0 && self.queue.is_empty()
     }
 
-    /// Gives back the memory of what is empty.
+    /// Frees buffers that hold nothing.
     pub(crate) fn shrink(&mut self) {
         self.encoded.shrink();
         self.queue.shrink_to_fit();
         self.ledger.shrink_to_fit();
         self.burst = Burst::new();
+    }
+
+    /// The work that was done since this was asked last.
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> usize {
+        std::mem::take(&mut self.work)
     }
 
     // How messages become bytes.
@@ -222,7 +245,8 @@ impl Outbound {
 
     /// Encodes what comes next, up to what is worth encoding ahead.
     fn fill(&mut self) {
-        loop {
+        let before = self.work;
+        while self.work - before < work::PER_ENCODE {
             if self.control.has_pongs_or_pings() {
                 self.encode_control();
             }
@@ -275,7 +299,9 @@ impl Outbound {
         if self.is_compressed(payload.len(), compression)
             && let Some(deflater) = &mut self.deflater
         {
-            let body = deflater.compress(payload, true);
+            let mut body = Vec::new();
+            deflater.compress(payload, Flush::Message, &mut body);
+            self.work += work::DEFLATED_FRAME + payload.len() / work::DEFLATED_BYTES;
             let header = Header { fin: true, rsv: RSV1, opcode, len: body.len() as u64 };
             let header = self.encoded.push_frame(&header, self.masks.next(), &body);
             let (body, payload) = (body.len() as u32, payload.len() as u32);
@@ -290,6 +316,7 @@ impl Outbound {
     fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], kind: SegmentKind) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
         let header = self.encoded.push_frame(&header, self.masks.next(), payload);
+        self.work += 1;
         let body = payload.len() as u32;
         let payload = if kind == SegmentKind::Message { body } else { 0 };
         self.ledger.encoded(Segment { kind, header, body, payload });
@@ -299,23 +326,30 @@ impl Outbound {
     /// it waits until there is room for it, so that the buffer stays small and control frames need not wait long.
     fn encode_piece(&mut self) -> bool {
         let Some(mut partial) = self.partial.take() else { return false };
-        let left = partial.frame.as_ref().map_or(partial.rest.len().min(self.fragment_size), |(_, left)| *left);
+        let left = match &partial.frame {
+            Some(Frame::Plain { left, .. } | Frame::Compressed { left, .. }) => *left,
+            None => partial.rest.len().min(self.fragment_size),
+        };
         // A compressed frame is encoded as a whole, since its header has its length.
-        let piece = if partial.is_compressed { left } else { left.min(CHUNK) };
+        let mut piece = if partial.is_compressed { left } else { left.min(CHUNK) };
         if !self.burst.has_room(self.encoded.len(), piece) {
             self.partial = Some(partial);
             return false;
         }
         let (header, body) = match &mut self.deflater {
             Some(deflater) if partial.is_compressed => {
-                let is_last = left == partial.rest.len();
-                let body = deflater.compress(&partial.rest.as_bytes()[..left], is_last);
+                self.work += work::DEFLATED_FRAME + left.min(MAX_DEFLATED_INPUT) / work::DEFLATED_BYTES;
+                let Some((body, len, is_last)) = partial.compress(deflater, left) else {
+                    self.partial = Some(partial);
+                    return true;
+                };
                 let header = partial.next_header(body.len(), is_last);
-                partial.rest.advance(left);
+                piece = len;
                 (self.encoded.push_frame(&header, self.masks.next(), &body), body.len())
             }
             _ => (self.encode_part(&mut partial, left, piece), piece),
         };
+        self.work += 1;
         partial.is_begun = true;
         let segment = Segment { kind: SegmentKind::Piece, header, body: body as u32, payload: piece as u32 };
         if partial.frame.is_some() || partial.rest.len() > 0 {
@@ -345,8 +379,8 @@ impl Outbound {
             MAX_HEADER + self.burst.room(self.encoded.len()).min(rest.saturating_add(frames.saturating_mul(MAX_HEADER)))
         });
         let (header, mut mask) = match partial.frame.take() {
-            Some((mask, _)) => (0, mask),
-            None => {
+            Some(Frame::Plain { mask, .. }) => (0, mask),
+            Some(Frame::Compressed { .. }) | None => {
                 let mask = self.masks.next();
                 let header = partial.next_header(left, left == partial.rest.len());
                 (self.encoded.push_header(&header, mask), mask)
@@ -362,7 +396,7 @@ impl Outbound {
             }
         }
         if left > n {
-            partial.frame = Some((mask, left - n));
+            partial.frame = Some(Frame::Plain { mask, left: left - n });
         }
         header
     }
@@ -393,7 +427,7 @@ impl Outbound {
 
     /// Where a control frame may go now: never into a frame, nor behind the Close frame (RFC 6455, sections 5.4, 5.5.1).
     fn insert_position(&self) -> Option<InsertAt> {
-        let is_mid_frame = self.partial.as_ref().is_some_and(|partial| partial.frame.is_some());
+        let is_mid_frame = self.partial.as_ref().is_some_and(PartialMessage::is_mid_frame);
         if self.control.is_close_encoded() {
             None
         } else if self.encoded.len() > ENCODE_AHEAD

@@ -3,8 +3,10 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
+    limits::MAX_DEFLATED_INPUT,
     message::{Kind, Message},
     wire::{
+        deflate::{Deflater, Flush},
         frame::{Header, OpCode, RSV1},
         mask::Mask,
     },
@@ -20,8 +22,18 @@ pub(super) struct PartialMessage {
     pub(super) len: Option<usize>,
     /// Whether its first frame has been begun.
     pub(super) is_begun: bool,
-    /// The frame that has been begun: its mask, and how much of it is still to be encoded.
-    pub(super) frame: Option<(Mask, usize)>,
+    /// The frame that has been begun.
+    pub(super) frame: Option<Frame>,
+}
+
+/// A frame of which a part is still to be encoded.
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// `left`: payload bytes that are still to be encoded.
+    Plain { mask: Mask, left: usize },
+    /// Nothing of it is encoded before all of its payload is compressed. `body`: what `len` payload bytes became.
+    /// `left`: payload bytes that are still to be compressed.
+    Compressed { body: Vec<u8>, len: usize, left: usize },
 }
 
 /// A payload that is copied when it is masked, since others may hold it, or one that is masked in place.
@@ -43,12 +55,45 @@ impl PartialMessage {
 
     /// What is left of it when it may only finish the frame that it is in.
     pub(super) fn only_this_frame(mut self) -> Option<Self> {
-        let (_, left) = self.frame?;
+        let Some(Frame::Plain { left, .. }) = self.frame else { return None };
         if left < self.rest.len() {
             self.rest.truncate(left);
             self.len = None;
         }
         Some(self)
+    }
+
+    /// Whether a part of a frame is encoded, so that nothing else may follow.
+    pub(super) fn is_mid_frame(&self) -> bool {
+        matches!(self.frame, Some(Frame::Plain { .. }))
+    }
+
+    /// Whether a frame is being compressed.
+    pub(super) fn is_compressing(&self) -> bool {
+        matches!(self.frame, Some(Frame::Compressed { .. }))
+    }
+
+    /// Compresses more of a frame, of which `left` payload bytes are still to be compressed. Once that is all of it: its
+    /// body, the payload bytes that it stands for, and whether it is the message's last frame.
+    pub(super) fn compress(&mut self, deflater: &mut Deflater, left: usize) -> Option<(Vec<u8>, usize, bool)> {
+        let (mut body, len) = match self.frame.take() {
+            Some(Frame::Compressed { body, len, .. }) => (body, len),
+            _ => (Vec::new(), 0),
+        };
+        let n = left.min(MAX_DEFLATED_INPUT);
+        let is_last = left == self.rest.len();
+        let flush = match n == left {
+            true if is_last => Flush::Message,
+            true => Flush::Frame,
+            false => Flush::None,
+        };
+        deflater.compress(&self.rest.as_bytes()[..n], flush, &mut body);
+        self.rest.advance(n);
+        if n < left {
+            self.frame = Some(Frame::Compressed { body, len: len + n, left: left - n });
+            return None;
+        }
+        Some((body, len + n, is_last))
     }
 
     /// The header of its next frame, with a body of `len` bytes.

@@ -1,4 +1,4 @@
-//! The sizes of internal buffers, in bytes: how much is read, encoded, copied and written at once, and why.
+//! Internal limits: how many bytes are read, encoded, copied and written at once, how much work one poll does, and why.
 //!
 //! Bounds that a user can set are in [`Config`](crate::Config). Each number here is a measured compromise; one that
 //! depends on another is derived from it.
@@ -61,7 +61,35 @@ pub(crate) const LARGE_FRAME_START: usize = KIB * KIB + 16;
 /// its header is read moves to its own buffer.
 pub(crate) const AFTER_LARGE_FRAME: usize = 16 * KIB;
 
+/// How much of a compressed message is inflated at a time: at most a thousand times as much comes of it.
+pub(crate) const MAX_INFLATED_INPUT: usize = 4 * KIB;
+
+/// How much of a message is compressed at a time, which takes one to two milliseconds.
+pub(crate) const MAX_DEFLATED_INPUT: usize = 64 * KIB;
+
 // Waiting.
 
 /// What an idle connection may keep of its output buffers.
 pub(crate) const MAX_IDLE_OUTPUT: usize = 4 * KIB;
+
+/// How work is counted, so that no poll holds its task up for long. One unit is about what a small message costs: some
+/// tens of nanoseconds.
+pub(crate) mod work {
+    /// Bytes that are copied by one unit of work: read, written or inflated.
+    pub(crate) const COPIED_BYTES: usize = 512;
+
+    /// Payload bytes that are compressed by one unit of work.
+    pub(crate) const DEFLATED_BYTES: usize = 16;
+
+    /// What compressing a frame costs besides its payload.
+    pub(crate) const DEFLATED_FRAME: usize = 16;
+
+    /// Units that are one step of tokio's cooperative budget.
+    pub(crate) const PER_STEP: usize = 32;
+
+    /// The most that one poll does, in steps: as many as tokio's budget for a task has, also where there is none.
+    pub(crate) const STEPS_PER_POLL: usize = 128;
+
+    /// The most that is encoded before a write.
+    pub(crate) const PER_ENCODE: usize = PER_STEP * STEPS_PER_POLL;
+}

@@ -1,0 +1,228 @@
+//! Fairness: one poll does a bounded amount of work, however much the transport has to give and is ready to take, so
+//! that a connection leaves its thread to others.
+
+#[path = "support/flood.rs"]
+mod flood;
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use flood::{AlwaysReady, Flood};
+use futures::{Sink, Stream};
+use tokio::runtime;
+use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Where a transport breaks, so that a poll without an end fails its test and does not hang it.
+const BREAKS_AT: usize = 64 * MIB;
+
+/// The most that one poll may read.
+const MOST_READ: usize = 256 * KIB;
+
+/// The most that one poll may write.
+const MOST_WRITTEN: usize = 4 * MIB;
+
+/// How many polls in a row are watched: a bound that holds for the first alone is none.
+const POLLS: usize = 20;
+
+type Ws = WebSocketStream<AlwaysReady>;
+
+/// How a poll went that was not in error: whether it is done.
+type Outcome = Poll<Result<(), String>>;
+
+type PollOnce = fn(Pin<&mut Ws>, &mut Context<'_>) -> Outcome;
+
+/// Where a connection is polled. Without a runtime there is no cooperative budget, and all bounds are the connection's.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Runtime,
+    NoRuntime,
+}
+
+impl Place {
+    const ALL: [Self; 2] = [Self::Runtime, Self::NoRuntime];
+
+    /// Polls once, as a task does that is new in its turn: how that went, and whether the waker was called.
+    fn poll(self, ws: &mut Ws, poll: PollOnce) -> (Outcome, bool) {
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut once = || poll(Pin::new(ws), &mut Context::from_waker(&waker));
+        let outcome = match self {
+            Self::NoRuntime => once(),
+            Self::Runtime => {
+                let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(async {
+                    let outcome = once();
+                    // A task whose budget is used up is woken once the others had their turn.
+                    tokio::task::yield_now().await;
+                    outcome
+                })
+            }
+        };
+        (outcome, woken.0.load(SeqCst))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+fn next(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
+    ws.poll_next(cx).map(|item| match item {
+        Some(Ok(_)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+}
+
+fn ready(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
+    ws.poll_ready(cx).map_err(|error| error.to_string())
+}
+
+fn flush(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
+    ws.poll_flush(cx).map_err(|error| error.to_string())
+}
+
+fn close(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
+    ws.poll_close(cx).map(|end| Err(format!("{end:?}")))
+}
+
+/// Each of several polls reads a bounded amount of the flood, and is followed by another.
+fn assert_reads_are_bounded(flood: Flood, poll: PollOnce) {
+    for place in Place::ALL {
+        let mut ws = flood.open(AlwaysReady::pouring(flood, BREAKS_AT));
+        for turn in 0..POLLS {
+            let before = ws.get_ref().read;
+            let (outcome, is_woken) = place.poll(&mut ws, poll);
+            let read = ws.get_ref().read - before;
+            assert!(read <= MOST_READ, "{place:?}, poll {turn}: it read {read} bytes");
+            match outcome {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => panic!("{place:?}, poll {turn}: it ended with {end}"),
+                Poll::Pending => assert!(is_woken, "{place:?}, poll {turn}: nobody will poll again"),
+            }
+        }
+        assert!(ws.get_ref().read > 0, "{place:?}: it does not read");
+    }
+}
+
+#[test]
+fn one_poll_reads_a_bounded_amount_of_a_flood_of_pings() {
+    assert_reads_are_bounded(Flood::Pings, next);
+}
+
+#[test]
+fn one_poll_reads_a_bounded_amount_of_a_flood_of_pongs() {
+    assert_reads_are_bounded(Flood::Pongs, next);
+}
+
+#[test]
+fn one_poll_reads_a_bounded_amount_of_a_flood_of_empty_fragments() {
+    assert_reads_are_bounded(Flood::Fragments, next);
+}
+
+#[test]
+fn one_poll_reads_a_bounded_amount_of_a_flood_of_empty_messages() {
+    assert_reads_are_bounded(Flood::Messages, next);
+}
+
+/// Closing waits for the peer's Close frame, which may stand behind any of them.
+#[test]
+fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_pings() {
+    assert_reads_are_bounded(Flood::Pings, close);
+}
+
+#[test]
+fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_pongs() {
+    assert_reads_are_bounded(Flood::Pongs, close);
+}
+
+#[test]
+fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_empty_fragments() {
+    assert_reads_are_bounded(Flood::Fragments, close);
+}
+
+#[test]
+fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_empty_messages() {
+    assert_reads_are_bounded(Flood::Messages, close);
+}
+
+/// A large message in frames of one byte, of which each costs more than it moves.
+struct Sent {
+    size: usize,
+    deflate: Option<Deflate>,
+    /// The most frames that one poll may encode.
+    most_frames: u64,
+}
+
+impl Sent {
+    /// A compressed frame costs a flush of the compressor, some microseconds.
+    fn compressed() -> Self {
+        Self { size: MIB, deflate: Some(Deflate::default()), most_frames: 4 * 1024 }
+    }
+
+    /// What fills one write of 1 MiB, and a little more.
+    fn plain() -> Self {
+        Self { size: MIB, deflate: None, most_frames: 160 * 1024 }
+    }
+
+    fn open(&self) -> Ws {
+        let config = Config::default().without_timers().fragment_size(1).deflate(self.deflate.clone());
+        let extensions = if self.deflate.is_some() { "permessage-deflate" } else { "" }.to_owned();
+        let io = AlwaysReady::taking(BREAKS_AT);
+        WebSocketStream::from_upgraded_parts(UpgradedParts { config, extensions, ..UpgradedParts::new(io) })
+    }
+}
+
+/// Each of several polls encodes and writes a bounded amount of the message.
+fn assert_writes_are_bounded(sent: &Sent, poll: PollOnce) {
+    for place in Place::ALL {
+        let mut ws = sent.open();
+        Pin::new(&mut ws).start_send(Message::from(vec![b'x'; sent.size])).expect("it is open");
+        for turn in 0..POLLS {
+            let before = (ws.get_ref().written, ws.buffered_amount());
+            let (outcome, is_woken) = place.poll(&mut ws, poll);
+            let (written, frames) = (ws.get_ref().written - before.0, before.1 - ws.buffered_amount());
+            assert!(written <= MOST_WRITTEN, "{place:?}, poll {turn}: it wrote {written} bytes in {frames} frames");
+            assert!(frames <= sent.most_frames, "{place:?}, poll {turn}: it wrote {frames} frames in {written} bytes");
+            match outcome {
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(error)) => panic!("{place:?}, poll {turn}: {error}"),
+                Poll::Pending => assert!(is_woken, "{place:?}, poll {turn}: nobody will poll again"),
+            }
+        }
+        assert!(ws.get_ref().written > 0, "{place:?}: it does not write");
+    }
+}
+
+#[test]
+fn one_poll_of_flush_encodes_a_bounded_number_of_compressed_frames() {
+    assert_writes_are_bounded(&Sent::compressed(), flush);
+}
+
+#[test]
+fn one_poll_of_ready_encodes_a_bounded_number_of_compressed_frames() {
+    assert_writes_are_bounded(&Sent::compressed(), ready);
+}
+
+#[test]
+fn one_poll_of_flush_encodes_a_bounded_number_of_plain_frames() {
+    assert_writes_are_bounded(&Sent::plain(), flush);
+}
+
+#[test]
+fn one_poll_of_ready_encodes_a_bounded_number_of_plain_frames() {
+    assert_writes_are_bounded(&Sent::plain(), ready);
+}
