@@ -275,11 +275,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// What comes next in the read buffer.
     fn next_event(&mut self) -> Option<Event> {
         let event = self.protocol.next_event(self.read_at.into_std(), &mut self.read_buffer.bytes);
-        self.budget.spend(self.protocol.take_work());
-        if event.is_some() {
-            self.budget.spend(1);
-        } else if self.protocol.is_pending_end_due() {
-            self.protocol.apply_pending_end(Instant::now().into_std());
+        self.budget.spend(self.protocol.take_work() + usize::from(event.is_some()));
+        if event.is_none() && self.protocol.is_pending_end_due() {
+            self.end_input();
         }
         event
     }
@@ -289,22 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx, FlushMode::All);
-        let has_input_ended = self.protocol.has_pending_end();
-        let read_at = self.read_at.into_std();
-        if has_input_ended {
-            // Our Close is written by the next step.
-            self.protocol.apply_pending_end(Instant::now().into_std());
-        } else if !self.timer.is_off() && self.protocol.deadline().is_some_and(|deadline| deadline <= read_at) {
-            // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
-            self.protocol.handle_timeout(read_at);
-        }
-        let step = if has_input_ended || self.protocol.is_done() {
-            Poll::Ready(())
-        } else if self.protocol.wants_read() && self.poll_read(role, cx).is_ready() {
-            self.wakers.done(role);
+        let step = if self.end_input() || self.protocol.is_done() {
             Poll::Ready(())
         } else {
-            self.poll_deadline(role, cx)
+            self.poll_read_or_deadline(role, cx)
         };
         // Last, since nobody need poll again after the step that ended the connection: the peer waits for our end.
         if self.protocol.is_write_side_done() {
@@ -312,6 +298,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.wake_other_role(role);
         step
+    }
+
+    /// Deals with the peer's Close, or a failure, if one has come. Returns whether it did: our Close is then written by the
+    /// next step.
+    fn end_input(&mut self) -> bool {
+        let has_ended = self.protocol.has_pending_end();
+        if has_ended {
+            self.protocol.apply_pending_end(Instant::now().into_std());
+        }
+        has_ended
+    }
+
+    /// Reads or, if there is nothing to read, waits for the next deadline.
+    fn poll_read_or_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
+        if !self.timer.is_off() {
+            self.handle_deadline(self.read_at);
+        }
+        if self.protocol.wants_read() && self.poll_read(role, cx).is_ready() {
+            self.wakers.done(role);
+            return Poll::Ready(());
+        }
+        self.poll_deadline(role, cx)
     }
 
     /// Wakes the other role if there is something that the transport does not wake it for.
@@ -412,7 +421,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let deadline = self.next_deadline();
         let timer = &mut self.timer;
         let now = ready!(self.wakers.poll(role, cx, |cx| timer.poll(cx, deadline)));
-        self.handle_timeout(now);
+        self.handle_deadline(now);
+        self.handle_idle(now);
         Poll::Ready(())
     }
 
@@ -425,10 +435,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.deadline().map(Instant::from_std).into_iter().chain(idle).min()
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
+    /// Deals with the protocol's deadline, if it has passed.
+    fn handle_deadline(&mut self, now: Instant) {
         if self.protocol.deadline().is_some_and(|deadline| deadline <= now.into_std()) {
             self.protocol.handle_timeout(now.into_std());
         }
+    }
+
+    /// Frees large buffers, if the connection is idle.
+    fn handle_idle(&mut self, now: Instant) {
         if self.idle_timer.is_idle(now, self.protocol.bytes_moved()) {
             self.read_buffer.shrink();
             self.protocol.shrink();

@@ -16,6 +16,7 @@ mod closing;
 mod inbound;
 mod outbound;
 mod pings;
+mod write_side;
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use self::{
     inbound::{Inbound, Item},
     outbound::Outbound,
     pings::Pings,
+    write_side::WriteSide,
 };
 pub use self::{closing::ReadyState, pings::Pong};
 use crate::{
@@ -61,54 +63,6 @@ pub(crate) enum Event {
     Message(Message),
     /// Something that the protocol deals with by itself.
     Handled,
-}
-
-/// How the transport takes what is written.
-#[derive(Debug)]
-enum WriteSide {
-    /// It takes something, or nothing waits for it.
-    Flowing,
-    /// It has taken nothing of what waits for it.
-    Stalled {
-        since: Instant,
-        /// How many encoded bytes it may hold all the same, and has to be offered again as they are.
-        held: usize,
-    },
-    /// It takes nothing any more.
-    Broken {
-        error: Error,
-        /// How long what can still be read is waited for: a Close frame may be among it.
-        until: Instant,
-    },
-}
-
-impl WriteSide {
-    fn stalled_since(&self) -> Option<Instant> {
-        match self {
-            Self::Stalled { since, .. } => Some(*since),
-            Self::Flowing | Self::Broken { .. } => None,
-        }
-    }
-
-    /// How many of the first encoded bytes must stay as they are.
-    fn held(&self) -> usize {
-        match self {
-            Self::Stalled { held, .. } => *held,
-            Self::Flowing | Self::Broken { .. } => 0,
-        }
-    }
-
-    fn error(&self) -> Option<&Error> {
-        match self {
-            Self::Broken { error, .. } => Some(error),
-            Self::Flowing | Self::Stalled { .. } => None,
-        }
-    }
-
-    #[inline]
-    fn is_broken(&self) -> bool {
-        matches!(self, Self::Broken { .. })
-    }
 }
 
 impl Protocol {
