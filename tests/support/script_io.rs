@@ -1,12 +1,14 @@
 //! A scripted transport in memory: what every single read and write of the client meets is written down beforehand.
 //!
 //! It keeps exactly one waker per direction, the latest, as a real socket does, and forgets it once it has woken it. A
-//! direction that stands at [`Step::Pending`] stays there until the test says that it is ready.
+//! direction that stands at [`Step::Pending`] stays there until the test says that it is ready; the test wakes one
+//! direction at a time. Flushes follow the writes, unless they have [a script of their own](Script::flushes).
 
 // Each test binary uses its own part of it.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 #[path = "frame.rs"]
+#[allow(clippy::duplicate_mod, reason = "a test may have a scripted server, too")]
 mod frame;
 #[path = "wire.rs"]
 mod wire;
@@ -41,38 +43,56 @@ pub enum Step {
 }
 
 #[derive(Debug)]
-struct Direction {
+struct Steps {
     script: VecDeque<Step>,
     then: Step,
-    waker: Option<Waker>,
 }
 
-impl Direction {
-    fn new() -> Self {
-        Self { script: VecDeque::new(), then: Step::Ready, waker: None }
+impl Steps {
+    fn new(steps: impl IntoIterator<Item = Step>, then: Step) -> Self {
+        Self { script: steps.into_iter().collect(), then }
     }
 
-    /// The step that this poll meets. Pending stays in the script.
-    fn step(&mut self, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        let step = self.script.front().copied().unwrap_or(self.then);
-        if step == Step::Pending {
-            return self.pend(cx);
+    fn is_stalled(&self) -> bool {
+        self.script.front().copied().unwrap_or(self.then) == Step::Pending
+    }
+
+    /// The step that this poll meets: how many bytes it lets through. Pending stays in the script.
+    fn next(&mut self) -> Poll<io::Result<usize>> {
+        if self.is_stalled() {
+            return Poll::Pending;
         }
-        self.script.pop_front();
-        Poll::Ready(match step {
+        Poll::Ready(match self.script.pop_front().unwrap_or(self.then) {
             Step::Partial(n) => Ok(n),
             Step::Error(kind) => Err(kind.into()),
             Step::Ready | Step::Pending => Ok(usize::MAX),
         })
     }
 
+    /// Takes a Pending that is next off the script. Returns whether there was one.
+    fn skip_pending(&mut self) -> bool {
+        let is_next = self.script.front() == Some(&Step::Pending);
+        if is_next {
+            self.script.pop_front();
+        }
+        is_next
+    }
+}
+
+#[derive(Debug)]
+struct Direction {
+    steps: Steps,
+    waker: Option<Waker>,
+}
+
+impl Direction {
+    fn new() -> Self {
+        Self { steps: Steps::new([], Step::Ready), waker: None }
+    }
+
     fn pend<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
         self.waker = Some(cx.waker().clone());
         Poll::Pending
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.script.front().copied().unwrap_or(self.then) == Step::Pending
     }
 }
 
@@ -80,6 +100,8 @@ impl Direction {
 struct State {
     read: Direction,
     write: Direction,
+    /// Of flushes, if they do not follow the writes. They wait with the waker of the writes.
+    flush: Option<Steps>,
     /// What the server has sent and the client has not read.
     input: VecDeque<u8>,
     input_ended: bool,
@@ -102,6 +124,7 @@ pub fn script_io() -> (ScriptIo, Script) {
     let state = Arc::new(Mutex::new(State {
         read: Direction::new(),
         write: Direction::new(),
+        flush: None,
         input: VecDeque::new(),
         input_ended: false,
         output: Vec::new(),
@@ -119,16 +142,19 @@ impl Script {
 
     /// The steps of the coming reads, and what follows when they are used up.
     pub fn reads(&self, steps: impl IntoIterator<Item = Step>, then: Step) {
-        let mut state = self.state();
-        state.read.script = steps.into_iter().collect();
-        state.read.then = then;
+        self.state().read.steps = Steps::new(steps, then);
     }
 
-    /// The steps of the coming writes, and what follows when they are used up. A flush is Pending where a write is.
+    /// The steps of the coming writes, and what follows when they are used up. A flush is Pending where a write is,
+    /// unless flushes have steps of their own; so is a shutdown.
     pub fn writes(&self, steps: impl IntoIterator<Item = Step>, then: Step) {
-        let mut state = self.state();
-        state.write.script = steps.into_iter().collect();
-        state.write.then = then;
+        self.state().write.steps = Steps::new(steps, then);
+    }
+
+    /// The steps of the coming flushes, whatever the writes meet: the transport may take bytes and hold them.
+    /// [`Step::Partial`] is as good as [`Step::Ready`].
+    pub fn flushes(&self, steps: impl IntoIterator<Item = Step>, then: Step) {
+        self.state().flush = Some(Steps::new(steps, then));
     }
 
     /// The server sends bytes.
@@ -136,7 +162,7 @@ impl Script {
         let waker = {
             let mut state = self.state();
             state.input.extend(bytes.as_ref());
-            if state.read.is_stalled() { None } else { state.read.waker.take() }
+            if state.read.steps.is_stalled() { None } else { state.read.waker.take() }
         };
         waker.into_iter().for_each(Waker::wake);
     }
@@ -152,30 +178,26 @@ impl Script {
         self.input([]);
     }
 
-    /// A read that stood at Pending is ready. Returns whether there was one, in the script or for want of input.
+    /// A read that stood at Pending is ready. Returns whether there was one, in the script or for want of input. Only who
+    /// waits to read is woken.
     pub fn wake_read(&self) -> bool {
-        let (was_stalled, waker) = {
-            let mut state = self.state();
-            let was_stalled = state.read.script.front() == Some(&Step::Pending);
-            if was_stalled {
-                state.read.script.pop_front();
-            }
-            (was_stalled, state.read.waker.take())
-        };
-        waker.into_iter().for_each(Waker::wake);
-        was_stalled
+        self.wake(|state| (state.read.steps.skip_pending(), state.read.waker.take()))
     }
 
-    /// A write that stood at Pending is ready. Returns whether there was one in the script.
+    /// A write that stood at Pending is ready. Returns whether there was one in the script. Only who waits to write, or
+    /// to flush, is woken.
     pub fn wake_write(&self) -> bool {
-        let (was_stalled, waker) = {
-            let mut state = self.state();
-            let was_stalled = state.write.script.front() == Some(&Step::Pending);
-            if was_stalled {
-                state.write.script.pop_front();
-            }
-            (was_stalled, state.write.waker.take())
-        };
+        self.wake(|state| (state.write.steps.skip_pending(), state.write.waker.take()))
+    }
+
+    /// A flush that stood at Pending in a script of its own is ready. Returns whether there was one. As a socket has one
+    /// waker for both, who waits to write is woken, too.
+    pub fn wake_flush(&self) -> bool {
+        self.wake(|state| (state.flush.as_mut().is_some_and(Steps::skip_pending), state.write.waker.take()))
+    }
+
+    fn wake(&self, wake: impl FnOnce(&mut State) -> (bool, Option<Waker>)) -> bool {
+        let (was_stalled, waker) = wake(&mut self.state());
         waker.into_iter().for_each(Waker::wake);
         was_stalled
     }
@@ -215,11 +237,11 @@ impl AsyncRead for ScriptIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.lock().unwrap();
         state.reads += 1;
-        let is_step_left = !state.read.is_stalled();
+        let is_step_left = !state.read.steps.is_stalled();
         if is_step_left && state.input.is_empty() && !state.input_ended {
             return state.read.pend(cx);
         }
-        let Poll::Ready(step) = state.read.step(cx) else { return Poll::Pending };
+        let Poll::Ready(step) = state.read.steps.next() else { return state.read.pend(cx) };
         let n = step?.min(buf.remaining()).min(state.input.len());
         let (first, second) = state.input.as_slices();
         let of_first = n.min(first.len());
@@ -243,7 +265,7 @@ impl AsyncWrite for ScriptIo {
         let state = &mut *self.0.lock().unwrap();
         state.writes += 1;
         assert!(slices.iter().any(|slice| !slice.is_empty()), "a write of nothing");
-        let Poll::Ready(step) = state.write.step(cx) else { return Poll::Pending };
+        let Poll::Ready(step) = state.write.steps.next() else { return state.write.pend(cx) };
         let mut left = step?;
         let before = state.output.len();
         for slice in slices {
@@ -260,12 +282,20 @@ impl AsyncWrite for ScriptIo {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.lock().unwrap();
-        if state.write.is_stalled() { state.write.pend(cx) } else { Poll::Ready(Ok(())) }
+        let step = match &mut state.flush {
+            Some(steps) => steps.next(),
+            None if state.write.steps.is_stalled() => Poll::Pending,
+            None => Poll::Ready(Ok(usize::MAX)),
+        };
+        match step {
+            Poll::Ready(step) => Poll::Ready(step.map(|_| ())),
+            Poll::Pending => state.write.pend(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let state = &mut *self.0.lock().unwrap();
-        if state.write.is_stalled() {
+        if state.write.steps.is_stalled() {
             return state.write.pend(cx);
         }
         state.is_shut_down = true;
