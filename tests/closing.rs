@@ -2,10 +2,13 @@
 //!
 //! `B<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
 
+#[path = "support/script_io.rs"]
+mod script_io;
 mod support;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use script_io::{Step, Task, script_io};
 use support::watch::{PIECES, close_frame, open, trace};
 use support::{CLOSE, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode};
 use wsflow::{
@@ -243,6 +246,59 @@ async fn b110_b241_closing_again_sends_nothing_and_changes_nothing() {
     assert_eq!(trace(&mut ws).await.closed, clean(4001, "one"));
     drop(ws);
     peer.expect_eof().await;
+}
+
+/// The transport has taken a part of our Close frame, or all of it without having flushed it, when the peer's Close or a
+/// violation comes.
+#[tokio::test(start_paused = true)]
+async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_only_one() {
+    let mine = close_body(Some(1000), "mine");
+    // With its header and key.
+    let len = 6 + mine.len();
+    for taken in [1, 7, len - 1, len] {
+        for (comes, violation) in [
+            (encode(true, 0, CLOSE, &close_body(Some(4222), "theirs")), None),
+            (vec![0x81, 0x80, 1, 2, 3, 4], Some("a masked frame from a server")),
+            (encode(true, 0, 3, b""), Some("the reserved opcode 3")),
+        ] {
+            for is_polled_by_reader in [false, true] {
+                let case = format!("{taken} of {len} bytes taken, violation: {violation:?}, {is_polled_by_reader}");
+                println!("{case}");
+                let (io, script) = script_io();
+                let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+                let task = Task::new();
+                let poll = |ws: &mut WebSocketStream<_>| match is_polled_by_reader {
+                    true => task.poll_once(ws.next()).map(|_| ()),
+                    false => task.poll_once(ws.close()).map(|_| ()),
+                };
+                script.writes([Step::Partial(taken)], Step::Pending);
+                script.flushes([], Step::Pending);
+                assert!(task.poll_once(ws.close_with(CloseFrame::new(1000, "mine"))).is_pending(), "{case}");
+                assert_eq!(script.output_len(), taken, "{case}");
+
+                script.input(&comes);
+                assert!(poll(&mut ws).is_pending(), "{case}");
+                // The rest of it leaves, and is not flushed.
+                script.writes([], Step::Ready);
+                script.wake_write();
+                assert!(poll(&mut ws).is_pending(), "{case}");
+                assert_eq!(script.wire().frames, [script_io::Frame::new(CLOSE, &mine)], "{case}");
+
+                script.flushes([], Step::Ready);
+                script.wake_flush();
+                script.end();
+                let trace = trace(&mut ws).await;
+                assert_eq!(script.wire().frames, [script_io::Frame::new(CLOSE, &mine)], "{case}");
+                match (violation, &trace.error) {
+                    (None, None) => assert_eq!(trace.closed, clean(4222, "theirs"), "{case}"),
+                    (Some(violation), Some(Error::Protocol(violated))) => {
+                        assert_eq!((violated.to_string(), trace.closed), (violation.to_owned(), unclean(1006, "")));
+                    }
+                    (_, error) => panic!("{case}: {error:?}"),
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
