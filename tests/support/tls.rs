@@ -50,6 +50,13 @@ impl Authority {
         TlsServer::new(self.issue(names), None)
     }
 
+    /// A server by the operating system's library.
+    #[cfg(feature = "native-tls")]
+    pub fn native_server(&self, names: &[&str]) -> tokio_native_tls::TlsAcceptor {
+        let identity = self.issue(names).native();
+        native_tls::TlsAcceptor::new(identity).expect("an acceptor").into()
+    }
+
     /// As [`server`](Self::server), and it wants a certificate of the same authority from its client.
     pub fn server_for_members(&self, names: &[&str]) -> TlsServer {
         TlsServer::new(self.issue(names), Some(self.roots()))
@@ -84,9 +91,7 @@ impl Authority {
         builder.add_root_certificate(native_tls::Certificate::from_der(self.root.der()).expect("a root"));
         builder.request_alpns(&["http/1.1"]);
         if let Some(client) = client {
-            let (certificate, key) = (client.certificate.pem(), client.key.serialize_pem());
-            let identity = native_tls::Identity::from_pkcs8(certificate.as_bytes(), key.as_bytes());
-            builder.identity(identity.expect("a client certificate"));
+            builder.identity(client.native());
         }
         Connector::NativeTls(builder.build().expect("a connector"))
     }
@@ -105,6 +110,12 @@ impl Identity {
 
     fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+
+    #[cfg(feature = "native-tls")]
+    fn native(&self) -> native_tls::Identity {
+        let (certificate, key) = (self.certificate.pem(), self.key.serialize_pem());
+        native_tls::Identity::from_pkcs8(certificate.as_bytes(), key.as_bytes()).expect("an identity")
     }
 }
 
