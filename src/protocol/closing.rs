@@ -117,9 +117,10 @@ impl Closing {
     pub(crate) fn ready_state(&self) -> ReadyState {
         match self.state {
             State::Open => ReadyState::Open,
-            State::Sent { .. } | State::Received { .. } => ReadyState::Closing,
-            State::Failed { .. } if self.error().is_none() => ReadyState::Closing,
-            State::Failed { .. } | State::Done { .. } => ReadyState::Closed,
+            State::Sent { .. } => ReadyState::Closing,
+            // It is certain how the connection ended as soon as the reader is told.
+            State::Received { .. } | State::Failed { .. } if self.error().is_none() => ReadyState::Closing,
+            State::Received { .. } | State::Failed { .. } | State::Done { .. } => ReadyState::Closed,
         }
     }
 
