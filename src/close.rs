@@ -4,25 +4,25 @@ use std::fmt;
 
 /// A close code (RFC 6455, section 7.4): a `u16` with rules.
 ///
-/// Any number converts into it; [`is_valid_on_wire`](Self::is_valid_on_wire) says whether a Close frame may carry it.
+/// The constants have the names of the IANA's WebSocket Close Code Number Registry. Any number converts into it; [`is_valid_on_wire`](Self::is_valid_on_wire) says whether a Close frame may carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection was fulfilled.
-    pub const NORMAL: Self = Self(1000);
+    pub const NORMAL_CLOSURE: Self = Self(1000);
     /// 1001: the endpoint goes away: a server shuts down, a page is left.
-    pub const AWAY: Self = Self(1001);
+    pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the other side broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: a kind of data that cannot be accepted.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1005: the Close frame had no code. Never on the wire.
-    pub const NO_STATUS: Self = Self(1005);
+    pub const NO_STATUS_RECEIVED: Self = Self(1005);
     /// 1006: the connection ended without a Close frame. Never on the wire.
-    pub const ABNORMAL: Self = Self(1006);
+    pub const ABNORMAL_CLOSURE: Self = Self(1006);
     /// 1007: data that does not fit its kind, such as text that is not UTF-8.
-    pub const INVALID_PAYLOAD: Self = Self(1007);
+    pub const INVALID_FRAME_PAYLOAD_DATA: Self = Self(1007);
     /// 1008: a policy was violated.
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message too big to be processed.
@@ -102,7 +102,7 @@ impl CloseFrame {
     /// A Close frame with a reason alone. Its code is 1000, or none if the reason is empty.
     pub fn with_reason(reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        Self { code: (!reason.is_empty()).then_some(CloseCode::NORMAL), reason }
+        Self { code: (!reason.is_empty()).then_some(CloseCode::NORMAL_CLOSURE), reason }
     }
 
     /// The code, if there is one.
@@ -118,6 +118,7 @@ impl CloseFrame {
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Closed {
     /// The code of the peer's Close frame; 1005 if it had none, 1006 if no Close frame came.
     pub code: CloseCode,
@@ -128,14 +129,30 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// An end with this code and reason.
+    pub fn new(code: impl Into<CloseCode>, reason: impl Into<String>, was_clean: bool) -> Self {
+        Self { code: code.into(), reason: reason.into(), was_clean }
+    }
+
+    /// Whether the connection ended as intended: cleanly, with code 1000 or 1001, or with a Close frame without a code
+    /// (1005).
+    ///
+    /// Every other end says that something is wrong, such as 1008 (a policy) or 1011 (an error in the server), also
+    /// where it is clean.
+    pub fn is_normal(&self) -> bool {
+        const NORMAL: [CloseCode; 3] =
+            [CloseCode::NORMAL_CLOSURE, CloseCode::GOING_AWAY, CloseCode::NO_STATUS_RECEIVED];
+        self.was_clean && NORMAL.contains(&self.code)
+    }
+
     /// The end of a connection without a Close frame from the peer: 1006.
     pub(crate) fn abnormal() -> Self {
-        Self { code: CloseCode::ABNORMAL, reason: String::new(), was_clean: false }
+        Self::new(CloseCode::ABNORMAL_CLOSURE, "", false)
     }
 
     /// The end of a connection whose peer sent `frame`.
     pub(crate) fn by_peer(frame: &CloseFrame, was_clean: bool) -> Self {
-        Self { code: frame.code.unwrap_or(CloseCode::NO_STATUS), reason: frame.reason.clone(), was_clean }
+        Self::new(frame.code.unwrap_or(CloseCode::NO_STATUS_RECEIVED), &*frame.reason, was_clean)
     }
 }
 
@@ -159,6 +176,36 @@ mod tests {
             let event = code == 1000 || (3000..=4999).contains(&code);
             assert_eq!(CloseCode(code).is_valid_for_event_api(), event, "{code}");
         }
+    }
+
+    #[test]
+    fn an_end_is_normal_if_it_was_clean_and_its_code_is_1000_1001_or_1005() {
+        for code in 0..=u16::MAX {
+            let is_normal_code = matches!(code, 1000 | 1001 | 1005);
+            assert_eq!(Closed::new(code, "why", true).is_normal(), is_normal_code, "{code}");
+            assert!(!Closed::new(code, "why", false).is_normal(), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_constants_are_the_codes_of_the_registry() {
+        let codes = [
+            CloseCode::NORMAL_CLOSURE,
+            CloseCode::GOING_AWAY,
+            CloseCode::PROTOCOL_ERROR,
+            CloseCode::UNSUPPORTED_DATA,
+            CloseCode::NO_STATUS_RECEIVED,
+            CloseCode::ABNORMAL_CLOSURE,
+            CloseCode::INVALID_FRAME_PAYLOAD_DATA,
+            CloseCode::POLICY_VIOLATION,
+            CloseCode::MESSAGE_TOO_BIG,
+            CloseCode::MANDATORY_EXTENSION,
+            CloseCode::INTERNAL_ERROR,
+            CloseCode::SERVICE_RESTART,
+            CloseCode::TRY_AGAIN_LATER,
+            CloseCode::BAD_GATEWAY,
+        ];
+        assert_eq!(codes.map(u16::from).to_vec(), [1000..=1003, 1005..=1014].into_iter().flatten().collect::<Vec<_>>());
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! while let Some(message) = ws.next().await.transpose()? {
 //!     println!("{:?}", message.as_text());
 //! }
+//! if let Some(closed) = ws.closed().filter(|closed| !closed.is_normal()) {
+//!     return Err(closed.clone().into()); // such as 1011, "database is down"
+//! }
 //! # Ok(()) }
 //! ```
 //!

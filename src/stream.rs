@@ -36,6 +36,9 @@ use crate::{
 /// `next()` yields each message. After a clean close it yields `None`; after an unclean one a single `Err`, then `None`
 /// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items.
 ///
+/// A close is clean whatever its code: 1008 and 1011, by which a server says that something is wrong, also end with
+/// `None`. [`closed()`](Self::closed) tells which code it was, and [`Closed::is_normal`] whether it is one of these.
+///
 /// The socket is read only when what was read before is used up, so a slow reader slows the peer down: no more than
 /// [`Config::read_buffer_max`] and the one message being put together is held here.
 ///

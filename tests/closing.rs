@@ -11,16 +11,17 @@ use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use script_io::{Step, Task, script_io};
 use support::watch::{PIECES, close_frame, open, trace};
 use support::{CLOSE, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use wsflow::{
     CloseCode, CloseFrame, Closed, Config, Error, InvalidControl, ReadyState, UpgradedParts, WebSocketStream,
 };
 
 fn clean(code: u16, reason: &str) -> Closed {
-    Closed { code: code.into(), reason: reason.into(), was_clean: true }
+    Closed::new(code, reason, true)
 }
 
 fn unclean(code: u16, reason: &str) -> Closed {
-    Closed { was_clean: false, ..clean(code, reason) }
+    Closed::new(code, reason, false)
 }
 
 /// What the peer's TCP end looks like to a user of the stream.
@@ -42,7 +43,7 @@ fn frames_of_ours() -> Vec<(CloseFrame, Vec<u8>)> {
         (CloseFrame::with_reason("x"), close_body(Some(1000), "x")),
         (CloseFrame::new(3456, "pizza"), close_body(Some(3456), "pizza")),
         (CloseFrame::new(1000, ""), close_body(Some(1000), "")),
-        (CloseFrame::new(CloseCode::AWAY, "\u{feff}ロボット"), close_body(Some(1001), "\u{feff}ロボット")),
+        (CloseFrame::new(CloseCode::GOING_AWAY, "\u{feff}ロボット"), close_body(Some(1001), "\u{feff}ロボット")),
         (CloseFrame::new(4999, &*longest), close_body(Some(4999), &longest)),
         (CloseFrame::new(4999, &*wide), close_body(Some(4999), &wide)),
     ];
@@ -68,6 +69,43 @@ async fn b105_to_b109_b133_b134_b233_to_b235_close_frames_of_ours_and_their_echo
             let trace = trace(&mut ws).await;
             assert_eq!((trace.messages, trace.closed), (vec![], clean(code, frame.reason())));
         }
+    }
+}
+
+/// The loop of the crate's first example.
+async fn read_all<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocketStream<S>) -> Result<(), Error> {
+    while let Some(message) = ws.next().await.transpose()? {
+        drop(message);
+    }
+    if let Some(closed) = ws.closed().filter(|closed| !closed.is_normal()) {
+        return Err(closed.clone().into());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clean_close_by_a_server_in_trouble_ends_with_none_and_closed_tells() {
+    let rows = [
+        (Some(1000), "bye", true),
+        (Some(1001), "a restart", true),
+        (None, "", true),
+        (Some(1008), "too many requests", false),
+        (Some(1011), "database is down", false),
+        (Some(4000), "the application's own", false),
+    ];
+    for (code, reason, is_normal) in rows {
+        let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+        peer.text("first").await;
+        peer.close(code, reason).await;
+        peer.finish().await;
+        let end = clean(code.unwrap_or(1005), reason);
+        match read_all(&mut ws).await {
+            Ok(()) => assert!(is_normal, "{end}"),
+            Err(Error::Closed(closed)) => assert!(!is_normal && *closed == end, "{closed}"),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(ws.next().await.is_none());
+        assert_eq!(ws.closed(), Some(&end));
     }
 }
 

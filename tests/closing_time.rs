@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wsflow::{CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, WebSocketStream};
 
 fn closed(code: u16, reason: &str, was_clean: bool) -> Closed {
-    Closed { code: code.into(), reason: reason.into(), was_clean }
+    Closed::new(code, reason, was_clean)
 }
 
 fn over_pipe(capacity: usize, config: Config) -> (Peer<DuplexStream>, WebSocketStream<DuplexStream>) {

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use wsflow::{CloseFrame, Closed, Config, Error, Message, WebSocketStream};
 
 fn clean(code: u16, reason: &str) -> Closed {
-    Closed { code: code.into(), reason: reason.into(), was_clean: true }
+    Closed::new(code, reason, true)
 }
 
 fn unclean(code: u16, reason: &str) -> Closed {
-    Closed { was_clean: false, ..clean(code, reason) }
+    Closed::new(code, reason, false)
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ async fn pings_that_have_not_left_are_bounded() {
 
 #[tokio::test]
 async fn a_pong_that_never_came_yields_the_error_that_ended_the_connection() {
-    let abnormal = Closed { code: 1006.into(), reason: String::new(), was_clean: false };
+    let abnormal = Closed::new(1006, "", false);
     // The transport ends.
     let (peer, mut ws) = open(Config::default(), 1 << 20);
     let pong = ws.send_ping("p").expect("a ping");

@@ -475,5 +475,5 @@ async fn a_violation_behind_our_own_close_sends_no_second_one() {
 }
 
 fn wsflow_closed(code: u16) -> wsflow::Closed {
-    wsflow::Closed { code: code.into(), reason: String::new(), was_clean: false }
+    wsflow::Closed::new(code, "", false)
 }

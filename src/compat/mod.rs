@@ -192,7 +192,7 @@ impl WebSocket {
     /// Leaves, as a page that goes away does: an open connection is closed with code 1001 once what is queued was sent,
     /// an attempt to connect is aborted. On one that is closing or closed it does nothing.
     pub fn shutdown(&self) {
-        self.shared().close(CloseFrame::new(CloseCode::AWAY, ""));
+        self.shared().close(CloseFrame::new(CloseCode::GOING_AWAY, ""));
     }
 
     /// Waits until [`buffered_amount`](Self::buffered_amount) is 0, or the connection has ended, after which it cannot
