@@ -2,28 +2,90 @@
 
 use std::time::Duration;
 
-/// The bounds and deadlines of a connection. Each has a default that suits most; each method says when to change it.
+/// The bounds and deadlines of a connection. Each has a default that suits most; each field says when to change it.
+///
+/// A method sets the field of the same name:
 ///
 /// ```
 /// use wsflow::Config;
 ///
 /// let config = Config::default().write_high_water_mark(256 * 1024).max_message_size(None);
+/// assert_eq!((config.write_high_water_mark, config.max_message_size), (256 * 1024, None));
 /// ```
+///
+/// A value that counts as another one, such as a mark of 0, is replaced by that one when the connection is made.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
-    pub(crate) read_buffer_max: usize,
-    pub(crate) write_high_water_mark: usize,
-    pub(crate) max_message_size: Option<usize>,
-    pub(crate) max_frame_size: Option<usize>,
-    pub(crate) max_fragments: Option<usize>,
-    pub(crate) fragment_size: Option<usize>,
-    pub(crate) copy_payloads_up_to: usize,
-    pub(crate) close_timeout: Option<Duration>,
-    pub(crate) tcp_end_timeout: Duration,
-    pub(crate) write_timeout: Option<Duration>,
-    pub(crate) deflate: Option<Deflate>,
-    pub(crate) nodelay: bool,
-    pub(crate) has_timers: bool,
+    /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
+    ///
+    /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks
+    /// once reads have become small or nothing has come for a second or two. A frame that does not fit gets a buffer of
+    /// its own, which counts towards [`max_message_size`](Self::max_message_size), and behind it the read buffer starts
+    /// at no more than 16 KiB. Smaller saves memory on many connections; larger pays only where the system hands over
+    /// more than 128 KiB at a time.
+    pub read_buffer_max: usize,
+    /// From which queued cost on the sink waits, in bytes. Default 128 KiB; 0 counts as 1.
+    ///
+    /// A message costs its payload and 32 bytes until all of it has been written. The mark is overshot by at most one
+    /// message. Larger lets a bursty producer run ahead; smaller keeps what is sent fresh.
+    pub write_high_water_mark: usize,
+    /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
+    ///
+    /// A larger one ends the connection with Close 1009, before it is held in memory.
+    pub max_message_size: Option<usize>,
+    /// The largest frame that is accepted from the peer, in bytes of payload. Default `None`: only
+    /// [`max_message_size`](Self::max_message_size) counts.
+    ///
+    /// A larger one ends the connection with Close 1009. Set it where a peer is known to send in small frames.
+    pub max_frame_size: Option<usize>,
+    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
+    ///
+    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
+    pub max_fragments: Option<usize>,
+    /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
+    /// 256 KiB; `None`: never; 0 counts as 1.
+    ///
+    /// Pings, pongs and the answer to the peer's Close can go out between two frames, not within one, and do so even
+    /// where later frames are encoded already. `None` suits a peer that cannot put fragments together; a message that
+    /// goes out compressed is then compressed, and held, as a whole.
+    pub fragment_size: Option<usize>,
+    /// Received payloads up to this many bytes get an allocation of their own. Default 0: never.
+    ///
+    /// A received message is a slice of the read buffer and keeps all of that buffer alive. This is free for messages
+    /// that are dropped soon, and dear for the ones that are kept: a cache of the last price of each of 10 000 symbols
+    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy of 64 bytes costs some
+    /// 30 ns, two to three times what receiving without it costs.
+    pub copy_payloads_up_to: usize,
+    /// How long closing may take. Default 10 s; `None`: no limit.
+    ///
+    /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
+    /// then again the time until the peer's Close frame has come.
+    pub close_timeout: Option<Duration>,
+    /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
+    ///
+    /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
+    /// violation to leave.
+    pub tcp_end_timeout: Duration,
+    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
+    ///
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
+    /// time for what the TLS library has taken, some 64 KiB, to reach the network.
+    pub write_timeout: Option<Duration>,
+    /// Which compression is offered to the server (permessage-deflate, RFC 7692). Default `None`: none.
+    ///
+    /// It pays where bandwidth is dear and messages are text; it costs CPU time and memory, of which the docs of
+    /// [`Deflate`] tell. The server may decline it: [`extensions`](crate::WebSocketStream::extensions) tells.
+    pub deflate: Option<Deflate>,
+    /// Whether `TCP_NODELAY` is set. Default `true`.
+    ///
+    /// Without it the system may hold a small message back for some 40 ms. It is read by `connect` alone.
+    pub nodelay: bool,
+    /// Whether there are timers. Default `true`.
+    ///
+    /// Without them nothing that needs a clock is done, whatever else is set: no deadline of an open connection passes,
+    /// and the buffers of an idle connection are not freed.
+    pub has_timers: bool,
 }
 
 /// What is longer counts as this: 30 years. A deadline further away need not be a point in time that can be told.
@@ -53,124 +115,99 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
-    ///
-    /// This is how far the connection reads ahead of its reader. The buffer starts small, grows by use and shrinks
-    /// once reads have become small or nothing has come for a second or two. A frame that does not fit gets a buffer of
-    /// its own, which counts towards [`max_message_size`](Self::max_message_size), and behind it the read buffer starts
-    /// at no more than 16 KiB. Smaller saves memory on many connections; larger pays only where the system hands over
-    /// more than 128 KiB at a time.
+    /// With each value that counts as another one replaced by that one.
+    pub(crate) fn in_bounds(self) -> Self {
+        let at_most_forever = |timeout: Duration| timeout.min(FOREVER);
+        Self {
+            read_buffer_max: self.read_buffer_max.max(KIB),
+            write_high_water_mark: self.write_high_water_mark.max(1),
+            max_fragments: self.max_fragments.map(|frames| frames.max(1)),
+            fragment_size: self.fragment_size.map(|bytes| bytes.max(1)),
+            close_timeout: self.close_timeout.map(at_most_forever),
+            tcp_end_timeout: at_most_forever(self.tcp_end_timeout),
+            write_timeout: self.write_timeout.map(at_most_forever),
+            deflate: self.deflate.map(Deflate::in_bounds),
+            ..self
+        }
+    }
+
+    /// Sets [`read_buffer_max`](Self#structfield.read_buffer_max).
     pub fn read_buffer_max(mut self, bytes: usize) -> Self {
-        self.read_buffer_max = bytes.max(KIB);
+        self.read_buffer_max = bytes;
         self
     }
 
-    /// From which queued cost on the sink waits, in bytes. Default 128 KiB; 0 counts as 1.
-    ///
-    /// A message costs its payload and 32 bytes until all of it has been written. The mark is overshot by at most one
-    /// message. Larger lets a bursty producer run ahead; smaller keeps what is sent fresh.
+    /// Sets [`write_high_water_mark`](Self#structfield.write_high_water_mark).
     pub fn write_high_water_mark(mut self, bytes: usize) -> Self {
-        self.write_high_water_mark = bytes.max(1);
+        self.write_high_water_mark = bytes;
         self
     }
 
-    /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
-    ///
-    /// A larger one ends the connection with Close 1009, before it is held in memory.
+    /// Sets [`max_message_size`](Self#structfield.max_message_size).
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
         self
     }
 
-    /// The largest frame that is accepted from the peer, in bytes of payload. Default `None`: only
-    /// [`max_message_size`](Self::max_message_size) counts.
-    ///
-    /// A larger one ends the connection with Close 1009. Set it where a peer is known to send in small frames.
+    /// Sets [`max_frame_size`](Self#structfield.max_frame_size).
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_frame_size = bytes.into();
         self
     }
 
-    /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
-    ///
-    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
+    /// Sets [`max_fragments`](Self#structfield.max_fragments).
     pub fn max_fragments(mut self, frames: impl Into<Option<usize>>) -> Self {
-        self.max_fragments = frames.into().map(|frames| frames.max(1));
+        self.max_fragments = frames.into();
         self
     }
 
-    /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
-    /// 256 KiB; `None`: never; 0 counts as 1.
-    ///
-    /// Pings, pongs and the answer to the peer's Close can go out between two frames, not within one, and do so even
-    /// where later frames are encoded already. `None` suits a peer that cannot put fragments together; a message that
-    /// goes out compressed is then compressed, and held, as a whole.
+    /// Sets [`fragment_size`](Self#structfield.fragment_size).
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.fragment_size = bytes.into().map(|bytes| bytes.max(1));
+        self.fragment_size = bytes.into();
         self
     }
 
-    /// Received payloads up to this many bytes get an allocation of their own. Default 0: never.
-    ///
-    /// A received message is a slice of the read buffer and keeps all of that buffer alive. This is free for messages
-    /// that are dropped soon, and dear for the ones that are kept: a cache of the last price of each of 10 000 symbols
-    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy of 64 bytes costs some
-    /// 30 ns, two to three times what receiving without it costs.
+    /// Sets [`copy_payloads_up_to`](Self#structfield.copy_payloads_up_to).
     pub fn copy_payloads_up_to(mut self, bytes: usize) -> Self {
         self.copy_payloads_up_to = bytes;
         self
     }
 
-    /// How long closing may take. Default 10 s; `None`: no limit.
-    ///
-    /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
-    /// then again the time until the peer's Close frame has come.
+    /// Sets [`close_timeout`](Self#structfield.close_timeout).
     pub fn close_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.close_timeout = timeout.into().map(|timeout| timeout.min(FOREVER));
+        self.close_timeout = timeout.into();
         self
     }
 
-    /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
-    ///
-    /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
-    /// violation to leave.
+    /// Sets [`tcp_end_timeout`](Self#structfield.tcp_end_timeout).
     pub fn tcp_end_timeout(mut self, timeout: Duration) -> Self {
-        self.tcp_end_timeout = timeout.min(FOREVER);
+        self.tcp_end_timeout = timeout;
         self
     }
 
-    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
-    ///
-    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
-    /// time for what the TLS library has taken, some 64 KiB, to reach the network.
+    /// Sets [`write_timeout`](Self#structfield.write_timeout).
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.write_timeout = timeout.into().map(|timeout| timeout.min(FOREVER));
+        self.write_timeout = timeout.into();
         self
     }
 
-    /// Which compression is offered to the server (permessage-deflate, RFC 7692). Default `None`: none.
-    ///
-    /// It pays where bandwidth is dear and messages are text; it costs CPU time and memory, of which the docs of
-    /// [`Deflate`] tell. The server may decline it: [`extensions`](crate::WebSocketStream::extensions) tells.
+    /// Sets [`deflate`](Self#structfield.deflate).
     pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
         self.deflate = deflate.into();
         self
     }
 
-    /// Switches off all that needs a clock, whatever else is set: no deadline of an open connection passes, and the
-    /// buffers of an idle connection are not freed.
+    /// Switches off all that needs a clock: [`has_timers`](Self#structfield.has_timers).
     ///
-    /// It is for runtimes without timers: a tokio runtime that was built without
-    /// [`enable_time`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.enable_time), or none at all.
-    /// There, without this, the first poll that has to wait panics.
+    /// It is for a tokio runtime that was built without
+    /// [`enable_time`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.enable_time), and for other
+    /// runtimes. There, without this, the first poll that has to wait panics.
     pub fn without_timers(mut self) -> Self {
         self.has_timers = false;
         self
     }
 
-    /// Whether `TCP_NODELAY` is set. Default `true`.
-    ///
-    /// Without it the system may hold a small message back for some 40 ms. It is read by `connect` alone.
+    /// Sets [`nodelay`](Self#structfield.nodelay).
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
@@ -207,14 +244,37 @@ impl Config {
 /// 7 × 2<sup>mem_level + 6</sup> bytes. For messages of less than 2<sup>mem_level + 6</sup> bytes more memory gains
 /// nothing. Once its window is full the inflater holds 78 KiB, whatever the server's window bits.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Deflate {
-    pub(crate) level: u8,
-    pub(crate) mem_level: u8,
-    pub(crate) threshold: usize,
-    pub(crate) server_no_context_takeover: bool,
-    pub(crate) client_no_context_takeover: bool,
-    pub(crate) server_max_window_bits: Option<WindowBits>,
-    pub(crate) client_max_window_bits: Option<WindowBits>,
+    /// How hard messages are compressed, from 0 (not at all) to 9. Default 6; more counts as 9.
+    ///
+    /// 1 takes an eighth to a tenth of the time, and gives away a quarter of the ratio on small messages of JSON, two
+    /// fifths on large ones.
+    pub level: u8,
+    /// How much memory the compressor takes beside its window, from 1 to 9. Default 8; what is beyond counts as the
+    /// nearest. Less costs speed and ratio.
+    pub mem_level: u8,
+    /// Messages of fewer bytes of payload go uncompressed. Default 0: all are compressed.
+    ///
+    /// Raise it where short messages have nothing in common with those before, so that nothing is gained.
+    pub threshold: usize,
+    /// Whether the server is asked to compress each message by itself. Default `false`.
+    ///
+    /// It spares the server memory, at the price of the ratio.
+    pub server_no_context_takeover: bool,
+    /// Whether each message is compressed by itself here. Default `false`.
+    ///
+    /// The server then needs no memory between messages, at the price of the ratio.
+    pub client_no_context_takeover: bool,
+    /// How large the server's window may be: from 8 (256 bytes) to 15 (32 KiB). Default `None`: as it likes. What is
+    /// beyond counts as the nearest.
+    pub server_max_window_bits: Option<u8>,
+    /// How large the window here is at most: from 8 (256 bytes) to 15 (32 KiB). Default `None`: 15, or less if the
+    /// server says so. What is beyond counts as the nearest.
+    ///
+    /// Fewer bits cost ratio and spare memory on both sides. With 8 nothing is compressed, since zlib has no such
+    /// window.
+    pub client_max_window_bits: Option<u8>,
 }
 
 impl Default for Deflate {
@@ -232,60 +292,63 @@ impl Default for Deflate {
 }
 
 impl Deflate {
-    /// How hard messages are compressed, from 0 (not at all) to 9. Default 6; more counts as 9.
-    ///
-    /// 1 takes an eighth to a tenth of the time, and gives away a quarter of the ratio on small messages of JSON, two
-    /// fifths on large ones.
+    fn in_bounds(self) -> Self {
+        Self {
+            level: self.level.min(9),
+            mem_level: self.mem_level.clamp(1, 9),
+            server_max_window_bits: self.server_window_bits().map(WindowBits::get),
+            client_max_window_bits: self.client_window_bits().map(WindowBits::get),
+            ..self
+        }
+    }
+
+    pub(crate) fn server_window_bits(&self) -> Option<WindowBits> {
+        self.server_max_window_bits.map(WindowBits::new)
+    }
+
+    pub(crate) fn client_window_bits(&self) -> Option<WindowBits> {
+        self.client_max_window_bits.map(WindowBits::new)
+    }
+
+    /// Sets [`level`](Self#structfield.level).
     pub fn level(mut self, level: u8) -> Self {
-        self.level = level.min(9);
+        self.level = level;
         self
     }
 
-    /// How much memory the compressor takes beside its window, from 1 to 9. Default 8; what is beyond counts as the
-    /// nearest. Less costs speed and ratio.
+    /// Sets [`mem_level`](Self#structfield.mem_level).
     pub fn mem_level(mut self, mem_level: u8) -> Self {
-        self.mem_level = mem_level.clamp(1, 9);
+        self.mem_level = mem_level;
         self
     }
 
-    /// Messages of fewer bytes of payload go uncompressed. Default 0: all are compressed.
-    ///
-    /// Raise it where short messages have nothing in common with those before, so that nothing is gained.
+    /// Sets [`threshold`](Self#structfield.threshold).
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
     }
 
-    /// Whether the server is asked to compress each message by itself. Default `false`.
-    ///
-    /// It spares the server memory, at the price of the ratio.
+    /// Sets [`server_no_context_takeover`](Self#structfield.server_no_context_takeover).
     pub fn server_no_context_takeover(mut self, no_takeover: bool) -> Self {
         self.server_no_context_takeover = no_takeover;
         self
     }
 
-    /// Whether each message is compressed by itself here. Default `false`.
-    ///
-    /// The server then needs no memory between messages, at the price of the ratio.
+    /// Sets [`client_no_context_takeover`](Self#structfield.client_no_context_takeover).
     pub fn client_no_context_takeover(mut self, no_takeover: bool) -> Self {
         self.client_no_context_takeover = no_takeover;
         self
     }
 
-    /// How large the server's window may be: from 8 (256 bytes) to 15 (32 KiB). Default `None`: as it likes. What is
-    /// beyond counts as the nearest.
+    /// Sets [`server_max_window_bits`](Self#structfield.server_max_window_bits).
     pub fn server_max_window_bits(mut self, bits: impl Into<Option<u8>>) -> Self {
-        self.server_max_window_bits = bits.into().map(WindowBits::new);
+        self.server_max_window_bits = bits.into();
         self
     }
 
-    /// How large the window here is at most: from 8 (256 bytes) to 15 (32 KiB). Default `None`: 15, or less if the
-    /// server says so. What is beyond counts as the nearest.
-    ///
-    /// Fewer bits cost ratio and spare memory on both sides. With 8 nothing is compressed, since zlib has no such
-    /// window.
+    /// Sets [`client_max_window_bits`](Self#structfield.client_max_window_bits).
     pub fn client_max_window_bits(mut self, bits: impl Into<Option<u8>>) -> Self {
-        self.client_max_window_bits = bits.into().map(WindowBits::new);
+        self.client_max_window_bits = bits.into();
         self
     }
 }

@@ -198,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub fn protocol(&self) -> &str {
         &self.negotiated.protocol
     }
+        let config = config.in_bounds();
 
     /// The extensions in use, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
     pub fn extensions(&self) -> &str {

@@ -3,10 +3,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use support::watch::{PIECES, open};
 use support::{BINARY, CONTINUATION, Peer, Script, TEXT, encode};
-use wsflow::{Config, Message, WebSocketStream};
+use wsflow::{Config, Deflate, Message, WebSocketStream};
 
 #[tokio::test]
 async fn fragment_size_is_the_largest_payload_of_a_frame() {
@@ -109,6 +111,39 @@ async fn write_high_water_mark_is_what_the_sink_takes_before_it_waits() {
         assert_eq!(fed, taken, "{mark}");
         assert_eq!(ws.buffered_amount(), 68 * taken);
     }
+}
+
+#[tokio::test]
+async fn into_parts_gives_back_what_counts_of_a_config() {
+    let long = Duration::MAX;
+    let deflate = Deflate::default().level(99).mem_level(0).server_max_window_bits(0).client_max_window_bits(99);
+    let mut given = Config::default()
+        .read_buffer_max(0)
+        .write_high_water_mark(0)
+        .max_message_size(1)
+        .max_frame_size(2)
+        .max_fragments(0)
+        .fragment_size(0)
+        .copy_payloads_up_to(3)
+        .close_timeout(long)
+        .tcp_end_timeout(long)
+        .write_timeout(long)
+        .nodelay(false);
+    // A field can be set, too.
+    given.deflate = Some(deflate.threshold(4).client_no_context_takeover(true));
+    let (_peer, io) = Peer::pipe(1);
+    let config = WebSocketStream::from_upgraded(io, given).into_parts().config;
+    let sizes = [config.read_buffer_max, config.write_high_water_mark, config.copy_payloads_up_to];
+    assert_eq!(sizes, [1024, 1, 3]);
+    let limits = [config.max_message_size, config.max_frame_size, config.max_fragments, config.fragment_size];
+    assert_eq!(limits, [1, 2, 1, 1].map(Some));
+    let timeouts = [config.close_timeout.expect("set"), config.tcp_end_timeout, config.write_timeout.expect("set")];
+    assert!(timeouts.iter().all(|&timeout| timeout == timeouts[0] && timeout < long), "{timeouts:?}");
+    assert!(!config.nodelay);
+    let deflate = config.deflate.expect("set");
+    assert_eq!((deflate.level, deflate.mem_level, deflate.threshold), (9, 1, 4));
+    assert_eq!((deflate.server_max_window_bits, deflate.client_max_window_bits), (Some(8), Some(15)));
+    assert_eq!((deflate.server_no_context_takeover, deflate.client_no_context_takeover), (false, true));
 }
 
 #[tokio::test]

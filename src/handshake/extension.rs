@@ -21,12 +21,12 @@ pub(crate) fn offer(config: &Deflate) -> String {
     if config.client_no_context_takeover {
         offer.push_str("; client_no_context_takeover");
     }
-    if let Some(bits) = config.server_max_window_bits {
+    if let Some(bits) = config.server_window_bits() {
         // Writing to a String does not fail.
         let _ = write!(offer, "; server_max_window_bits={}", bits.get());
     }
     offer.push_str("; client_max_window_bits");
-    if let Some(bits) = config.client_max_window_bits {
+    if let Some(bits) = config.client_window_bits() {
         let _ = write!(offer, "={}", bits.get());
     }
     offer
@@ -77,16 +77,16 @@ fn agree(parameters: &[Parameter], offered: &Deflate) -> Result<NegotiatedDeflat
     let is_within = |bits: Option<WindowBits>, limit: Option<WindowBits>| {
         limit.is_none_or(|limit| bits.unwrap_or(WindowBits::MAX) <= limit)
     };
-    if !is_within(server_bits, offered.server_max_window_bits) {
+    if !is_within(server_bits, offered.server_window_bits()) {
         return Err("server_max_window_bits is larger than was asked for, or missing");
     }
     // What the client said of itself it keeps, whether the server repeats it or not.
-    if client_bits.is_some() && !is_within(client_bits, offered.client_max_window_bits) {
+    if client_bits.is_some() && !is_within(client_bits, offered.client_window_bits()) {
         return Err("client_max_window_bits is larger than was offered");
     }
     Ok(NegotiatedDeflate {
         client: Direction {
-            window_bits: client_bits.or(offered.client_max_window_bits).unwrap_or(WindowBits::MAX),
+            window_bits: client_bits.or(offered.client_window_bits()).unwrap_or(WindowBits::MAX),
             has_context_takeover: !(client_no_takeover || offered.client_no_context_takeover),
         },
         server: Direction {

@@ -391,7 +391,7 @@ mod tests {
 
     fn config() -> impl Strategy<Value = Config> {
         let limit = || prop::option::of(0usize..150);
-        (limit(), limit(), prop::option::of(0usize..3), 0usize..60).prop_map(|(message, frame, fragments, copy)| {
+        (limit(), limit(), prop::option::of(1usize..3), 0usize..60).prop_map(|(message, frame, fragments, copy)| {
             Config::default()
                 .max_message_size(message)
                 .max_frame_size(frame)
