@@ -314,7 +314,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Errors
     ///
     /// Only if the code may not be sent or the reason is too long; then nothing was sent and the connection stays open.
-    /// How the connection ended is in the answer.
+    /// How the connection ended is in the answer; after an unclean end [`error`](Self::error) tells what caused it, such
+    /// as a deadline or an error of the transport.
     ///
     /// # Cancel safety
     ///
@@ -341,6 +342,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.connection.poll_next(cx)
     }
+    /// What made the end unclean: the error that the stream yields, or yielded. `None` before the end, and after a clean
+    /// one, whatever its code.
+    pub fn error(&self) -> Option<&Error> {
+        self.connection.error()
+    }
+
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocketStream<S> {

@@ -49,6 +49,26 @@ async fn b117_b144_a_peer_that_never_answers_our_close_is_waited_for_for_close_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn error_tells_what_made_the_end_of_close_with_unclean() {
+    // A peer that never answers.
+    let (_peer, mut ws) = open(Config::default(), 1 << 20);
+    assert!(ws.error().is_none());
+    assert_eq!(ws.close_with(CloseFrame::empty()).await.expect("an end"), closed(1006, "", false));
+    assert!(matches!(ws.error(), Some(Error::Timeout(Phase::Close))), "{:?}", ws.error());
+    // A peer that ends TCP instead.
+    let (peer, mut ws) = open(Config::default(), 1 << 20);
+    drop(peer);
+    assert_eq!(ws.close_with(CloseFrame::empty()).await.expect("an end"), closed(1006, "", false));
+    assert!(ws.error().is_some());
+    // A clean end has no cause, whatever its code.
+    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+    peer.close(1011, "").await;
+    peer.finish().await;
+    assert_eq!(ws.close_with(CloseFrame::empty()).await.expect("an end"), closed(1011, "", true));
+    assert!(ws.error().is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn b117_without_close_timeout_the_answer_is_waited_for_for_ever() {
     let (mut peer, mut ws) = open(Config::default().close_timeout(None), 1 << 20);
     assert!(timeout(seconds(86_400), ws.close()).await.is_err());

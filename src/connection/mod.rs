@@ -129,6 +129,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.closed()
     }
 
+    /// What made the end unclean.
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.protocol.error()
+    }
+
     /// Whether the reader has got `None`.
     pub(crate) fn is_read_side_ended(&self) -> bool {
         self.read_side == ReadSide::Ended

@@ -40,6 +40,7 @@ pub async fn trace<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocketStream<S
             Err(cause) => {
                 assert!(ws.closed().is_some(), "{cause:?} before it is certain how it ended");
                 assert_eq!(ws.ready_state(), ReadyState::Closed);
+                assert_eq!(ws.error().map(|error| format!("{error:?}")), Some(format!("{cause:?}")));
                 error = Some(cause);
             }
         }
@@ -51,6 +52,7 @@ pub async fn trace<S: AsyncRead + AsyncWrite + Unpin>(ws: &mut WebSocketStream<S
     assert_eq!(ws.ready_state(), ReadyState::Closed);
     let closed = ws.closed().cloned().expect("an end");
     assert_eq!(closed.was_clean, error.is_none(), "{closed:?} {error:?}");
+    assert_eq!(ws.error().is_none(), error.is_none(), "{closed:?} {error:?}");
 
     let same = error.clone().unwrap_or_else(|| Error::Closed(Arc::new(closed.clone())));
     let amount = ws.buffered_amount();
