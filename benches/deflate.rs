@@ -15,7 +15,8 @@ use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
 fn open(io: Memory, deflate: Option<&Deflate>, extensions: &str) -> WebSocketStream<Memory> {
     let extensions = if deflate.is_some() { format!("permessage-deflate{extensions}") } else { String::new() };
     let config = Config::default().deflate(deflate.cloned());
-    WebSocketStream::from_upgraded_parts(UpgradedParts { extensions, config, ..UpgradedParts::new(io) })
+    WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).extensions(extensions).config(config))
+        .expect("permessage-deflate")
 }
 
 fn send_all(ws: &mut WebSocketStream<Memory>, corpus: &[Message]) {

@@ -17,7 +17,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     connection::Connection,
-    error::Error,
+    error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
     message::Message,
     protocol::{Compression, Pong, ReadyState},
@@ -111,7 +111,16 @@ pub enum NextOrRoom {
 
 /// An upgraded transport in its parts: what [`WebSocketStream::from_upgraded_parts`] takes and
 /// [`WebSocketStream::into_parts`] gives back.
+///
+/// ```
+/// use wsflow::{Config, UpgradedParts};
+///
+/// # let (io, _) = tokio::io::duplex(1);
+/// let parts = UpgradedParts::new(io).protocol("chat").config(Config::default().max_message_size(1024 * 1024));
+/// assert_eq!(parts.config.max_message_size, Some(1024 * 1024));
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct UpgradedParts<S> {
     /// The transport, after the handshake.
     pub io: S,
@@ -119,8 +128,8 @@ pub struct UpgradedParts<S> {
     pub read_buf: Bytes,
     /// The agreed subprotocol, `""` if none.
     pub protocol: String,
-    /// The agreed extensions, as in the response's `Sec-WebSocket-Extensions`, `""` if none: permessage-deflate is
-    /// used if it is among them.
+    /// The agreed extensions, as in the response's `Sec-WebSocket-Extensions`, `""` if none. Only permessage-deflate
+    /// can be in use.
     pub extensions: String,
     /// Bounds and deadlines.
     pub config: Config,
@@ -137,33 +146,68 @@ impl<S> UpgradedParts<S> {
             config: Config::default(),
         }
     }
+
+    /// Sets [`read_buf`](Self#structfield.read_buf). Default: empty.
+    pub fn read_buf(mut self, read_buf: impl Into<Bytes>) -> Self {
+        self.read_buf = read_buf.into();
+        self
+    }
+
+    /// Sets [`protocol`](Self#structfield.protocol). Default: `""`.
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = protocol.into();
+        self
+    }
+
+    /// Sets [`extensions`](Self#structfield.extensions). Default: `""`.
+    pub fn extensions(mut self, extensions: impl Into<String>) -> Self {
+        self.extensions = extensions.into();
+        self
+    }
+
+    /// Sets [`config`](Self#structfield.config). Default: [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub(crate) fn new(io: S, mut negotiated: Negotiated, config: Config) -> Self {
+        let config = config.in_bounds();
         let read_buf = std::mem::take(&mut negotiated.read_buf);
         let connection = Connection::new(io, read_buf, &config, negotiated.deflate);
         Self { connection, config, negotiated }
     }
 
-    /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, and from which nothing was read
-    /// since.
+    /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, from which nothing was read since, and
+    /// on which no extension was agreed on.
+    ///
+    /// The connection has the client's role (RFC 6455, section 5.1): it masks the frames that it sends, and fails on a
+    /// masked frame from the peer. It cannot be used as a server.
     ///
     /// Its deadlines, and the watch that gives idle buffers back, need a tokio runtime with timers around whoever polls it.
     pub fn from_upgraded(io: S, config: Config) -> Self {
-        Self::from_upgraded_parts(UpgradedParts { config, ..UpgradedParts::new(io) })
+        Self::new(io, Negotiated::default(), config)
     }
 
-    /// Takes a transport that was upgraded elsewhere, with the bytes that were read too far and what was agreed on.
-    pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Self {
+    /// Takes a transport that was upgraded elsewhere, with the bytes that were read too far and what was agreed on. It
+    /// has the client's role, and needs a runtime, as in [`from_upgraded`](Self::from_upgraded).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] if [`extensions`](UpgradedParts#structfield.extensions) has anything but permessage-deflate with
+    /// parameters that RFC 7692 allows, or a larger window for the client than [`Config::deflate`] allows. The transport
+    /// is dropped.
+    pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Result<Self, Error> {
         let UpgradedParts { io, read_buf, protocol, extensions, config } = parts;
         let read_buf = BytesMut::from(read_buf);
         // What was asked of the server is not known here; what this side said of itself it has to keep.
         let own = config.deflate.clone().unwrap_or_default();
         let offered = own.server_no_context_takeover(false).server_max_window_bits(None);
-        // What cannot be read as permessage-deflate is not in use here.
-        let deflate = extension::validate(&extensions, Some(&offered)).ok().flatten();
-        Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config)
+        let deflate = extension::validate(&extensions, Some(&offered))
+            .map_err(|what| Error::Handshake(InvalidResponse::Extension(what.into())))?;
+        Ok(Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config))
     }
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
@@ -198,7 +242,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub fn protocol(&self) -> &str {
         &self.negotiated.protocol
     }
-        let config = config.in_bounds();
 
     /// The extensions in use, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
     pub fn extensions(&self) -> &str {
@@ -274,6 +317,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         .await
     }
 
+    /// What made the end unclean: the error that the stream yields, or yielded. `None` before the end, and after a clean
+    /// one, whatever its code.
+    pub fn error(&self) -> Option<&Error> {
+        self.connection.error()
+    }
+
     /// As `SinkExt::send`, without compressing the message: for data that is compressed already, such as pictures.
     ///
     /// # Cancel safety
@@ -342,12 +391,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.connection.poll_next(cx)
     }
-    /// What made the end unclean: the error that the stream yields, or yielded. `None` before the end, and after a clean
-    /// one, whatever its code.
-    pub fn error(&self) -> Option<&Error> {
-        self.connection.error()
-    }
-
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocketStream<S> {

@@ -195,7 +195,8 @@ async fn b138_a_close_frame_behind_the_opening_handshake_counts_even_if_we_close
         let (mut peer, io) = Peer::pipe(4096);
         let read_buf = [encode(true, 0, TEXT, b"first"), encode(true, 0, CLOSE, &close_body(Some(1001), "PASS"))];
         let read_buf = Bytes::from(read_buf.concat());
-        let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, ..UpgradedParts::new(io) });
+        let mut ws =
+            WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).read_buf(read_buf)).expect("no extensions");
         peer.finish().await;
         if closes_first {
             let closed = ws.close_with(CloseFrame::new(4111, "mine")).await;

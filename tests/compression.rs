@@ -18,8 +18,8 @@ use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
 /// A connection on which the server agreed to these extensions.
 fn open(config: Config, extensions: &str) -> (Script, WebSocketStream<ScriptIo>) {
     let (io, script) = script_io();
-    let parts = UpgradedParts { extensions: extensions.into(), config, ..UpgradedParts::new(io) };
-    (script, WebSocketStream::from_upgraded_parts(parts))
+    let parts = UpgradedParts::new(io).extensions(extensions).config(config);
+    (script, WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate"))
 }
 
 /// Messages that compress well, that do not at all, that are empty, and that are longer than a window.

@@ -191,18 +191,37 @@ async fn each_option_of_the_compressor_has_its_effect() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_made_elsewhere_brings_its_agreement() {
-    for (extensions, is_compressed) in [
-        ("", false),
-        ("permessage-deflate; client_max_window_bits=9; server_no_context_takeover", true),
-        ("x-other", false),
-    ] {
+    for (extensions, is_compressed) in
+        [("", false), ("permessage-deflate; client_max_window_bits=9; server_no_context_takeover", true)]
+    {
         let (mut peer, io) = Peer::pipe(4096);
-        let parts = UpgradedParts { extensions: extensions.into(), ..UpgradedParts::new(io) };
-        let mut ws = WebSocketStream::from_upgraded_parts(parts);
+        let parts = UpgradedParts::new(io).extensions(extensions);
+        let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate");
         assert_eq!(ws.extensions(), extensions);
         ws.send("compressed".into()).await.unwrap();
         let frame = peer.expect_frame().await;
         assert_eq!(frame.rsv, if is_compressed { RSV1 } else { 0 });
         assert_eq!(ws.into_parts().extensions, extensions);
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_made_elsewhere_with_extensions_that_cannot_be_used_is_refused_at_once() {
+    let small = Config::default().deflate(Deflate::default().client_max_window_bits(9));
+    for (extensions, config) in [
+        ("x-other", Config::default()),
+        ("permessage-deflate, x-other", Config::default()),
+        ("permessage-deflate; unknown", Config::default()),
+        ("permessage-deflate; server_max_window_bits=7", Config::default()),
+        ("permessage-deflate; client_max_window_bits=10", small),
+        (";", Config::default()),
+    ] {
+        let (mut peer, io) = Peer::pipe(4096);
+        let parts = UpgradedParts::new(io).extensions(extensions).config(config);
+        match WebSocketStream::from_upgraded_parts(parts) {
+            Err(Error::Handshake(InvalidResponse::Extension(_))) => {}
+            other => panic!("{extensions:?}: {other:?}"),
+        }
+        peer.expect_eof().await;
     }
 }

@@ -74,8 +74,8 @@ impl AsyncWrite for Repeating {
 }
 
 fn open(io: Repeating, config: Config, extensions: &str) -> WebSocketStream<Repeating> {
-    let parts = UpgradedParts { extensions: extensions.into(), config, ..UpgradedParts::new(io) };
-    WebSocketStream::from_upgraded_parts(parts)
+    let parts = UpgradedParts::new(io).extensions(extensions).config(config);
+    WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate")
 }
 
 /// 10 MiB that are 10 GiB of zeros, as one frame or in frames of `chunk`.

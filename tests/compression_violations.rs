@@ -21,8 +21,8 @@ fn open(
     at_once: usize,
 ) -> (Peer<DuplexStream>, WebSocketStream<Pieces<DuplexStream>>) {
     let (peer, io) = Peer::pipe(1 << 20);
-    let parts = UpgradedParts { extensions: extensions.into(), config, ..UpgradedParts::new(Pieces { io, at_once }) };
-    (peer, WebSocketStream::from_upgraded_parts(parts))
+    let parts = UpgradedParts::new(Pieces { io, at_once }).extensions(extensions).config(config);
+    (peer, WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate"))
 }
 
 /// What a peer sends, the messages that are whole before it goes wrong, and what it is called.

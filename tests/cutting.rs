@@ -135,8 +135,8 @@ fn receive(config: &Config, bytes: &[u8], of_head: usize, reads: &[usize]) -> Ev
     script.input(&bytes[of_head..]);
     script.end();
     let read_buf = Bytes::copy_from_slice(&bytes[..of_head]);
-    let parts = UpgradedParts { read_buf, config: config.clone(), ..UpgradedParts::new(io) };
-    let mut ws: WebSocketStream<ScriptIo> = WebSocketStream::from_upgraded_parts(parts);
+    let parts = UpgradedParts::new(io).read_buf(read_buf).config(config.clone());
+    let mut ws: WebSocketStream<ScriptIo> = WebSocketStream::from_upgraded_parts(parts).expect("no extensions");
     let (task, mut messages, mut error) = (Task::new(), Vec::new(), None);
     loop {
         match task.poll(|cx| Pin::new(&mut ws).poll_next(cx)) {

@@ -46,7 +46,8 @@ async fn what_came_before_a_write_timeout_is_delivered_before_it() {
     let (_peer, io) = Peer::pipe(64);
     let read_buf = (1..=3).flat_map(|i| encode(true, 0, BINARY, &[i])).collect::<Bytes>();
     let config = Config::default().write_timeout(Duration::from_secs(1));
-    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, config, ..UpgradedParts::new(io) });
+    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).read_buf(read_buf).config(config))
+        .expect("no extensions");
     assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from(vec![1]));
     let error = ws.send(vec![0; 1000].into()).await.expect_err("nobody reads");
     assert!(matches!(error, Error::Timeout(Phase::Write)), "{error:?}");
@@ -74,8 +75,8 @@ async fn b209_behind_a_large_frame_no_more_is_read_than_the_read_buffer_holds() 
 async fn parts_that_were_upgraded_elsewhere_keep_what_the_client_said_of_its_compression() {
     let (mut peer, io) = Peer::pipe(10_000);
     let config = Config::default().deflate(Deflate::default().client_no_context_takeover(true));
-    let extensions = "permessage-deflate".to_owned();
-    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { extensions, config, ..UpgradedParts::new(io) });
+    let parts = UpgradedParts::new(io).extensions("permessage-deflate").config(config);
+    let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate");
     for _ in 0..2 {
         ws.feed("the same words, the same words".into()).await.expect("room");
     }

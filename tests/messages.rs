@@ -287,15 +287,14 @@ async fn leftover_bytes_and_what_was_agreed_are_taken_over() {
     for cut in 0..=script.len() {
         let (mut peer, io) = Peer::pipe(4096);
         let (read_buf, rest) = script.split_at(cut);
-        let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts {
-            read_buf: Bytes::copy_from_slice(read_buf),
-            protocol: "chat".into(),
-            extensions: "x-made-up".into(),
-            ..UpgradedParts::new(io)
-        });
+        let parts = UpgradedParts::new(io)
+            .read_buf(Bytes::copy_from_slice(read_buf))
+            .protocol("chat")
+            .extensions("permessage-deflate");
+        let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate");
         assert_eq!(
             (ws.protocol(), ws.extensions(), ws.url(), ws.response().is_some()),
-            ("chat", "x-made-up", None, false)
+            ("chat", "permessage-deflate", None, false)
         );
         peer.raw(rest).await;
         for text in ["one", "two", "three"] {
@@ -309,8 +308,8 @@ async fn a_connection_is_taken_apart_and_put_together_again_within_any_frame() {
     let second = [encode(true, 0, PING, b"ping"), encode(true, 0, TEXT, "zwei 匶".as_bytes())].concat();
     for cut in 0..=second.len() {
         let (mut peer, io) = Peer::pipe(4096);
-        let parts = UpgradedParts { protocol: "chat".into(), ..UpgradedParts::new(io) };
-        let mut ws = WebSocketStream::from_upgraded_parts(parts);
+        let parts = UpgradedParts::new(io).protocol("chat");
+        let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("no extensions");
         peer.raw([&encode(true, 0, TEXT, b"eins")[..], &second[..cut]].concat()).await;
         assert_eq!(ws.next().await.expect("open").expect("open"), "eins".into());
         // All that came of the second is read, and waits.
@@ -322,7 +321,7 @@ async fn a_connection_is_taken_apart_and_put_together_again_within_any_frame() {
         let expected = if cut < whole_ping { &second[..cut] } else { &second[whole_ping..cut] };
         assert_eq!(parts.read_buf, if early.is_some() { &b""[..] } else { expected }, "{cut}");
         assert_eq!((parts.protocol.as_str(), parts.extensions.as_str()), ("chat", ""));
-        let mut ws = WebSocketStream::from_upgraded_parts(parts);
+        let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("no extensions");
         peer.raw(&second[cut..]).await;
         if early.is_none() {
             assert_eq!(ws.next().await.expect("open").expect("open"), "zwei 匶".into(), "{cut}");

@@ -104,8 +104,8 @@ async fn over_memory(case: &Case) {
 async fn as_leftover(case: &Case) {
     let (mut peer, io) = Peer::pipe(4096);
     let read_buf = Bytes::from(case.bytes.clone());
-    let parts = UpgradedParts { read_buf, config: case.config.clone(), ..UpgradedParts::new(io) };
-    let mut ws = WebSocketStream::from_upgraded_parts(parts);
+    let parts = UpgradedParts::new(io).read_buf(read_buf).config(case.config.clone());
+    let mut ws = WebSocketStream::from_upgraded_parts(parts).expect("no extensions");
     let (trace, frames) = tokio::join!(trace(&mut ws), async {
         peer.finish().await;
         peer.rest().await
@@ -380,7 +380,8 @@ async fn a_failed_connection_tells_its_writer_and_its_pings_the_same_error() {
     let (mut peer, io) = Peer::pipe(100);
     let read_buf = Bytes::from_static(&[0x83, 0]);
     let config = Config::default().fragment_size(200);
-    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, config, ..UpgradedParts::new(io) });
+    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).read_buf(read_buf).config(config))
+        .expect("no extensions");
     let pong: Pong = ws.send_ping("p").expect("a ping");
     ws.feed(Message::binary(vec![5; 1000])).await.expect("room");
     let (error, ()) = tokio::join!(ws.next(), async {

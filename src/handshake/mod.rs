@@ -25,6 +25,7 @@ use crate::{
 };
 
 /// What the opening handshake agreed on, and the bytes that came with it.
+#[derive(Default)]
 pub(crate) struct Negotiated {
     /// The URL that was connected to, unless the upgrade was made elsewhere.
     pub(crate) url: Option<Url>,

@@ -95,8 +95,8 @@ struct Wsflow(WebSocketStream<Memory>);
 impl Client for Wsflow {
     fn open(io: Memory, level: u8) -> Self {
         let config = Config::default().deflate(Deflate::default().level(level));
-        let extensions = "permessage-deflate".into();
-        Self(WebSocketStream::from_upgraded_parts(UpgradedParts { extensions, config, ..UpgradedParts::new(io) }))
+        let parts = UpgradedParts::new(io).extensions("permessage-deflate").config(config);
+        Self(WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate"))
     }
 
     fn send(&mut self, message: &Message) {
