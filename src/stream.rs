@@ -27,9 +27,9 @@ use crate::{
 
 /// A WebSocket connection as a [`Stream`] of messages and a [`Sink`] for them.
 ///
-/// It is polled in place: it spawns nothing, queues nothing between tasks and takes no lock. Whatever the connection has
-/// to do by itself (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody
-/// polls it, be it for reading or for writing. A connection that nobody polls does nothing, and holds back its peer.
+/// It is polled in place: it spawns nothing and queues nothing between tasks. What the connection has to do by itself
+/// (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody polls it, for reading
+/// or for writing. A connection that nobody polls does nothing, and holds back its peer.
 ///
 /// # Reading
 ///
@@ -52,13 +52,37 @@ use crate::{
 ///
 /// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, 112 KiB while the transport
 /// takes all of it, on `flush()`, and whenever the buffered input is used up, before the socket is read again. So a loop
-/// that reads and feeds needs no flush of its own.
+/// that reads and feeds needs no flush of its own, unless the stream is split.
 /// What goes out without a flush is cut to blocks of 16 KiB, which fill TLS records; the rest waits for more.
 ///
 /// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since
-/// each waits for the other to read. Read and write in turns (`tokio::select!`), or
-/// [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) the stream between two
-/// tasks, or set [`Config::write_timeout`].
+/// each waits for the other to read. Read and write in turns (`tokio::select!`), or split the stream between two tasks,
+/// or set [`Config::write_timeout`].
+///
+/// # Split
+///
+/// [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) gives two halves for two
+/// tasks. Its `SplitSink` keeps one message in a slot of its own. The connection gets that message with the next
+/// `feed`, `flush` or `close` of that half, and not before. Two things that are said here of the stream in place do not
+/// hold for the halves:
+///
+/// * A loop that reads from one half and feeds the other needs a flush of its own, else the last answer stays in the slot
+///   and both sides wait. `send` has it; `forward` and `send_all` flush while the stream has no message.
+/// * [`buffered_amount`](Self::buffered_amount) does not count the message in the slot, and `reunite` drops it. A
+///   [`close_with`](Self::close_with) behind it sends all the others and says `was_clean: true`. Flush before `reunite`.
+///
+/// ```
+/// # use futures::{SinkExt, StreamExt};
+/// # use tokio::io::{AsyncRead, AsyncWrite};
+/// # use wsflow::{Error, WebSocketStream};
+/// # async fn echo<S: AsyncRead + AsyncWrite + Unpin>(ws: WebSocketStream<S>) -> Result<(), Error> {
+/// let (mut sink, mut stream) = ws.split();
+/// while let Some(message) = stream.next().await.transpose()? {
+///     sink.feed(message).await?;
+///     sink.flush().await?; // in place this line is not needed
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Closing
 ///
