@@ -53,11 +53,7 @@ impl Dispatch {
         F: Future<Output = Result<WebSocketStream<S>, Error>> + Send + 'static,
     {
         let shared = Arc::clone(handle.shared());
-        let message = MessageEvent {
-            data: Message::binary(Bytes::new()),
-            origin: shared.origin().to_owned(),
-            last_event_id: String::new(),
-        };
+        let message = MessageEvent::new(Bytes::new(), shared.origin());
         let dispatch = Self { shared, handle: Arc::downgrade(handle), released: 0, is_unsent: false, message };
         tokio::spawn(dispatch.run(connecting));
     }

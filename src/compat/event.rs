@@ -20,6 +20,7 @@ pub struct Event {}
 
 /// `message`: a message came.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageEvent {
     /// The message.
     pub data: Message,
@@ -29,8 +30,16 @@ pub struct MessageEvent {
     pub last_event_id: String,
 }
 
+impl MessageEvent {
+    /// An event with this message and origin.
+    pub fn new(data: impl Into<Message>, origin: impl Into<String>) -> Self {
+        Self { data: data.into(), origin: origin.into(), last_event_id: String::new() }
+    }
+}
+
 /// `close`: the connection has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CloseEvent {
     /// The code of the peer's Close frame; 1005 if it had none, 1006 if no Close frame came.
     pub code: CloseCode,
@@ -40,10 +49,17 @@ pub struct CloseEvent {
     pub was_clean: bool,
 }
 
-/// As in a browser: no code, no reason, not clean.
+impl CloseEvent {
+    /// An event with this code and reason.
+    pub fn new(code: impl Into<CloseCode>, reason: impl Into<String>, was_clean: bool) -> Self {
+        Self { code: code.into(), reason: reason.into(), was_clean }
+    }
+}
+
+/// As in a browser: code 0, no reason, not clean.
 impl Default for CloseEvent {
     fn default() -> Self {
-        Self { code: CloseCode::from(0), reason: String::new(), was_clean: false }
+        Self::new(0, "", false)
     }
 }
 
@@ -52,12 +68,33 @@ impl Default for CloseEvent {
 pub struct ListenerId(u64);
 
 /// How a listener is added, as the third argument of `addEventListener`.
+///
+/// A method sets the field of the same name: `ListenerOptions::default().once(true)`.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct ListenerOptions {
-    /// Whether it is removed before its first call.
+    /// Whether it is removed before its first call. Default `false`.
     pub once: bool,
-    /// Removes it when it is cancelled. One that is cancelled already adds nothing.
+    /// Removes it when it is cancelled. One that is cancelled already adds nothing. Default `None`.
     pub signal: Option<CancellationToken>,
+}
+
+impl ListenerOptions {
+    /// Sets [`once`](Self#structfield.once).
+    pub fn once(mut self, once: bool) -> Self {
+        self.once = once;
+        self
+    }
+
+    /// Sets [`signal`](Self#structfield.signal).
+    pub fn signal(mut self, token: CancellationToken) -> Self {
+        self.signal = Some(token);
+        self
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.signal.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
 }
 
 pub(super) type Callback<E> = Box<dyn FnMut(&WebSocket, &E) + Send>;
@@ -160,12 +197,6 @@ impl<E> Table<E> {
         // A dispatch that is under way has a list of its own.
         entry.is_removed.store(true, Ordering::Relaxed);
         Some(entry)
-    }
-}
-
-impl ListenerOptions {
-    fn is_cancelled(&self) -> bool {
-        self.signal.as_ref().is_some_and(CancellationToken::is_cancelled)
     }
 }
 

@@ -12,7 +12,10 @@ mod dispatch;
 mod event;
 mod shared;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::Connector;
@@ -39,13 +42,48 @@ use crate::{
 /// they run: `send`, `close` and setting handlers are allowed inside. The next message is read only after the handler
 /// of the one before returned. A handler that panics does not stop the connection.
 ///
+/// # Async work
+///
+/// A handler is a plain function: it cannot await, and while it runs the next event waits. What takes long goes to a
+/// task of its own:
+///
+/// ```no_run
+/// use wsflow::{Message, compat::WebSocket};
+///
+/// # async fn answer(question: Message) -> Message { question }
+/// # fn example() -> Result<(), wsflow::InvalidUrl> {
+/// let ws = WebSocket::builder("wss://example.com/feed")?
+///     .on_message(|ws, event| {
+///         let (ws, question) = (ws.clone(), event.data.clone());
+///         tokio::spawn(async move {
+///             let answer = answer(question).await;
+///             let _ = ws.send(answer); // it fails while connecting only
+///         });
+///     })
+///     .connect();
+/// # Ok(()) }
+/// ```
+///
+/// Such tasks run side by side, and nothing bounds their number. Where their order matters, the handler sends to a
+/// channel that one task reads.
+///
 /// # Drop
 ///
 /// When the last handle is dropped, what was queued is still sent, then a Close frame without a code, within the
 /// configured deadlines; events that come meanwhile still reach the handlers. While connecting the attempt is aborted.
+///
+/// A handler that owns a handle of its own socket keeps the connection open: that handle is dropped with the handler,
+/// when the connection has ended. A handler needs none, since its first argument is the socket. Where it has to own
+/// one, [`downgrade`](Self::downgrade) gives a [`WeakWebSocket`], which does not count.
 #[derive(Clone)]
 pub struct WebSocket {
     handle: Arc<Handle>,
+}
+
+/// A handle that does not keep the connection open: see [`WebSocket`], "Drop".
+#[derive(Clone)]
+pub struct WeakWebSocket {
+    handle: Weak<Handle>,
 }
 
 /// `send` was called while connecting: nothing was queued. In every other state `send` does not fail.
@@ -206,8 +244,26 @@ impl WebSocket {
         self.shared().until(State::is_close_handled).await;
     }
 
+    /// A handle that does not keep the connection open.
+    pub fn downgrade(&self) -> WeakWebSocket {
+        WeakWebSocket { handle: Arc::downgrade(&self.handle) }
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         self.handle.shared()
+    }
+}
+
+impl WeakWebSocket {
+    /// The socket, or `None` once its last handle was dropped.
+    pub fn upgrade(&self) -> Option<WebSocket> {
+        Some(WebSocket { handle: self.handle.upgrade()? })
+    }
+}
+
+impl fmt::Debug for WeakWebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakWebSocket").finish_non_exhaustive()
     }
 }
 

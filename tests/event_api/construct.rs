@@ -2,9 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokio_util::sync::CancellationToken;
 use wsflow::{
     InvalidProtocol, InvalidUrl, ReadyState,
-    compat::{BinaryType, CloseEvent, WebSocket},
+    compat::{BinaryType, CloseEvent, Event, ListenerOptions, MessageEvent, WebSocket},
 };
 
 use crate::log::{Log, plain};
@@ -51,6 +52,19 @@ async fn b2_b7_to_b12_url_is_serialised_as_whatwg_does() {
         assert_eq!(ws.url(), url, "{given}");
         ws.close().unwrap();
     }
+}
+
+#[test]
+fn events_and_options_can_be_made_outside_of_the_crate() {
+    let message = MessageEvent::new("data", "ws://h");
+    assert_eq!((message.data.as_text(), &*message.origin, &*message.last_event_id), (Some("data"), "ws://h", ""));
+    let close = CloseEvent::new(1000, "bye", true);
+    assert_eq!((close.code, &*close.reason, close.was_clean), (1000.into(), "bye", true));
+    assert_eq!(Event::default(), Event::default());
+    let options = ListenerOptions::default();
+    assert!(!options.once && options.signal.is_none());
+    let options = options.once(true).signal(CancellationToken::new());
+    assert!(options.once && options.signal.is_some());
 }
 
 #[test]

@@ -183,6 +183,39 @@ async fn b194_shutdown_leaves_as_a_page_does() {
 }
 
 #[tokio::test]
+async fn a_handler_that_owns_a_handle_keeps_the_connection_open_and_one_with_a_weak_handle_does_not() {
+    // Weak.
+    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+    let weak = ws.downgrade();
+    let (own, upgraded) = (weak.clone(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&upgraded);
+    ws.add_message_listener(move |_, _| seen.lock().unwrap().push(own.upgrade().map(|ws| ws.ready_state())));
+    peer.accept().await;
+    peer.text("a handle is left").await;
+    until("the message", || upgraded.lock().unwrap().len() == 1).await;
+    drop(ws);
+    peer.expect_close(None, "").await;
+    assert!(weak.upgrade().is_none());
+    peer.close(None, "").await;
+    peer.finish().await;
+    assert_eq!(end(&log).await.last().unwrap(), "close{1,1005,\"\"}[3,0]");
+    assert_eq!(*upgraded.lock().unwrap(), [Some(ReadyState::Open)]);
+
+    // Not weak.
+    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+    let own = ws.clone();
+    ws.add_message_listener(move |_, _| own.close_with(4000, "by its handler").unwrap());
+    peer.accept().await;
+    until("open", || log.lines().len() == 1).await;
+    drop(ws);
+    peer.text("still open").await;
+    peer.expect_close(4000, "by its handler").await;
+    peer.close(4000, "").await;
+    peer.finish().await;
+    assert_eq!(end(&log).await.len(), 3);
+}
+
+#[tokio::test]
 async fn listeners_that_own_their_socket_do_not_keep_it_for_ever() {
     let witness = Arc::new(());
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});

@@ -113,11 +113,11 @@ async fn calls(set_up: impl FnOnce(&WebSocket, &Calls)) -> String {
 }
 
 fn once() -> ListenerOptions {
-    ListenerOptions { once: true, ..Default::default() }
+    ListenerOptions::default().once(true)
 }
 
 fn signal(token: &CancellationToken) -> ListenerOptions {
-    ListenerOptions { signal: Some(token.clone()), ..Default::default() }
+    ListenerOptions::default().signal(token.clone())
 }
 
 async fn b177_registration_order_and_the_handlers_place(on: On) {

@@ -1,5 +1,7 @@
 //! `readyState`, seen at each moment, also between events.
 
+use std::time::{Duration, Instant};
+
 use wsflow::{Config, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, until};
@@ -27,6 +29,19 @@ async fn b58_b59_b61_b62_the_state_at_each_event_and_right_after_close() {
     assert_eq!(ws.ready_state(), ReadyState::Closing);
     peer.finish().await;
     assert_eq!(log.end(&ws).await, ["open[1,0]", "\"now\"[1,0]", "close{1,1005,\"\"}[3,0]"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b60_b104_on_several_threads_the_state_may_be_closed_right_after_a_close_while_connecting() {
+    let (ws, log, _peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+    ws.close().unwrap();
+    // Without an await: a page would see CLOSING until its turn ends.
+    let begun = Instant::now();
+    while ws.ready_state() != ReadyState::Closed {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never closed");
+        std::thread::yield_now();
+    }
+    assert_eq!(log.end(&ws).await, ["error[3,0]", "close{0,1006,\"\"}[3,0]"]);
 }
 
 #[tokio::test]

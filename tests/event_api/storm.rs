@@ -33,7 +33,7 @@ fn stir(ws: &WebSocket, random: &mut Random, added: &Arc<Mutex<VecDeque<Listener
     match random.below(8) {
         0 | 1 => {
             let (mut random, again) = (Random(random.below(u32::MAX - 1) + 1), Arc::clone(added));
-            let options = ListenerOptions { once: random.below(2) == 0, ..Default::default() };
+            let options = ListenerOptions::default().once(random.below(2) == 0);
             let id = ws.add_message_listener_with(options, move |ws, _| stir(ws, &mut random, &again));
             added.lock().unwrap().push_back(id);
         }
