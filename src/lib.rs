@@ -42,13 +42,14 @@
 //! # TLS
 //!
 //! By default `wss` uses rustls with the ring provider and the platform's certificate verifier, without any set-up by the
-//! application. Own roots, a client certificate, or another provider come in as a [`Connector`]:
+//! application. Own roots, a client certificate, or another provider come in as a [`Connector`]. The rustls of
+//! `Connector::Rustls` is `wsflow::rustls`, with the features `ring`, `std` and `tls12`:
 //!
 //! ```no_run
 //! # #[cfg(feature = "rustls-tls")]
-//! # async fn example(roots: rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(roots: wsflow::rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
-//! use wsflow::{Connector, WebSocketStream};
+//! use wsflow::{Connector, WebSocketStream, rustls};
 //!
 //! let provider = Arc::new(rustls::crypto::ring::default_provider());
 //! let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -62,12 +63,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The feature `native-tls` adds the operating system's TLS; it is the default where `rustls-tls` is switched off.
+//! The feature `native-tls` adds the operating system's TLS, and `wsflow::native_tls` for `Connector::NativeTls`; it is
+//! the default where `rustls-tls` is switched off.
 //!
 //! # Stability
 //!
-//! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite: each of their 0.x releases is a
-//! breaking release of this crate, too.
+//! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls or
+//! native-tls: each of their breaking releases is a breaking release of this crate, too.
 
 mod client;
 mod close;
@@ -92,7 +94,12 @@ pub use error::{
     LimitExceeded, Phase, Violation,
 };
 pub use message::Message;
+// What is in a connector, so that nobody needs a line in Cargo.toml for it.
+#[cfg(feature = "native-tls")]
+pub use native_tls;
 pub use protocol::{Pong, ReadyState};
+#[cfg(feature = "rustls-tls")]
+pub use rustls;
 pub use stats::Stats;
 pub use stream::{NextOrRoom, UpgradedParts, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};

@@ -292,6 +292,26 @@ async fn alpn_that_the_caller_set_stays() {
     ws.expect("open");
 }
 
+#[test]
+fn the_libraries_of_the_connectors_come_with_the_crate() {
+    #[cfg(feature = "rustls-tls")]
+    {
+        use wsflow::rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider};
+
+        let builder = ClientConfig::builder_with_provider(default_provider().into());
+        let builder = builder.with_safe_default_protocol_versions().expect("versions");
+        let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        assert!(is_rustls(&Connector::Rustls(config.into())));
+    }
+    #[cfg(feature = "native-tls")]
+    {
+        use wsflow::native_tls::TlsConnector;
+
+        let connector = TlsConnector::new().expect("a connector");
+        assert!(!is_rustls(&Connector::NativeTls(connector)));
+    }
+}
+
 #[tokio::test]
 async fn the_event_api_opens_wss_with_own_roots() {
     let authority = Authority::new();
