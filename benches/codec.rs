@@ -10,7 +10,7 @@
 mod close;
 #[path = "../src/config.rs"]
 mod config;
-#[path = "../src/error.rs"]
+#[path = "../src/error/mod.rs"]
 mod error;
 #[path = "../src/limits.rs"]
 mod limits;

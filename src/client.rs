@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    error::{Error, InvalidHeader, InvalidProtocol, InvalidUrl, Phase},
+    error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
     handshake,
     handshake::{
         request::{self, Request},
@@ -68,7 +68,7 @@ impl WebSocketStream {
 #[must_use = "nothing happens until `connect` is awaited"]
 pub struct ClientBuilder {
     target: Result<Target, InvalidUrl>,
-    protocols: Result<Subprotocols, InvalidProtocol>,
+    protocols: Result<Subprotocols, InvalidSubprotocol>,
     headers: Result<HeaderMap, InvalidHeader>,
     config: Config,
     connector: Option<Connector>,
@@ -203,9 +203,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Misuse ([`Error::InvalidUrl`], [`InvalidProtocol`](Error::InvalidProtocol),
-    /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Io`] for
-    /// name resolution and TCP, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
+    /// Misuse ([`Error::InvalidUrl`], [`InvalidSubprotocol`](Error::InvalidSubprotocol),
+    /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Connect`]
+    /// for name resolution and TCP, [`Error::Io`] for the transport after that, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
     /// [`Error::Handshake`] for a response that breaks RFC 6455, section 4.1, [`Error::Timeout`] with the phase,
     /// [`Error::Aborted`].
     ///
@@ -217,15 +217,15 @@ impl ClientBuilder {
         let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, tcp, signal, .. } = self;
         let attempt = async move {
             let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
-            let connecting = tcp::connect(request.target.address().clone(), config.nodelay);
-            let stream = within(Phase::Connect, connect_timeout, connecting).await?;
+            let connecting = tcp::connect(&request.target, config.nodelay);
+            let stream = within(Phase::Connect, connect_timeout, &request, connecting).await?;
             if let Some(tcp) = tcp {
                 tcp(&stream);
             }
             let transport = match connector {
                 Some(connector) => {
                     let wrapping = tls::wrap(connector, request.target.server_name(), stream);
-                    within(Phase::Tls, tls_timeout, wrapping).await?
+                    within(Phase::Tls, tls_timeout, &request, wrapping).await?
                 }
                 None => Transport::Plain(stream),
             };
@@ -260,14 +260,14 @@ impl ClientBuilder {
         let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
         let attempt = async move {
             let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
-            let transport = within(Phase::Tls, tls_timeout, wrapping).await?;
+            let transport = within(Phase::Tls, tls_timeout, &request, wrapping).await?;
             open(transport, &request, handshake_timeout, config).await
         };
         unless_cancelled(signal, attempt).await
     }
 
     /// What is wrong with the subprotocols, for a caller that is told before it connects.
-    pub(crate) fn check_protocols(&self) -> Result<(), InvalidProtocol> {
+    pub(crate) fn check_protocols(&self) -> Result<(), InvalidSubprotocol> {
         self.protocols.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
@@ -310,10 +310,13 @@ where
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
+    request: &Request,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     match limit {
-        Some(limit) => timeout(limit, step).await.unwrap_or(Err(Error::Timeout(phase))),
+        Some(after) => timeout(after, step)
+            .await
+            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(request.target.server().clone()) })),
         None => step.await,
     }
 }

@@ -90,8 +90,8 @@ pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
-    Cause, Error, HeaderText, InvalidControl, InvalidHeader, InvalidProtocol, InvalidResponse, InvalidUrl,
-    LimitExceeded, Phase, Violation,
+    Error, HeaderText, InvalidControl, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded,
+    Phase, SharedError, Violation,
 };
 pub use message::Message;
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.

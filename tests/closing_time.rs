@@ -36,7 +36,7 @@ async fn b117_b144_a_peer_that_never_answers_our_close_is_waited_for_for_close_t
             let end = ws.close_with(CloseFrame::new(1000, "bye")).await;
             assert_eq!((end.expect("an end"), start.elapsed().as_secs()), (closed(1006, "", false), expected));
             let trace = trace(&mut ws).await;
-            assert!(matches!(trace.error, Some(Error::Timeout(Phase::Close))), "{trace:?}");
+            assert!(matches!(trace.error, Some(Error::Timeout { phase: Phase::Close, .. })), "{trace:?}");
             assert_eq!(peer.rest().await, [close_frame(1000, "bye")]);
         }
     }
@@ -44,7 +44,7 @@ async fn b117_b144_a_peer_that_never_answers_our_close_is_waited_for_for_close_t
     let (_peer, mut ws) = open(Config::default(), 1 << 20);
     assert!(ws.close().now_or_never().is_none());
     let start = Instant::now();
-    assert!(matches!(trace(&mut ws).await.error, Some(Error::Timeout(Phase::Close))));
+    assert!(matches!(trace(&mut ws).await.error, Some(Error::Timeout { phase: Phase::Close, .. })));
     assert_eq!(start.elapsed(), seconds(10));
 }
 
@@ -174,7 +174,7 @@ async fn b117_a_peer_that_takes_nothing_is_left_after_close_timeout() {
         let left = ws.buffered_amount();
         assert_eq!(left, 100_000 - (1000 - 14));
         let trace = trace(&mut ws).await;
-        assert!(matches!(trace.error, Some(Error::Timeout(Phase::Close))), "{trace:?}");
+        assert!(matches!(trace.error, Some(Error::Timeout { phase: Phase::Close, .. })), "{trace:?}");
         assert_eq!(ws.buffered_amount(), left);
         peer.take(1000).await;
         drop(ws);
@@ -290,7 +290,7 @@ async fn b117_b159_a_peer_that_never_stops_talking_holds_no_deadline_up() {
                 None => {
                     let end = ws.close_with(CloseFrame::empty()).await.expect("an end");
                     assert_eq!(end, closed(1006, "", false));
-                    assert!(matches!(trace(&mut ws).await.error, Some(Error::Timeout(Phase::Close))));
+                    assert!(matches!(trace(&mut ws).await.error, Some(Error::Timeout { phase: Phase::Close, .. })));
                 }
             }
         };
@@ -321,10 +321,10 @@ async fn write_timeout_ends_a_connection_whose_peer_takes_nothing() {
         assert!(ws.flush().now_or_never().is_none());
     }
     let start = Instant::now();
-    assert!(matches!(ws.flush().await, Err(Error::Timeout(Phase::Write))));
+    assert!(matches!(ws.flush().await, Err(Error::Timeout { phase: Phase::Write, .. })));
     assert_eq!(start.elapsed(), seconds(5));
     let trace = trace(&mut ws).await;
-    assert!(matches!(trace.error, Some(Error::Timeout(Phase::Write))), "{trace:?}");
+    assert!(matches!(trace.error, Some(Error::Timeout { phase: Phase::Write, .. })), "{trace:?}");
     assert_eq!(trace.closed, closed(1006, "", false));
     assert_eq!(ws.buffered_amount(), 100_000 - (1000 + 200 - 14));
 }
@@ -341,7 +341,7 @@ async fn write_timeout_is_seen_by_a_reader_too_while_the_peer_goes_on_talking() 
         }
     });
     assert_eq!((trace.messages.len(), start.elapsed()), (49, seconds(5)));
-    assert!(matches!(trace.error, Some(Error::Timeout(Phase::Write))), "{trace:?}");
+    assert!(matches!(trace.error, Some(Error::Timeout { phase: Phase::Write, .. })), "{trace:?}");
 }
 
 #[tokio::test(start_paused = true)]

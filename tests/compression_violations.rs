@@ -61,7 +61,7 @@ impl Case {
             let (trace, frames) = tokio::join!(using, serving);
             assert_eq!(trace.messages, self.messages, "{:?}", self.violation);
             let error = trace.error.as_ref().expect("an error");
-            assert!(matches!(error, Error::Protocol(violation) if *violation == self.violation), "{error:?}");
+            assert!(matches!(error, Error::ProtocolViolation(violation) if *violation == self.violation), "{error:?}");
             assert_eq!(trace.end(), (1006, "", false));
             let code = match self.violation {
                 Violation::InvalidUtf8 | Violation::CompressedData => 1007,
@@ -178,7 +178,7 @@ async fn b149_invalid_utf8_is_found_before_the_message_ends() {
             peer.expect_close(1007, "").await;
         };
         let (item, ()) = tokio::join!(ws.next(), dialogue);
-        assert!(matches!(item, Some(Err(Error::Protocol(Violation::InvalidUtf8)))), "{item:?}");
+        assert!(matches!(item, Some(Err(Error::ProtocolViolation(Violation::InvalidUtf8)))), "{item:?}");
     }
 }
 

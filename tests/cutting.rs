@@ -13,7 +13,7 @@ use script_io::{
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use wsflow::{Config, Message, UpgradedParts, WebSocketStream};
+use wsflow::{CloseCode, Config, Error, LimitExceeded, Message, UpgradedParts, Violation, WebSocketStream};
 
 /// What a server sends.
 #[derive(Debug, Clone)]
@@ -101,17 +101,17 @@ impl End {
     }
 
     /// The error of the stream, and the body of our Close frame.
-    fn expected(self) -> (Option<&'static str>, Option<Vec<u8>>) {
+    fn expected(self) -> (Option<Failure>, Option<Vec<u8>>) {
         let close = |code| Some(close_body(Some(code), ""));
         match self {
             Self::Close => (None, Some(close_body(Some(3456), "pizza"))),
-            Self::Eof | Self::EofInFrame => (Some("the connection was closed uncleanly with code 1006"), None),
-            Self::ReservedOpcode => (Some("protocol violation by the peer: the reserved opcode 5"), close(1002)),
+            Self::Eof | Self::EofInFrame => (Some(Failure::Closed(CloseCode::ABNORMAL)), None),
+            Self::ReservedOpcode => (Some(Failure::Violation(Violation::ReservedOpcode(5))), close(1002)),
             Self::InvalidUtf8 | Self::InvalidUtf8InUnfinishedFrame => {
-                (Some("protocol violation by the peer: text that is not UTF-8"), close(1007))
+                (Some(Failure::Violation(Violation::InvalidUtf8)), close(1007))
             }
             Self::TooLarge | Self::TooLargeInFragments => {
-                (Some("limit exceeded: a message of more than 20000 bytes"), close(1009))
+                (Some(Failure::Limit(LimitExceeded::MessageSize { limit: MAX_MESSAGE })), close(1009))
             }
         }
     }
@@ -121,11 +121,30 @@ fn opcode(message: &Message) -> u8 {
     if message.is_text() { TEXT } else { BINARY }
 }
 
+/// The error that ends a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    Closed(CloseCode),
+    Violation(Violation),
+    Limit(LimitExceeded),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Closed(closed) => Self::Closed(closed.code),
+            Error::ProtocolViolation(violation) => Self::Violation(violation),
+            Error::Limit(limit) => Self::Limit(limit),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// All that a client shows of what came.
 #[derive(Debug, PartialEq, Eq)]
 struct Events {
     messages: Vec<Message>,
-    error: Option<String>,
+    error: Option<Failure>,
     close: Option<Vec<u8>>,
 }
 
@@ -141,7 +160,7 @@ fn receive(config: &Config, bytes: &[u8], of_head: usize, reads: &[usize]) -> Ev
     loop {
         match task.poll(|cx| Pin::new(&mut ws).poll_next(cx)) {
             Poll::Ready(Some(Ok(message))) => messages.push(message),
-            Poll::Ready(Some(Err(e))) => assert!(error.replace(e.to_string()).is_none(), "two errors"),
+            Poll::Ready(Some(Err(e))) => assert!(error.replace(Failure::from(e)).is_none(), "two errors"),
             Poll::Ready(None) => break,
             Poll::Pending => panic!("everything is there, and it waits"),
         }
@@ -197,7 +216,7 @@ proptest! {
             Item::Ping(_) | Item::Pong => None,
         });
         let (error, close) = end.expected();
-        let expected = Events { messages: messages.collect(), error: error.map(str::to_owned), close };
+        let expected = Events { messages: messages.collect(), error, close };
 
         let all = bytes.len();
         for (what, of_head, reads) in [

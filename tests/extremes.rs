@@ -50,12 +50,12 @@ async fn what_came_before_a_write_timeout_is_delivered_before_it() {
         .expect("no extensions");
     assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from(vec![1]));
     let error = ws.send(vec![0; 1000].into()).await.expect_err("nobody reads");
-    assert!(matches!(error, Error::Timeout(Phase::Write)), "{error:?}");
+    assert!(matches!(error, Error::Timeout { phase: Phase::Write, .. }), "{error:?}");
     for i in [2, 3] {
         assert_eq!(ws.next().await.expect("a message").expect("no error"), Message::from(vec![i]));
     }
     let error = ws.next().await.expect("an error").expect_err("an error");
-    assert!(matches!(error, Error::Timeout(Phase::Write)), "{error:?}");
+    assert!(matches!(error, Error::Timeout { phase: Phase::Write, .. }), "{error:?}");
     assert!(ws.next().await.is_none());
 }
 

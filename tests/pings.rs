@@ -13,13 +13,6 @@ use support::{BINARY, Frame, PING, PONG, Peer, encode};
 use tokio::time::sleep;
 use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, WebSocketStream};
 
-fn invalid(error: Error) -> InvalidControl {
-    match error {
-        Error::InvalidControl(invalid) => invalid,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[tokio::test]
 async fn b168_pong_is_sent_while_reader_is_idle() {
     for at_once in PIECES {
@@ -162,14 +155,14 @@ async fn a_pong_answers_earlier_pings_too() {
 #[tokio::test]
 async fn a_ping_that_cannot_be_sent_is_a_typed_error() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
-    assert_eq!(invalid(ws.send_ping(vec![0; 126]).expect_err("too long")), InvalidControl::PingPayload(126));
+    assert!(matches!(ws.send_ping(vec![0; 126]), Err(Error::InvalidControl(InvalidControl::PingPayload(126)))));
     let mut pongs: Vec<_> = (0..16_u8).map(|i| ws.send_ping(vec![i; 125]).expect("room")).collect();
-    assert_eq!(invalid(ws.send_ping("17th").expect_err("too many")), InvalidControl::TooManyPings(16));
+    assert!(matches!(ws.send_ping("17th"), Err(Error::TooManyPings { limit: 16 })));
     ws.flush().await.expect("open");
     for i in 0..16 {
         assert_eq!(peer.expect_ping().await, [i; 125]);
     }
-    assert_eq!(invalid(ws.send_ping("17th").expect_err("too many")), InvalidControl::TooManyPings(16));
+    assert!(matches!(ws.send_ping("17th"), Err(Error::TooManyPings { limit: 16 })));
     // One that nobody waits for any more makes room, and so does an answer.
     pongs.pop();
     pongs.push(ws.send_ping("17th").expect("room"));
@@ -188,11 +181,12 @@ async fn pings_that_have_not_left_are_bounded() {
     let refused = loop {
         match ws.send_ping(vec![0; 125]) {
             Ok(_) => sent += 1,
-            Err(error) => break invalid(error),
+            Err(error) => break error,
         }
         assert!(ws.flush().now_or_never().is_none() && sent <= 16, "{sent} pings are held");
     };
-    assert_eq!((refused, sent), (InvalidControl::TooManyPings(16), 16));
+    assert!(matches!(refused, Error::TooManyPings { limit: 16 }), "{refused:?}");
+    assert_eq!(sent, 16);
 }
 
 #[tokio::test]
@@ -212,10 +206,11 @@ async fn a_pong_that_never_came_yields_the_error_that_ended_the_connection() {
     // The peer closes.
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     let pong = ws.send_ping("p").expect("a ping");
-    peer.close(1000, "").await;
+    peer.close(1001, "bye").await;
     peer.finish().await;
     assert!(trace(&mut ws).await.closed.was_clean);
-    assert!(matches!(pong.await, Err(Error::Closing | Error::Closed(_))));
+    let error = pong.await.expect_err("no pong");
+    assert!(matches!(&error, Error::Closed(closed) if closed.code == 1001 && closed.reason == "bye"), "{error:?}");
 }
 
 #[tokio::test]

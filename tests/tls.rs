@@ -215,7 +215,7 @@ async fn a_server_that_never_finishes_tls_is_timed_out_in_that_phase() {
         let url = format!("wss://{}/", server.addr());
         let builder = WebSocketStream::builder(url).tls(connector).tls_timeout(Duration::from_millis(50));
         let (ws, mut peer) = tokio::join!(builder.connect(), server.peer());
-        assert!(matches!(error(ws), Error::Timeout(Phase::Tls)));
+        assert!(matches!(error(ws), Error::Timeout { phase: Phase::Tls, .. }));
         peer.expect_gone().await;
     }
 }
@@ -226,7 +226,7 @@ async fn tls_may_take_30_s_unless_it_may_take_for_ever() {
         let (_peer, io) = Peer::pipe(64 * 1024);
         let started = tokio::time::Instant::now();
         let opening = WebSocketStream::builder("wss://localhost/").tls(connector.clone()).connect_tls_over(io);
-        assert!(matches!(error(opening.await), Error::Timeout(Phase::Tls)));
+        assert!(matches!(error(opening.await), Error::Timeout { phase: Phase::Tls, .. }));
         assert_eq!(started.elapsed(), Duration::from_secs(30));
 
         let (_peer, io) = Peer::pipe(64 * 1024);

@@ -55,7 +55,7 @@ impl Case {
 
     fn check(&self, error: &Error) {
         let came = match error {
-            Error::Protocol(violation) => Expected::Protocol(*violation),
+            Error::ProtocolViolation(violation) => Expected::Protocol(*violation),
             Error::Limit(limit) => Expected::Limit(*limit),
             other => panic!("{:?} was expected: {other:?}", self.error),
         };
@@ -284,7 +284,7 @@ async fn b149_bad_text_is_refused_before_its_frame_has_ended() {
                 peer.expect_eof().await;
             });
             let error = item.expect("an error").expect_err("an error");
-            assert!(matches!(error, Error::Protocol(Violation::InvalidUtf8)), "{error:?}");
+            assert!(matches!(error, Error::ProtocolViolation(Violation::InvalidUtf8)), "{error:?}");
         }
     }
 }
@@ -432,7 +432,7 @@ async fn a_violation_inside_of_a_large_message_of_ours_is_answered_behind_its_fr
         peer.expect_eof().await;
         drop(peer);
     });
-    assert!(matches!(trace.error, Some(Error::Protocol(Violation::ReservedOpcode(3)))), "{trace:?}");
+    assert!(matches!(trace.error, Some(Error::ProtocolViolation(Violation::ReservedOpcode(3)))), "{trace:?}");
     assert_eq!(ws.buffered_amount(), 450_000);
 }
 
@@ -445,7 +445,7 @@ async fn a_violation_by_a_peer_that_takes_nothing_is_reported_after_tcp_end_time
     ws.feed(Message::binary(vec![5; 10_000])).await.expect("room");
     peer.raw([0x83, 0]).await;
     let error = ws.next().await.expect("an error").expect_err("an error");
-    assert!(matches!(error, Error::Protocol(Violation::ReservedOpcode(3))), "{error:?}");
+    assert!(matches!(error, Error::ProtocolViolation(Violation::ReservedOpcode(3))), "{error:?}");
     assert_eq!(start.elapsed().as_secs(), 2);
     assert_eq!(ws.ready_state(), ReadyState::Closed);
     assert_eq!(trace_after_error(&mut ws).await, 4);
@@ -471,7 +471,7 @@ async fn a_violation_behind_our_own_close_sends_no_second_one() {
         assert_eq!(closed.expect("closed"), wsflow_closed(1006));
         assert_eq!(frames, [close_frame(1000, "bye")]);
         let trace = trace(&mut ws).await;
-        assert!(matches!(trace.error, Some(Error::Protocol(Violation::CloseCode(_)))), "{trace:?}");
+        assert!(matches!(trace.error, Some(Error::ProtocolViolation(Violation::CloseCode(_)))), "{trace:?}");
     }
 }
 

@@ -397,7 +397,7 @@ async fn a_reader_that_waits_hears_of_the_stall_that_the_writer_met() {
     assert!(matches!(writer.poll(|cx| ws.poll_ready_unpin(cx)), Poll::Ready(Ok(()))));
 
     let error = wait_as(&reader, &mut ws).await;
-    assert!(matches!(error, Error::Timeout(Phase::Write)), "{error:?}");
+    assert!(matches!(error, Error::Timeout { phase: Phase::Write, .. }), "{error:?}");
 }
 
 /// Polls for reading when `task` was woken, and only then, until there is an error; gives up after 10 s.

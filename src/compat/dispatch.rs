@@ -82,7 +82,7 @@ impl Dispatch {
                     let mut closed = stream.closed().cloned().unwrap_or_else(Closed::abnormal);
                     closed.was_clean &= !self.is_unsent;
                     // A browser shows its own failures; that the other side or the network ended it is no error.
-                    let is_event = matches!(error, Some(Error::Protocol(_) | Error::Limit(_)));
+                    let is_event = matches!(error, Some(Error::ProtocolViolation(_) | Error::Limit(_)));
                     self.end(closed, error, is_event);
                     // The peer may still be reading why.
                     while poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await.is_some() {}

@@ -29,7 +29,7 @@ use crate::{
     client::ClientBuilder,
     close::{CloseCode, CloseFrame},
     config::{Config, Deflate},
-    error::{Error, InvalidProtocol, InvalidUrl},
+    error::{Error, InvalidSubprotocol, InvalidUrl},
     message::Message,
     protocol::ReadyState,
     stream::WebSocketStream,
@@ -288,11 +288,11 @@ impl WebSocketBuilder {
     ///
     /// # Errors
     ///
-    /// If a name is not valid or stands twice.
+    /// If a name is not valid or is listed twice.
     pub fn protocols(
         mut self,
         protocols: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Self, InvalidProtocol> {
+    ) -> Result<Self, InvalidSubprotocol> {
         self.client = self.client.protocols(protocols);
         self.client.check_protocols()?;
         Ok(self)

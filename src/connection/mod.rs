@@ -348,7 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // TLS calls an end without close_notify an error.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.protocol.handle_end(None),
-            Err(error) => self.protocol.handle_end(Some(error.into())),
+            Err(error) => self.protocol.handle_end(Some(Error::io(error))),
         }
         Poll::Ready(())
     }
@@ -391,14 +391,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.protocol.handle_flushed(now);
                 }
                 Poll::Ready(Ok(Some(0))) => {
-                    self.protocol.handle_write_error(io::Error::from(io::ErrorKind::WriteZero).into(), now());
+                    self.protocol.handle_write_error(Error::io(io::ErrorKind::WriteZero.into()), now());
                 }
                 Poll::Ready(Ok(Some(n))) => {
                     self.write_side = WriteSide::Written;
                     self.budget.spend(n / work::COPIED_BYTES);
                     self.protocol.advance(n);
                 }
-                Poll::Ready(Err(error)) => self.protocol.handle_write_error(error.into(), now()),
+                Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
                 Poll::Pending => {
                     // OpenSSL holds the record that it has begun, and wants it again as it was.
                     let held = if len > 0 && !self.io.is_write_vectored() { TLS_RECORD } else { 0 };

@@ -48,7 +48,7 @@ pub(super) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response
         if buf.capacity() == seen {
             buf.reserve(READ);
         }
-        if io.read_buf(&mut buf).await? == 0 {
+        if io.read_buf(&mut buf).await.map_err(Error::io)? == 0 {
             return Err(InvalidResponse::Truncated { received: skipped + seen }.into());
         }
     }

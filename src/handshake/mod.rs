@@ -64,8 +64,12 @@ where
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let key = generate_key();
     let exchange = exchange(io, request.encode(&key)?);
-    let (head, read_buf) = match deadline {
-        Some(deadline) => timeout_at(deadline, exchange).await.map_err(|_| Error::Timeout(Phase::Handshake))??,
+    let (head, read_buf) = match limit.zip(deadline) {
+        Some((after, deadline)) => timeout_at(deadline, exchange).await.map_err(|_| Error::Timeout {
+            phase: Phase::Handshake,
+            after,
+            server: Some(request.target.server().clone()),
+        })??,
         None => exchange.await?,
     };
     if head.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -86,8 +90,8 @@ async fn exchange<IO>(io: &mut IO, request: Vec<u8>) -> Result<(Response<()>, By
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    io.write_all(&request).await?;
-    io.flush().await?;
+    io.write_all(&request).await.map_err(Error::io)?;
+    io.flush().await.map_err(Error::io)?;
     head::read(io).await
 }
 

@@ -35,23 +35,24 @@ pub(crate) fn validate(
     }
     // 4.1, item 2. Upgrade may list protocols, but of these one only is in use after a 101.
     let upgrade = text(response, UPGRADE);
-    if !upgrade.0.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+    if !upgrade.as_str().is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
         return Err(InvalidResponse::Upgrade(upgrade));
     }
     // Item 3.
     let connection = text(response, CONNECTION);
-    let mut tokens = connection.0.as_deref().unwrap_or_default().split(',');
+    let mut tokens = connection.as_str().unwrap_or_default().split(',');
     if !tokens.any(|token| token.trim_matches(OWS).eq_ignore_ascii_case("upgrade")) {
         return Err(InvalidResponse::Connection(connection));
     }
     // Item 4.
     let accept = text(response, "sec-websocket-accept");
-    if accept.0.as_deref() != Some(&derive_accept_key(key.as_bytes())) {
+    if accept.as_str() != Some(&derive_accept_key(key.as_bytes())) {
         return Err(InvalidResponse::Accept(accept));
     }
     // Item 5, and section 9.1: only what was offered may be in use.
-    let extensions = text(response, "sec-websocket-extensions").0.unwrap_or_default();
-    let deflate = extension::validate(&extensions, request.deflate.as_ref())
+    let extensions = text(response, "sec-websocket-extensions");
+    let extensions = extensions.as_str().unwrap_or_default();
+    let deflate = extension::validate(extensions, request.deflate.as_ref())
         .map_err(|wrong| InvalidResponse::Extension(format!("{extensions:?}: {wrong}").into()))?;
     let protocol = validate_subprotocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
     Ok(NegotiatedResponse { protocol, extensions: extensions.into(), deflate })
@@ -59,11 +60,11 @@ pub(crate) fn validate(
 
 /// Item 6. Where some were offered one of them must be chosen: stricter than the RFC, as WHATWG has it.
 fn validate_subprotocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String, InvalidResponse> {
-    match protocol.0.as_deref().unwrap_or_default() {
+    match protocol.as_str().unwrap_or_default() {
         "" if offered.is_empty() => Ok(String::new()),
-        "" => Err(InvalidResponse::NoProtocol),
+        "" => Err(InvalidResponse::NoSubprotocol),
         name if offered.contains(name) => Ok(name.to_owned()),
-        _ => Err(InvalidResponse::Protocol(protocol)),
+        _ => Err(InvalidResponse::Subprotocol(protocol)),
     }
 }
 
@@ -72,5 +73,5 @@ fn text(response: &Response<()>, name: impl AsHeaderName) -> HeaderText {
     let lines = response.headers().get_all(name);
     let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     let whole = lines.iter().map(|line| line.trim_matches(OWS)).collect::<Vec<_>>().join(", ");
-    HeaderText((!lines.is_empty()).then(|| whole.into()))
+    HeaderText::new((!lines.is_empty()).then_some(&whole))
 }

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use crate::{
-    error::InvalidProtocol,
+    error::InvalidSubprotocol,
     wire::token::{OWS, is_token},
 };
 
@@ -14,18 +14,18 @@ pub(crate) struct Subprotocols(Vec<String>);
 impl Subprotocols {
     /// Judges the names (RFC 6455, section 4.1, item 10). Names that differ only in case count as the same, as
     /// web-platform-tests have it.
-    pub(crate) fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidProtocol> {
+    pub(crate) fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidSubprotocol> {
         let mut valid: Vec<String> = Vec::new();
         for name in names {
             let name = name.into();
             if name.is_empty() {
-                return Err(InvalidProtocol::Empty);
+                return Err(InvalidSubprotocol::Empty);
             }
             if !name.bytes().all(is_token) {
-                return Err(InvalidProtocol::Character(name.into()));
+                return Err(InvalidSubprotocol::Character(name.into()));
             }
             if valid.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
-                return Err(InvalidProtocol::Duplicate(name.into()));
+                return Err(InvalidSubprotocol::Duplicate(name.into()));
             }
             valid.push(name);
         }
@@ -33,7 +33,9 @@ impl Subprotocols {
     }
 
     /// The list that the values of `Sec-WebSocket-Protocol` in a request mean.
-    pub(crate) fn from_header<'a>(values: impl IntoIterator<Item = &'a HeaderValue>) -> Result<Self, InvalidProtocol> {
+    pub(crate) fn from_header<'a>(
+        values: impl IntoIterator<Item = &'a HeaderValue>,
+    ) -> Result<Self, InvalidSubprotocol> {
         let mut names = Vec::new();
         for value in values {
             let value = String::from_utf8_lossy(value.as_bytes());
@@ -64,15 +66,15 @@ mod tests {
 
     #[test]
     fn b45_b46_names_that_are_refused() {
-        assert_eq!(Subprotocols::new([""]).unwrap_err(), InvalidProtocol::Empty);
-        assert_eq!(Subprotocols::new(["a", ""]).unwrap_err(), InvalidProtocol::Empty);
+        assert_eq!(Subprotocols::new([""]).unwrap_err(), InvalidSubprotocol::Empty);
+        assert_eq!(Subprotocols::new(["a", ""]).unwrap_err(), InvalidSubprotocol::Empty);
         let separators = "()<>@,;:\\\"/[]?={} \t";
         for c in (0..=0xff).filter_map(char::from_u32) {
             let name = format!("a{c}b");
             let valid = ('\u{21}'..='\u{7e}').contains(&c) && !separators.contains(c);
             match Subprotocols::new([name.as_str()]) {
                 Ok(names) => assert!(valid && names.contains(&name), "{c:?}"),
-                Err(error) => assert_eq!((error, valid), (InvalidProtocol::Character(name.into()), false)),
+                Err(error) => assert_eq!((error, valid), (InvalidSubprotocol::Character(name.into()), false)),
             }
         }
     }
@@ -80,7 +82,7 @@ mod tests {
     #[test]
     fn b47_b48_no_name_twice_whatever_its_case() {
         for (names, twice) in [(["echo", "echo"], "echo"), (["echo", "eCho"], "eCho")] {
-            assert_eq!(Subprotocols::new(names).unwrap_err(), InvalidProtocol::Duplicate(twice.into()));
+            assert_eq!(Subprotocols::new(names).unwrap_err(), InvalidSubprotocol::Duplicate(twice.into()));
         }
     }
 
@@ -95,6 +97,6 @@ mod tests {
         let values = [HeaderValue::from_static("a,b"), HeaderValue::from_static(" c\t")];
         assert_eq!(Subprotocols::from_header(&values).unwrap().header().unwrap(), "a, b, c");
         let values = [HeaderValue::from_static("a,,b")];
-        assert_eq!(Subprotocols::from_header(&values).unwrap_err(), InvalidProtocol::Empty);
+        assert_eq!(Subprotocols::from_header(&values).unwrap_err(), InvalidSubprotocol::Empty);
     }
 }

@@ -182,6 +182,14 @@ impl Closing {
         }
     }
 
+    /// Why no pong comes any more, if that is so.
+    pub(crate) fn pong_error(&self) -> Option<Error> {
+        match &self.state {
+            State::Received { error: None, closed, .. } => Some(closed.clone().into()),
+            _ => self.send_error(),
+        }
+    }
+
     /// How the connection ended, once that is certain.
     pub(crate) fn closed(&self) -> Option<&Closed> {
         match &self.state {
@@ -302,7 +310,7 @@ impl Closing {
     pub(crate) fn overdue(&mut self, now: Instant) {
         match &mut self.state {
             State::Open | State::Done { .. } => {}
-            State::Sent { .. } => self.end(Some(Error::Timeout(Phase::Close))),
+            State::Sent { .. } => self.end(Some(Error::timeout(Phase::Close, self.close_timeout))),
             State::Received { ours, .. } if ours.is_pending() => self.answer_lost(),
             // The peer could not be told; it gets as long again to end the transport.
             State::Failed { ours, .. } if ours.is_pending() => self.close_ended(OurClose::Lost, now),

@@ -325,7 +325,7 @@ impl Protocol {
         }
         if is_over(self.write_deadline()) {
             // The reader hears of it once what was read before is used up.
-            self.break_write_side(Error::Timeout(Phase::Write), now, now);
+            self.break_write_side(Error::timeout(Phase::Write, self.write_timeout), now, now);
         }
         self.on_state_change();
     }
@@ -383,7 +383,7 @@ impl Protocol {
             return Err(error);
         }
         let unsent = self.outbound.unsent_pings();
-        let pong = self.pings.push(payload.clone(), unsent, now).map_err(Error::InvalidControl)?;
+        let pong = self.pings.push(payload.clone(), unsent, now)?;
         self.stats.pings_sent += 1;
         self.outbound.push_ping(payload);
         Ok(pong)
@@ -460,7 +460,7 @@ impl Protocol {
 
     /// Tells those who wait for pongs that none can come.
     fn end_pings(&mut self) {
-        if let Some(error) = self.closing.send_error() {
+        if let Some(error) = self.closing.pong_error() {
             self.pings.end(&error);
         }
     }

@@ -25,7 +25,8 @@ pin_project! {
     /// The answer to a ping: the time from the call of `send_ping` until the pong was read.
     ///
     /// It is resolved by whoever polls the connection for reading, and may be held anywhere, also after the connection is
-    /// gone: then it yields the error that ended it. Dropping it has no effect.
+    /// gone: then it yields the error that ended it, which is [`Error::Closed`] with the
+    /// peer's code if the peer closed. Dropping it has no effect.
     #[derive(Debug)]
     #[must_use = "a pong is waited for by `.await`"]
     pub struct Pong {
@@ -56,14 +57,14 @@ pub(crate) struct Pings(VecDeque<Ping>);
 
 impl Pings {
     /// `unsent`: pings that have not left yet, whether or not somebody waits for their pongs.
-    pub(crate) fn push(&mut self, payload: Bytes, unsent: usize, now: Instant) -> Result<Pong, InvalidControl> {
+    pub(crate) fn push(&mut self, payload: Bytes, unsent: usize, now: Instant) -> Result<Pong, Error> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(InvalidControl::PingPayload(payload.len()));
+            return Err(InvalidControl::PingPayload(payload.len()).into());
         }
         // A ping that nobody waits for any more gives its place to this one.
         self.0.retain(|ping| !ping.answer.is_closed());
         if self.0.len().max(unsent) >= MAX_PINGS {
-            return Err(InvalidControl::TooManyPings(MAX_PINGS));
+            return Err(Error::TooManyPings { limit: MAX_PINGS });
         }
         let (answer, pong) = oneshot::channel();
         self.0.push_back(Ping { payload, sent: now, answer });

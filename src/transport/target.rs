@@ -1,6 +1,6 @@
 //! Where to connect to: a URL, judged and taken apart before any IO.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
@@ -18,6 +18,7 @@ use crate::error::InvalidUrl;
 #[derive(Clone)]
 pub(crate) struct Target {
     url: Url,
+    server: Arc<Authority>,
     address: Uri,
     resource: PathAndQuery,
     host: HeaderValue,
@@ -40,8 +41,10 @@ impl Target {
             return Err(InvalidUrl::Fragment);
         }
         let (host, server_name) = host_of(&url)?;
+        let server = server_of(&url)?;
         Ok(Self {
-            address: address_of(&url)?,
+            address: address_of(&url, &server)?,
+            server: Arc::new(server),
             resource: resource_of(&url)?,
             credentials: credentials_of(&url),
             host,
@@ -74,6 +77,11 @@ impl Target {
     }
 
     /// Host and port to open TCP to. The port is always explicit.
+    pub(crate) fn server(&self) -> &Arc<Authority> {
+        &self.server
+    }
+
+    /// The same as a URL, without userinfo and path.
     pub(crate) fn address(&self) -> &Uri {
         &self.address
     }
@@ -116,16 +124,19 @@ fn host_of(url: &Url) -> Result<(HeaderValue, String), InvalidUrl> {
     Ok((header, name.strip_suffix('.').unwrap_or(name).to_owned()))
 }
 
-fn address_of(url: &Url) -> Result<Uri, InvalidUrl> {
+fn server_of(url: &Url) -> Result<Authority, InvalidUrl> {
     let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
     let port = url.port_or_known_default().ok_or(url::ParseError::InvalidPort)?;
-    let authority = Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(host.into()))?;
+    Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(host.into()))
+}
+
+fn address_of(url: &Url, server: &Authority) -> Result<Uri, InvalidUrl> {
     Uri::builder()
         .scheme(url.scheme())
-        .authority(authority)
+        .authority(server.clone())
         .path_and_query("/")
         .build()
-        .map_err(|_| InvalidUrl::Host(host.into()))
+        .map_err(|_| InvalidUrl::Host(server.host().into()))
 }
 
 fn resource_of(url: &Url) -> Result<PathAndQuery, InvalidUrl> {

@@ -6,16 +6,18 @@ use std::{
     task::{Poll, ready},
 };
 
-use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
 use tower_service::Service as _;
 
-use crate::error::Error;
+use crate::{
+    error::{Error, SharedError},
+    transport::target::Target,
+};
 
-/// Resolves the host of `address`, which has a port, and opens TCP to it. Where the host has addresses of IPv6 and IPv4
+/// Resolves the host of `target` and opens TCP to it. Where the host has addresses of IPv6 and IPv4
 /// the second family is tried beside the first after 300 ms (RFC 8305).
-pub(crate) async fn connect(address: Uri, nodelay: bool) -> Result<TcpStream, Error> {
+pub(crate) async fn connect(target: &Target, nodelay: bool) -> Result<TcpStream, Error> {
     let mut connector = HttpConnector::new();
     // The scheme is ws or wss.
     connector.enforce_http(false);
@@ -26,7 +28,7 @@ pub(crate) async fn connect(address: Uri, nodelay: bool) -> Result<TcpStream, Er
             Poll::Ready(Ok(()))
         })
         .await?;
-        connector.call(address).await
+        connector.call(target.address().clone()).await
     };
     match connecting.await {
         Ok(stream) => Ok(stream.into_inner()),
@@ -34,7 +36,8 @@ pub(crate) async fn connect(address: Uri, nodelay: bool) -> Result<TcpStream, Er
             let kind = std::iter::successors(error.source(), |&cause| cause.source())
                 .find_map(|cause| cause.downcast_ref::<io::Error>())
                 .map_or(io::ErrorKind::Other, io::Error::kind);
-            Err(io::Error::new(kind, error).into())
+            let cause = SharedError::new(io::Error::new(kind, error));
+            Err(Error::Connect { server: target.server().clone(), cause })
         }
     }
 }

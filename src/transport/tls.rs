@@ -97,7 +97,7 @@ where
 /// Whatever ends the TLS handshake is a failure of TLS, a lost connection too.
 #[cfg(feature = "rustls-tls")]
 fn handshake_error(error: std::io::Error) -> Error {
-    match error.into() {
+    match Error::io(error) {
         Error::Io(error) => Error::Tls(error.erase()),
         other => other,
     }

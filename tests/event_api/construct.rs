@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio_util::sync::CancellationToken;
 use wsflow::{
-    InvalidProtocol, InvalidUrl, ReadyState,
+    InvalidSubprotocol, InvalidUrl, ReadyState,
     compat::{BinaryType, CloseEvent, Event, ListenerOptions, MessageEvent, WebSocket},
 };
 
@@ -102,13 +102,13 @@ fn b18_b44_to_b49_subprotocols_are_judged_when_they_are_given() {
     assert_eq!(protocols(&[]), Ok(()));
     assert_eq!(protocols(&["echo"]), Ok(()));
     assert_eq!(protocols(&["v2.echo", "v1.echo"]), Ok(()));
-    assert_eq!(protocols(&[""]), Err(InvalidProtocol::Empty));
-    assert_eq!(protocols(&["a b"]), Err(InvalidProtocol::Character("a b".into())));
-    assert_eq!(protocols(&["a", "b,c"]), Err(InvalidProtocol::Character("b,c".into())));
-    assert_eq!(protocols(&["\u{7f}"]), Err(InvalidProtocol::Character("\u{7f}".into())));
-    assert_eq!(protocols(&["\u{e5}"]), Err(InvalidProtocol::Character("\u{e5}".into())));
-    assert_eq!(protocols(&["echo", "echo"]), Err(InvalidProtocol::Duplicate("echo".into())));
-    assert_eq!(protocols(&["echo", "eCho"]), Err(InvalidProtocol::Duplicate("eCho".into())));
+    assert_eq!(protocols(&[""]), Err(InvalidSubprotocol::Empty));
+    assert_eq!(protocols(&["a b"]), Err(InvalidSubprotocol::Character("a b".into())));
+    assert_eq!(protocols(&["a", "b,c"]), Err(InvalidSubprotocol::Character("b,c".into())));
+    assert_eq!(protocols(&["\u{7f}"]), Err(InvalidSubprotocol::Character("\u{7f}".into())));
+    assert_eq!(protocols(&["\u{e5}"]), Err(InvalidSubprotocol::Character("\u{e5}".into())));
+    assert_eq!(protocols(&["echo", "echo"]), Err(InvalidSubprotocol::Duplicate("echo".into())));
+    assert_eq!(protocols(&["echo", "eCho"]), Err(InvalidSubprotocol::Duplicate("eCho".into())));
 }
 
 #[test]

@@ -60,7 +60,7 @@ async fn b14_b31_a_server_that_is_not_there_is_a_failed_handshake() {
     for url in [gone.as_str(), "ws://127.0.0.1:0/", "ws://nobody.invalid/"] {
         let (ws, log) = Log::connect(url, |_, _| {});
         assert_eq!(log.end(&ws).await, FAILED, "{url}");
-        assert!(matches!(ws.error(), Some(Error::Io(_))), "{url}: {:?}", ws.error());
+        assert!(matches!(ws.error(), Some(Error::Connect { .. })), "{url}: {:?}", ws.error());
     }
 }
 

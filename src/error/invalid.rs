@@ -1,0 +1,69 @@
+//! What is wrong with what a caller gave.
+
+use crate::close::{CloseCode, CloseFrame};
+
+/// Why a URL cannot be connected to (WHATWG WebSockets, the constructor's steps).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It does not parse as a URL.
+    #[error(transparent)]
+    Parse(#[from] url::ParseError),
+    /// Its scheme is none that a WebSocket can have.
+    #[error("the scheme is {0:?}, expected ws, wss, http or https")]
+    Scheme(Box<str>),
+    /// It has a fragment, which may be empty.
+    #[error("it has a fragment (#), which a WebSocket URL must not have")]
+    Fragment,
+    /// Its path or query has a character that no HTTP request line can carry.
+    #[error("its path or query cannot be sent in a request line: {0}")]
+    Resource(Box<str>),
+    /// The `Host` given instead of the URL's is no host.
+    #[error("the host {0:?} is no host name, address, or either with a port")]
+    Host(Box<str>),
+}
+
+/// Why a list of subprotocols cannot be offered (RFC 6455, section 4.1).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSubprotocol {
+    /// A name is empty.
+    #[error("a name is empty")]
+    Empty,
+    /// A name has a character that is no token character.
+    #[error("{0:?} has a character that is not allowed, expected visible ASCII without separators")]
+    Character(Box<str>),
+    /// A name is listed twice. Names that differ only in case count as the same.
+    #[error("{0:?} is listed twice")]
+    Duplicate(Box<str>),
+}
+
+/// Why a header cannot be added to the handshake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHeader {
+    /// The handshake sets this header itself.
+    #[error("{0:?} is set by the handshake itself")]
+    Owned(Box<str>),
+    /// The name is no HTTP header name.
+    #[error("{0:?} is no header name, expected token characters")]
+    Name(Box<str>),
+    /// The value has a byte that no header value can carry. It is not shown, since it may be a secret.
+    #[error("the value of {0:?} has a control character")]
+    Value(Box<str>),
+}
+
+/// Why a control frame cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidControl {
+    /// A close code that no Close frame may carry.
+    #[error("close code {0}, expected 1000-1003, 1007-1014 or 3000-4999")]
+    CloseCode(CloseCode),
+    /// A close reason longer than a control frame can carry.
+    #[error("a close reason of {0} bytes, expected at most {max}", max = CloseFrame::MAX_REASON)]
+    CloseReason(usize),
+    /// A ping payload longer than a control frame can carry.
+    #[error("a ping payload of {0} bytes, expected at most 125")]
+    PingPayload(usize),
+}

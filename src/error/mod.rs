@@ -1,0 +1,418 @@
+//! The one error type of the crate, and the types of its parts.
+
+mod excerpt;
+mod handshake;
+mod invalid;
+mod shared;
+mod violation;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{StatusCode, uri::Authority};
+
+use self::excerpt::Excerpt;
+pub use self::{
+    handshake::{HeaderText, InvalidResponse},
+    invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl},
+    shared::SharedError,
+    violation::{LimitExceeded, Violation},
+};
+use crate::close::{CloseCode, Closed};
+
+/// All errors, grouped by cause.
+///
+/// `{}` says what happened and why, with the text of the cause. So [`source`](std::error::Error::source) is always
+/// `None`, and `{:#}` of anyhow shows the same as `{}`. The cause itself is in the variant: [`Error::Io`] dereferences
+/// to its [`io::Error`], that of [`Error::Tls`] can be downcast. What the other side sent is shown escaped and cut to
+/// 200 characters.
+///
+/// Clones are cheap: a connection that failed reports the same error to its reader and to its writer.
+///
+/// # The usual failures
+///
+/// `…` is text of the operating system.
+///
+/// | what happened | `{}` and `{:#}` | match | [transient](Self::is_transient) |
+/// |---|---|---|---|
+/// | the host has no address | `cannot connect to host.invalid:80: dns error: …` | `Error::Connect { .. }` | yes |
+/// | TCP is refused | `cannot connect to 127.0.0.1:9001: tcp connect error: Connection refused (os error …)` | `Error::Connect { .. }` | yes |
+/// | the host does not answer | `connecting to 127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::Connect, .. }` | yes |
+/// | the server does not answer TLS | `the TLS handshake with example.com:443 timed out after 30s` | `Error::Timeout { phase: Phase::Tls, .. }` | yes |
+/// | the server does not answer HTTP | `the opening handshake with example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
+/// | the certificate's issuer is unknown | `TLS error: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
+/// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
+/// | a send after the server closed with 1008 | `the connection was closed: the peer sent a Close frame with code 1008 (no such feed)` | `Error::Closed(_)` | no |
+/// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
+/// | RST | `transport error: Connection reset by peer (os error …)` | `Error::Io(_)` | yes |
+/// | the server does not read | `writing what was queued timed out after 5s` | `Error::Timeout { phase: Phase::Write, .. }` | yes |
+/// | the server does not answer our Close | `the closing handshake timed out after 10s` | `Error::Timeout { phase: Phase::Close, .. }` | yes |
+/// | a message above the limit | `limit exceeded by the peer: a message of more than 1024 bytes (max_message_size)` | `Error::Limit(LimitExceeded::MessageSize { .. })` | no |
+/// | a frame that RFC 6455 forbids | `protocol violation by the peer: a masked frame from a server` | `Error::ProtocolViolation(_)` | no |
+/// | a URL without a scheme | `invalid URL: relative URL without a base` | `Error::InvalidUrl(_)` | no |
+///
+/// # Retrying
+///
+/// [`is_transient`](Self::is_transient) tells whether connecting again may help:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use wsflow::{Error, WebSocketStream};
+/// # async fn example() -> Result<WebSocketStream, Error> {
+/// let mut wait = Duration::from_secs(1);
+/// loop {
+///     match WebSocketStream::connect("wss://example.com/feed").await {
+///         Err(error) if error.is_transient() => {
+///             eprintln!("{error}; next attempt in {wait:?}");
+///             tokio::time::sleep(wait).await;
+///             wait = (wait * 2).min(Duration::from_secs(60));
+///         }
+///         result => return result,
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // The caller's.
+    /// The caller gave a URL that cannot be connected to. Nothing was sent.
+    #[error("invalid URL: {0}")]
+    InvalidUrl(InvalidUrl),
+    /// The caller asked for a subprotocol that is no valid name. Nothing was sent.
+    #[error("invalid subprotocol: {0}")]
+    InvalidSubprotocol(InvalidSubprotocol),
+    /// The caller gave a header that cannot be sent. Nothing was sent.
+    #[error("invalid header: {0}")]
+    InvalidHeader(InvalidHeader),
+    /// The caller gave a Close frame or a ping that cannot be sent. The connection stays as it was.
+    #[error("invalid control frame: {0}")]
+    InvalidControl(InvalidControl),
+    /// The ping was not sent, since as many as are kept track of wait for their pongs or to be sent. The connection
+    /// stays as it was.
+    #[error("too many pings: {limit} wait for their pongs already")]
+    TooManyPings {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The event API was given more to send than its
+    /// [`max_buffered_amount`](crate::compat::WebSocketBuilder::max_buffered_amount) allows.
+    #[error("more than {0} bytes would wait to be sent (max_buffered_amount)")]
+    Overflow(u64),
+    /// The attempt to connect was cancelled by its token, or by the event API's `close`.
+    #[error("the attempt to connect was cancelled")]
+    Aborted,
+
+    // The connection's.
+    /// Sending after the closing handshake began (RFC 6455, section 5.5.1).
+    #[error("the connection is closing: nothing more can be sent")]
+    Closing,
+    /// The connection ended, without an answer to what was asked of it.
+    #[error(fmt = fmt_closed)]
+    Closed(Arc<Closed>),
+    /// Name resolution or TCP failed: nothing was sent to the server.
+    #[error("cannot connect to {server}: {cause}")]
+    Connect {
+        /// Host and port.
+        server: Arc<Authority>,
+        /// Its [`kind`](io::Error::kind) is that of the operating system's error.
+        cause: SharedError<io::Error>,
+    },
+    /// The transport failed after it was connected: TCP, or the IO that the caller gave.
+    #[error("transport error: {0}")]
+    Io(SharedError<io::Error>),
+    /// TLS failed, or is not in this build. A transport that fails during the TLS handshake is such an error, too.
+    #[error("TLS error: {0}")]
+    Tls(SharedError<dyn std::error::Error + Send + Sync>),
+    /// A deadline passed.
+    #[error(fmt = fmt_timeout)]
+    Timeout {
+        /// What was being waited for.
+        phase: Phase,
+        /// How long: the limit that was set.
+        after: Duration,
+        /// Host and port; `None` once the connection is open.
+        server: Option<Arc<Authority>>,
+    },
+
+    // The server's.
+    /// The server answered the upgrade with another status than 101. The response carries its status, its headers and
+    /// the start of its body.
+    #[error(fmt = fmt_refused)]
+    Refused(Arc<http::Response<Bytes>>),
+    /// The server's answer to the upgrade breaks RFC 6455, section 4.1.
+    #[error("invalid handshake response: {0}")]
+    Handshake(InvalidResponse),
+    /// The peer broke the protocol. It was told so by a Close frame with [`Error::close_code`].
+    #[error("protocol violation by the peer: {0}")]
+    ProtocolViolation(Violation),
+    /// The peer sent more than the configured limits allow. It was told so by a Close frame with
+    /// [`Error::close_code`].
+    #[error("limit exceeded by the peer: {0}")]
+    Limit(LimitExceeded),
+}
+
+/// Questions of callers.
+impl Error {
+    /// Whether time ran out: [`Error::Timeout`], or a timeout of TCP's own.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Io(cause) | Self::Connect { cause, .. } => cause.kind() == io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
+    /// Whether no connection to the server came about: name resolution or TCP failed or took too long. Nothing was
+    /// sent to the server.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Timeout { phase: Phase::Connect, .. })
+    }
+
+    /// Whether TLS failed: its certificate, its handshake, or that this took too long.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Timeout { phase: Phase::Tls, .. })
+    }
+
+    /// Whether the connection had ended or was closing: [`Error::Closed`] and [`Error::Closing`].
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_) | Self::Closing)
+    }
+
+    /// Whether connecting again with the same input may succeed. It is for:
+    ///
+    /// * [`Connect`](Self::Connect), also where the host has no address; [`Io`](Self::Io);
+    ///   [`Timeout`](Self::Timeout) of every phase;
+    /// * [`Refused`](Self::Refused) with status 408, 425, 429 or 5xx;
+    /// * [`Tls`](Self::Tls) if the transport failed during the TLS handshake;
+    /// * [`Handshake`](Self::Handshake) if the response broke off ([`InvalidResponse::Truncated`]);
+    /// * [`Closed`](Self::Closed) with code 1001, 1006, 1011, 1012, 1013 or 1014.
+    ///
+    /// It is not for what the caller gave, for a certificate, for any other status or close code, nor for a peer that
+    /// breaks the protocol or exceeds a limit. The codes 3000-4999 have the meaning that the application gives them.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Io(_) | Self::Timeout { .. } => true,
+            Self::Tls(cause) => {
+                shared::sources(Some(&**cause)).any(|cause| cause.downcast_ref::<io::Error>().is_some())
+            }
+            Self::Refused(response) => matches!(response.status().as_u16(), 408 | 425 | 429 | 500..=599),
+            Self::Handshake(response) => matches!(response, InvalidResponse::Truncated { .. }),
+            Self::Closed(closed) => matches!(u16::from(closed.code), 1001 | 1006 | 1011..=1014),
+            _ => false,
+        }
+    }
+
+    /// The status of a response that refused the upgrade.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Refused(response) => Some(response.status()),
+            _ => None,
+        }
+    }
+
+    /// The close code that belongs to this error.
+    ///
+    /// Of [`Closed`](Self::Closed) it is [`Closed::code`], the peer's. Of
+    /// [`ProtocolViolation`](Self::ProtocolViolation) and [`Limit`](Self::Limit) it is the code of the Close frame that
+    /// tells the peer, which is not sent where our own Close was sent before. All others have none.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Closed(closed) => Some(closed.code),
+            Self::ProtocolViolation(violation) => Some(violation.close_code()),
+            Self::Limit(limit) => Some(limit.close_code()),
+            _ => None,
+        }
+    }
+}
+
+/// Constructors.
+impl Error {
+    /// A TLS stream fails with an [`io::Error`] around what rustls says: that becomes [`Error::Tls`].
+    pub(crate) fn io(error: io::Error) -> Self {
+        #[cfg(feature = "rustls-tls")]
+        if let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return Self::tls(cause.clone());
+        }
+        Self::Io(SharedError::new(error))
+    }
+
+    /// What a TLS library says, or that there is none.
+    pub(crate) fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Tls(SharedError::from(error.into()))
+    }
+
+    /// A deadline of an open connection passed. `after`: the limit, which was set.
+    pub(crate) fn timeout(phase: Phase, after: Option<Duration>) -> Self {
+        Self::Timeout { phase, after: after.unwrap_or_default(), server: None }
+    }
+}
+
+/// Not by `#[from]`, which makes a source of what the text has already.
+macro_rules! from_parts {
+    ($($part:ident => $variant:ident),* $(,)?) => {
+        $(impl From<$part> for Error {
+            fn from(part: $part) -> Self {
+                Self::$variant(part)
+            }
+        })*
+    };
+}
+
+from_parts! {
+    InvalidUrl => InvalidUrl,
+    InvalidSubprotocol => InvalidSubprotocol,
+    InvalidHeader => InvalidHeader,
+    InvalidControl => InvalidControl,
+    InvalidResponse => Handshake,
+    Violation => ProtocolViolation,
+    LimitExceeded => Limit,
+}
+
+impl From<Closed> for Error {
+    fn from(closed: Closed) -> Self {
+        Self::Closed(Arc::new(closed))
+    }
+}
+
+fn fmt_closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match closed.code {
+        CloseCode::ABNORMAL => {
+            return write!(
+                f,
+                "the connection was lost: the transport ended without a Close frame from the peer (1006)"
+            );
+        }
+        CloseCode::NO_STATUS => f.write_str("the connection was closed: the peer sent a Close frame without a code")?,
+        code => write!(f, "the connection was closed: the peer sent a Close frame with code {code}")?,
+    }
+    if !closed.reason.is_empty() {
+        write!(f, " ({})", Excerpt(&closed.reason))?;
+    }
+    if closed.was_clean { Ok(()) } else { f.write_str("; not all that was queued here was sent") }
+}
+
+fn fmt_timeout(
+    phase: &Phase,
+    after: &Duration,
+    server: &Option<Arc<Authority>>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{phase}")?;
+    if let Some(server) = server {
+        write!(f, " {} {server}", if *phase == Phase::Connect { "to" } else { "with" })?;
+    }
+    write!(f, " timed out after {after:?}")
+}
+
+fn fmt_refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let status = response.status();
+    write!(f, "the server refused the upgrade with status {}", status.as_str())?;
+    if let Some(reason) = status.canonical_reason() {
+        write!(f, " {reason}")?;
+    }
+    match Excerpt::of(response.body()) {
+        Some(body) => write!(f, ": {body}"),
+        None => Ok(()),
+    }
+}
+
+/// What was being waited for when a deadline passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Name resolution and TCP ([`connect_timeout`](crate::ClientBuilder::connect_timeout)).
+    Connect,
+    /// The TLS handshake ([`tls_timeout`](crate::ClientBuilder::tls_timeout)).
+    Tls,
+    /// The response to the upgrade request ([`handshake_timeout`](crate::ClientBuilder::handshake_timeout)).
+    Handshake,
+    /// The transport taking what was queued ([`Config::write_timeout`](crate::Config::write_timeout)).
+    Write,
+    /// The transport taking our Close frame, or the peer answering it
+    /// ([`Config::close_timeout`](crate::Config::close_timeout)).
+    Close,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+            Self::Handshake => "the opening handshake",
+            Self::Write => "writing what was queued",
+            Self::Close => "the closing handshake",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_at_most_32_bytes() {
+        assert!(size_of::<Error>() <= 32);
+    }
+
+    #[test]
+    fn the_cause_of_an_error_can_be_downcast() {
+        let error = Error::io(io::ErrorKind::ConnectionRefused.into());
+        let Error::Io(cause) = &error else { panic!("{error:?}") };
+        assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
+        let error = Error::tls(fmt::Error);
+        let Error::Tls(cause) = &error else { panic!("{error:?}") };
+        assert!(cause.is::<fmt::Error>());
+    }
+
+    #[test]
+    fn what_a_retry_may_help_against() {
+        let refused = |status: u16| {
+            Error::Refused(Arc::new({
+                let mut response = http::Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                response
+            }))
+        };
+        let closed = |code: u16| Error::from(Closed { code: code.into(), ..Closed::abnormal() });
+        let transient: Vec<u16> = (100..1000).filter(|&status| refused(status).is_transient()).collect();
+        assert_eq!(transient, [408, 425, 429].into_iter().chain(500..600).collect::<Vec<_>>());
+        let transient: Vec<u16> = (1000..5000).filter(|&code| closed(code).is_transient()).collect();
+        assert_eq!(transient, [1001, 1006, 1011, 1012, 1013, 1014]);
+        for error in [
+            Error::io(io::ErrorKind::BrokenPipe.into()),
+            Error::tls(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            Error::tls(io::Error::other(io::Error::from(io::ErrorKind::UnexpectedEof))),
+            Error::timeout(Phase::Write, None),
+            InvalidResponse::Truncated { received: 7 }.into(),
+        ] {
+            assert!(error.is_transient(), "{error}");
+        }
+        for error in [
+            InvalidUrl::Fragment.into(),
+            Error::TooManyPings { limit: 16 },
+            Error::Overflow(1),
+            Error::Aborted,
+            Error::Closing,
+            Error::tls("no TLS in this build"),
+            InvalidResponse::NoSubprotocol.into(),
+            Violation::MaskedFrame.into(),
+            LimitExceeded::Fragments { limit: 1 }.into(),
+        ] {
+            assert!(!error.is_transient(), "{error}");
+        }
+    }
+
+    #[test]
+    fn how_an_end_is_told() {
+        let told = |code: u16, reason: &str, was_clean| {
+            Error::from(Closed { code: code.into(), reason: reason.into(), was_clean }).to_string()
+        };
+        assert_eq!(told(1005, "", true), "the connection was closed: the peer sent a Close frame without a code");
+        assert_eq!(
+            told(4000, "a\u{1b}b", false),
+            "the connection was closed: the peer sent a Close frame with code 4000 (a\\u{1b}b); \
+             not all that was queued here was sent"
+        );
+    }
+}
