@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::excerpt::Excerpt;
+use super::text::Excerpt;
 
 /// What is wrong with a response that claims to switch protocols (RFC 6455, section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

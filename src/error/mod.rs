@@ -1,9 +1,9 @@
 //! The one error type of the crate, and the types of its parts.
 
-mod excerpt;
 mod handshake;
 mod invalid;
 mod shared;
+mod text;
 mod violation;
 
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -11,7 +11,6 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{StatusCode, uri::Authority};
 
-use self::excerpt::Excerpt;
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl},
@@ -108,7 +107,7 @@ pub enum Error {
     #[error("the connection is closing: nothing more can be sent")]
     Closing,
     /// The connection ended, without an answer to what was asked of it.
-    #[error(fmt = fmt_closed)]
+    #[error(fmt = text::closed)]
     Closed(Arc<Closed>),
     /// Name resolution or TCP failed: nothing was sent to the server.
     #[error("cannot connect to {server}: {cause}")]
@@ -125,7 +124,7 @@ pub enum Error {
     #[error("TLS error: {0}")]
     Tls(SharedError<dyn std::error::Error + Send + Sync>),
     /// A deadline passed.
-    #[error(fmt = fmt_timeout)]
+    #[error(fmt = text::timeout)]
     Timeout {
         /// What was being waited for.
         phase: Phase,
@@ -138,7 +137,7 @@ pub enum Error {
     // The server's.
     /// The server answered the upgrade with another status than 101. The response carries its status, its headers and
     /// the start of its body.
-    #[error(fmt = fmt_refused)]
+    #[error(fmt = text::refused)]
     Refused(Arc<http::Response<Bytes>>),
     /// The server's answer to the upgrade breaks RFC 6455, section 4.1.
     #[error("invalid handshake response: {0}")]
@@ -275,48 +274,6 @@ impl From<Closed> for Error {
     }
 }
 
-fn fmt_closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match closed.code {
-        CloseCode::ABNORMAL => {
-            return write!(
-                f,
-                "the connection was lost: the transport ended without a Close frame from the peer (1006)"
-            );
-        }
-        CloseCode::NO_STATUS => f.write_str("the connection was closed: the peer sent a Close frame without a code")?,
-        code => write!(f, "the connection was closed: the peer sent a Close frame with code {code}")?,
-    }
-    if !closed.reason.is_empty() {
-        write!(f, " ({})", Excerpt(&closed.reason))?;
-    }
-    if closed.was_clean { Ok(()) } else { f.write_str("; not all that was queued here was sent") }
-}
-
-fn fmt_timeout(
-    phase: &Phase,
-    after: &Duration,
-    server: &Option<Arc<Authority>>,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    write!(f, "{phase}")?;
-    if let Some(server) = server {
-        write!(f, " {} {server}", if *phase == Phase::Connect { "to" } else { "with" })?;
-    }
-    write!(f, " timed out after {after:?}")
-}
-
-fn fmt_refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let status = response.status();
-    write!(f, "the server refused the upgrade with status {}", status.as_str())?;
-    if let Some(reason) = status.canonical_reason() {
-        write!(f, " {reason}")?;
-    }
-    match Excerpt::of(response.body()) {
-        Some(body) => write!(f, ": {body}"),
-        None => Ok(()),
-    }
-}
-
 /// What was being waited for when a deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -401,18 +358,5 @@ mod tests {
         ] {
             assert!(!error.is_transient(), "{error}");
         }
-    }
-
-    #[test]
-    fn how_an_end_is_told() {
-        let told = |code: u16, reason: &str, was_clean| {
-            Error::from(Closed { code: code.into(), reason: reason.into(), was_clean }).to_string()
-        };
-        assert_eq!(told(1005, "", true), "the connection was closed: the peer sent a Close frame without a code");
-        assert_eq!(
-            told(4000, "a\u{1b}b", false),
-            "the connection was closed: the peer sent a Close frame with code 4000 (a\\u{1b}b); \
-             not all that was queued here was sent"
-        );
     }
 }

@@ -1,0 +1,131 @@
+//! Texts of errors that are put together, and what the other side sent in them.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::uri::Authority;
+
+use super::Phase;
+use crate::close::{CloseCode, Closed};
+
+pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match closed.code {
+        CloseCode::ABNORMAL => {
+            return f
+                .write_str("the connection was lost: the transport ended without a Close frame from the peer (1006)");
+        }
+        CloseCode::NO_STATUS => f.write_str("the connection was closed: the peer sent a Close frame without a code")?,
+        code => write!(f, "the connection was closed: the peer sent a Close frame with code {code}")?,
+    }
+    if !closed.reason.is_empty() {
+        write!(f, " ({})", Excerpt(&closed.reason))?;
+    }
+    if closed.was_clean { Ok(()) } else { f.write_str("; not all that was queued here was sent") }
+}
+
+pub(super) fn timeout(
+    phase: &Phase,
+    after: &Duration,
+    server: &Option<Arc<Authority>>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(f, "{phase}")?;
+    if let Some(server) = server {
+        write!(f, " {} {server}", if *phase == Phase::Connect { "to" } else { "with" })?;
+    }
+    write!(f, " timed out after {after:?}")
+}
+
+pub(super) fn refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let status = response.status();
+    write!(f, "the server refused the upgrade with status {}", status.as_str())?;
+    if let Some(reason) = status.canonical_reason() {
+        write!(f, " {reason}")?;
+    }
+    match Excerpt::of(response.body()) {
+        Some(body) => write!(f, ": {body}"),
+        None => Ok(()),
+    }
+}
+
+/// How many characters of a text are shown.
+const MAX_CHARS: usize = 200;
+
+/// The start of a text of the other side, for terminals and logs: what cannot be printed is escaped, and `…`
+/// stands for what is cut off.
+pub(super) struct Excerpt<'a>(pub(super) &'a str);
+
+impl<'a> Excerpt<'a> {
+    /// Of bytes, if they are text. The last character may be cut in two, since no more was read.
+    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) if error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?,
+            Err(_) => return None,
+        };
+        let text = text.trim();
+        (!text.is_empty()).then_some(Self(text))
+    }
+}
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, c) in self.0.chars().enumerate() {
+            match c {
+                _ if i == MAX_CHARS => return f.write_char('…'),
+                // `escape_debug` is for what stands in quotes.
+                '"' | '\'' | '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn shown(bytes: impl AsRef<[u8]>) -> Option<String> {
+        Excerpt::of(bytes.as_ref()).map(|excerpt| excerpt.to_string())
+    }
+
+    #[test]
+    fn an_excerpt_is_text_without_what_a_terminal_obeys() {
+        for (bytes, text) in [
+            (" {\"a\": 'b\\c'}\r\n", "{\"a\": 'b\\c'}"),
+            ("a\r\n\u{1b}[2J\0\u{202e}b", "a\\r\\n\\u{1b}[2J\\0\\u{202e}b"),
+            ("bücher 匶", "bücher 匶"),
+        ] {
+            assert_eq!(shown(bytes).unwrap(), text);
+        }
+        for bytes in [&b""[..], b" \r\n", b"\x1f\x8b\x08", b"text\xfftext"] {
+            assert_eq!(shown(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_cut_between_characters() {
+        assert_eq!(shown("匶".repeat(200)).unwrap(), "匶".repeat(200));
+        assert_eq!(shown("匶".repeat(201)).unwrap(), "匶".repeat(200) + "…");
+        assert_eq!(shown(&"x匶".as_bytes()[..3]).unwrap(), "x");
+    }
+
+    #[test]
+    fn how_an_end_is_told() {
+        let told = |code: u16, reason: &str, was_clean| {
+            Error::from(Closed { code: code.into(), reason: reason.into(), was_clean }).to_string()
+        };
+        assert_eq!(told(1005, "", true), "the connection was closed: the peer sent a Close frame without a code");
+        assert_eq!(
+            told(4000, "a\u{1b}b", false),
+            "the connection was closed: the peer sent a Close frame with code 4000 (a\\u{1b}b); \
+             not all that was queued here was sent"
+        );
+    }
+}
