@@ -110,7 +110,8 @@ async fn send(time: Duration, deflate: Option<Deflate>, message: Message) -> u64
     let extensions = if deflate.is_some() { "permessage-deflate" } else { "" }.to_owned();
     let config = Config::default().fragment_size(1).deflate(deflate);
     let io = Breaking::after(time, AlwaysReady::taking(usize::MAX));
-    let mut ws = WebSocketStream::from_upgraded_parts(UpgradedParts { config, extensions, ..UpgradedParts::new(io) });
+    let mut ws =
+        WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).config(config).extensions(extensions)).unwrap();
     let mut fed = 0;
     while ws.feed(message.clone()).await.is_ok() {
         fed += message.len() as u64;

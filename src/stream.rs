@@ -402,6 +402,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// Queues a message, whatever the mark.
+    #[inline]
+    pub(crate) fn start_send_now(&mut self, message: Message) -> Result<(), Error> {
+        self.connection.start_send(message, Compression::Allowed)
+    }
+
     /// Queues our Close frame behind what is queued, without waiting for anything.
     pub(crate) fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
         Ok(self.connection.close(frame)?)
@@ -433,7 +439,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
 
     #[inline]
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.connection.start_send(message, Compression::Allowed)
+        if self.connection.is_above_high_water_mark() {
+            return Err(Error::NotReady);
+        }
+        self.start_send_now(message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

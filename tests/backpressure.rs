@@ -347,3 +347,23 @@ fn pings_of_our_own_do_not_pile_up_at_a_peer_that_does_not_read() {
     assert_eq!(script.wire().payloads(PING).len(), sent);
     assert!(ws.send_ping("again").is_ok());
 }
+
+/// `start_send` without `poll_ready` is misuse. It is an error, since it would be the one queue without a bound.
+#[test]
+fn start_send_before_the_sink_is_ready_is_an_error_and_queues_nothing() {
+    for (mark, len, taken) in [(0, 0, 1), (100, 0, 4), (100, 10, 3), (128 * 1024, 0, 4096)] {
+        let (mut ws, script, task) = stalled(Config::default().write_high_water_mark(mark));
+        for i in 0..1_000_000.min(2 * taken) {
+            let sent = Pin::new(&mut ws).start_send(Message::binary(vec![7; len]));
+            match sent {
+                Ok(()) => assert!(i < taken, "{i} messages for a mark of {mark}"),
+                Err(error) => assert!(i >= taken && matches!(error, wsflow::Error::NotReady), "{i}: {error:?}"),
+            }
+        }
+        assert_eq!(ws.buffered_amount(), (taken * len) as u64);
+        // The connection is as it was.
+        script.writes([], Step::Ready);
+        assert!(matches!(task.poll_once(ws.send("next".into())), Poll::Ready(Ok(()))));
+        assert_eq!(ws.stats().messages_sent, taken as u64 + 1);
+    }
+}

@@ -330,7 +330,7 @@ async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_onl
                 assert_eq!(script.wire().frames, [script_io::Frame::new(CLOSE, &mine)], "{case}");
                 match (violation, &trace.error) {
                     (None, None) => assert_eq!(trace.closed, clean(4222, "theirs"), "{case}"),
-                    (Some(violation), Some(Error::Protocol(violated))) => {
+                    (Some(violation), Some(Error::ProtocolViolation(violated))) => {
                         assert_eq!((violated.to_string(), trace.closed), (violation.to_owned(), unclean(1006, "")));
                     }
                     (_, error) => panic!("{case}: {error:?}"),

@@ -54,7 +54,7 @@ async fn error_tells_what_made_the_end_of_close_with_unclean() {
     let (_peer, mut ws) = open(Config::default(), 1 << 20);
     assert!(ws.error().is_none());
     assert_eq!(ws.close_with(CloseFrame::empty()).await.expect("an end"), closed(1006, "", false));
-    assert!(matches!(ws.error(), Some(Error::Timeout(Phase::Close))), "{:?}", ws.error());
+    assert!(matches!(ws.error(), Some(Error::Timeout { phase: Phase::Close, .. })), "{:?}", ws.error());
     // A peer that ends TCP instead.
     let (peer, mut ws) = open(Config::default(), 1 << 20);
     drop(peer);

@@ -105,7 +105,7 @@ impl End {
         let close = |code| Some(close_body(Some(code), ""));
         match self {
             Self::Close => (None, Some(close_body(Some(3456), "pizza"))),
-            Self::Eof | Self::EofInFrame => (Some(Failure::Closed(CloseCode::ABNORMAL)), None),
+            Self::Eof | Self::EofInFrame => (Some(Failure::Closed(CloseCode::ABNORMAL_CLOSURE)), None),
             Self::ReservedOpcode => (Some(Failure::Violation(Violation::ReservedOpcode(5))), close(1002)),
             Self::InvalidUtf8 | Self::InvalidUtf8InUnfinishedFrame => {
                 (Some(Failure::Violation(Violation::InvalidUtf8)), close(1007))

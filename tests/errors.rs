@@ -140,7 +140,7 @@ async fn a_fin_without_a_close_frame() {
     let failed = ws.next().await.expect("an item").expect_err("an error");
     assert_documented!("FIN without a Close frame", failed, Error::Closed(_));
     assert!(failed.is_closed());
-    assert_eq!(failed.close_code(), Some(CloseCode::ABNORMAL));
+    assert_eq!(failed.close_code(), Some(CloseCode::ABNORMAL_CLOSURE));
 }
 
 #[tokio::test]

@@ -182,7 +182,7 @@ impl Sent {
         let config = Config::default().without_timers().fragment_size(1).deflate(self.deflate.clone());
         let extensions = if self.deflate.is_some() { "permessage-deflate" } else { "" }.to_owned();
         let io = AlwaysReady::taking(BREAKS_AT);
-        WebSocketStream::from_upgraded_parts(UpgradedParts { config, extensions, ..UpgradedParts::new(io) })
+        WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).config(config).extensions(extensions)).unwrap()
     }
 }
 

@@ -215,7 +215,7 @@ where
             assert_eq!(arrived.len(), queued.len(), "clean, and messages are lost");
         }
         (Comes::Close, Some(Error::Closed(_))) => assert_eq!(end, (CODE, REASON, false)),
-        (Comes::Violation, Some(Error::Protocol(_))) => assert_eq!(end, (1006, "", false)),
+        (Comes::Violation, Some(Error::ProtocolViolation(_))) => assert_eq!(end, (1006, "", false)),
         (_, error) => panic!("{end:?} {error:?}"),
     }
     let payload = arrived.iter().map(Vec::len).sum::<usize>() + part.len();

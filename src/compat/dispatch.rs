@@ -145,7 +145,7 @@ impl Dispatch {
             };
             let Some(message) = self.shared.next_message(can_send, cx) else { return };
             // It cannot fail: the sink takes it.
-            let _ = Pin::new(&mut *stream).start_send(message);
+            let _ = stream.start_send_now(message);
         }
         cx.waker().wake_by_ref();
     }

@@ -226,6 +226,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.send_error().is_none() && !self.protocol.is_above_high_water_mark()
     }
 
+    #[inline]
+    pub(crate) fn is_above_high_water_mark(&self) -> bool {
+        self.protocol.is_above_high_water_mark()
+    }
+
     /// Queues a message. Nothing is written.
     #[inline]
     pub(crate) fn start_send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {

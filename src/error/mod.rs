@@ -94,6 +94,11 @@ pub enum Error {
         /// How many may wait.
         limit: usize,
     },
+    /// `start_send` was called although the queued cost is at or above
+    /// [`Config::write_high_water_mark`](crate::Config::write_high_water_mark): a sink takes a message only after
+    /// `poll_ready` has returned `Ready`, which `send` and `feed` wait for. The message was not queued.
+    #[error("the sink is not ready: start_send was called before poll_ready returned Ready")]
+    NotReady,
     /// The event API was given more to send than its
     /// [`max_buffered_amount`](crate::compat::WebSocketBuilder::max_buffered_amount) allows.
     #[error("more than {0} bytes would wait to be sent (max_buffered_amount)")]

@@ -14,11 +14,13 @@ use crate::close::{CloseCode, Closed};
 
 pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match closed.code {
-        CloseCode::ABNORMAL => {
+        CloseCode::ABNORMAL_CLOSURE => {
             return f
                 .write_str("the connection was lost: the transport ended without a Close frame from the peer (1006)");
         }
-        CloseCode::NO_STATUS => f.write_str("the connection was closed: the peer sent a Close frame without a code")?,
+        CloseCode::NO_STATUS_RECEIVED => {
+            f.write_str("the connection was closed: the peer sent a Close frame without a code")?;
+        }
         code => write!(f, "the connection was closed: the peer sent a Close frame with code {code}")?,
     }
     if !closed.reason.is_empty() {

@@ -54,7 +54,7 @@ impl Violation {
     /// The code of the Close frame that answers it: 1007 for a payload that is not what it should be, else 1002.
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 | Self::CloseReasonUtf8 | Self::CompressedData => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CloseReasonUtf8 | Self::CompressedData => CloseCode::INVALID_FRAME_PAYLOAD_DATA,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

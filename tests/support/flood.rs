@@ -58,7 +58,7 @@ impl Flood {
             Self::Pings | Self::Pongs | Self::Messages => Bytes::new(),
         };
         let config = Config::default().max_fragments(None).close_timeout(None);
-        WebSocketStream::from_upgraded_parts(UpgradedParts { read_buf, config, ..UpgradedParts::new(io) })
+        WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).read_buf(read_buf).config(config)).unwrap()
     }
 }
 
