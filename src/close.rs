@@ -4,7 +4,8 @@ use std::fmt;
 
 /// A close code (RFC 6455, section 7.4): a `u16` with rules.
 ///
-/// The constants have the names of the IANA's WebSocket Close Code Number Registry. Any number converts into it; [`is_valid_on_wire`](Self::is_valid_on_wire) says whether a Close frame may carry it.
+/// The constants have the names of the IANA's WebSocket Close Code Number Registry. Any number converts into it;
+/// [`is_valid_on_wire`](Self::is_valid_on_wire) says whether a Close frame may carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CloseCode(u16);
 

@@ -67,7 +67,8 @@ pub struct Config {
     /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
     /// violation to leave.
     pub tcp_end_timeout: Duration,
-    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no limit.
+    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no
+    /// limit.
     ///
     /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
     /// time for what the TLS library has taken, some 64 KiB, to reach the network.

@@ -68,8 +68,8 @@
 //!
 //! # Stability
 //!
-//! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls or
-//! native-tls: each of their breaking releases is a breaking release of this crate, too.
+//! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls
+//! or native-tls: each of their breaking releases is a breaking release of this crate, too.
 
 mod client;
 mod close;

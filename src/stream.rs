@@ -28,16 +28,16 @@ use crate::{
 /// A WebSocket connection as a [`Stream`] of messages and a [`Sink`] for them.
 ///
 /// It is polled in place: it spawns nothing and queues nothing between tasks. What the connection has to do by itself
-/// (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody polls it, for reading
-/// or for writing. A connection that nobody polls does nothing, and holds back its peer.
+/// (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody polls it, for
+/// reading or for writing. A connection that nobody polls does nothing, and holds back its peer.
 ///
 /// # Reading
 ///
 /// `next()` yields each message. After a clean close it yields `None`; after an unclean one a single `Err`, then `None`
 /// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items.
 ///
-/// A close is clean whatever its code: 1008 and 1011, by which a server says that something is wrong, also end with
-/// `None`. [`closed()`](Self::closed) tells which code it was, and [`Closed::is_normal`] whether it is one of these.
+/// A close can be clean with every code: 1008 and 1011, by which a server says that something is wrong, also end with
+/// `None`. [`closed()`](Self::closed) tells the code, and [`Closed::is_normal`] is false for them.
 ///
 /// The socket is read only when what was read before is used up, so a slow reader slows the peer down: no more than
 /// [`Config::read_buffer_max`] and the one message being put together is held here.
@@ -66,10 +66,11 @@ use crate::{
 /// `feed`, `flush` or `close` of that half, and not before. Two things that are said here of the stream in place do not
 /// hold for the halves:
 ///
-/// * A loop that reads from one half and feeds the other needs a flush of its own, else the last answer stays in the slot
-///   and both sides wait. `send` has it; `forward` and `send_all` flush while the stream has no message.
+/// * A loop that reads from one half and feeds the other needs a flush of its own, else the last answer stays in the
+///   slot and both sides wait. `send` has it; `forward` and `send_all` flush while the stream has no message.
 /// * [`buffered_amount`](Self::buffered_amount) does not count the message in the slot, and `reunite` drops it. A
-///   [`close_with`](Self::close_with) behind it sends all the others and says `was_clean: true`. Flush before `reunite`.
+///   [`close_with`](Self::close_with) after that sends all the others and says `was_clean: true`. Flush before
+///   `reunite`.
 ///
 /// ```
 /// # use futures::{SinkExt, StreamExt};
@@ -204,8 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Self { connection, config, negotiated }
     }
 
-    /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, from which nothing was read since, and
-    /// on which no extension was agreed on.
+    /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, from which nothing was read since,
+    /// and on which no extension was agreed on.
     ///
     /// The connection has the client's role (RFC 6455, section 5.1): it masks the frames that it sends, and fails on a
     /// masked frame from the peer. It cannot be used as a server.
@@ -220,9 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] if [`extensions`](UpgradedParts#structfield.extensions) has anything but permessage-deflate with
-    /// parameters that RFC 7692 allows, or a larger window for the client than [`Config::deflate`] allows. The transport
-    /// is dropped.
+    /// [`Error::Handshake`] if [`extensions`](UpgradedParts#structfield.extensions) has anything but permessage-deflate
+    /// with parameters that RFC 7692 allows, or a larger window for the client than [`Config::deflate`] allows. The
+    /// transport is dropped.
     pub fn from_upgraded_parts(parts: UpgradedParts<S>) -> Result<Self, Error> {
         let UpgradedParts { io, read_buf, protocol, extensions, config } = parts;
         let read_buf = BytesMut::from(read_buf);
@@ -341,8 +342,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         .await
     }
 
-    /// What made the end unclean: the error that the stream yields, or yielded. `None` before the end, and after a clean
-    /// one, whatever its code.
+    /// What made the end unclean: the error that the stream yields, or yielded. `None` before the end, and after a
+    /// clean one, of any code.
     pub fn error(&self) -> Option<&Error> {
         self.connection.error()
     }
@@ -387,8 +388,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Errors
     ///
     /// Only if the code may not be sent or the reason is too long; then nothing was sent and the connection stays open.
-    /// How the connection ended is in the answer; after an unclean end [`error`](Self::error) tells what caused it, such
-    /// as a deadline or an error of the transport.
+    /// How the connection ended is in the answer; after an unclean end [`error`](Self::error) tells what caused it,
+    /// such as a deadline or an error of the transport.
     ///
     /// # Cancel safety
     ///
