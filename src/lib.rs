@@ -76,6 +76,7 @@ mod close;
 pub mod compat;
 mod config;
 mod connection;
+mod driver;
 mod error;
 mod handshake;
 mod limits;

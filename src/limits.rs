@@ -93,3 +93,25 @@ pub(crate) mod work {
     /// The most that is encoded before a write.
     pub(crate) const PER_ENCODE: usize = PER_STEP * STEPS_PER_POLL;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_docs_name_these_numbers() {
+        let kib = |bytes: usize| bytes / KIB;
+        let docs = [include_str!("lib.rs"), include_str!("stream.rs"), include_str!("config.rs")].concat();
+        let docs = docs.split_whitespace().filter(|word| *word != "///").collect::<Vec<_>>().join(" ");
+        for text in [
+            format!("it starts at {} KiB", kib(MIN_READ_BUFFER)),
+            format!("of that {} KiB, or {} KiB of one message,", kib(ENCODE_AHEAD), kib(CHUNK + BURST_SLACK)),
+            format!("up to {} MiB while the transport takes all of it", kib(kib(MAX_BURST))),
+            format!("they go out from {} KiB (or the mark) on, {} KiB while", kib(MIN_WRITE), kib(GROWN_WRITE)),
+            format!("is cut to blocks of {} KiB", kib(TLS_RECORD)),
+            format!("at no more than {} KiB", kib(AFTER_LARGE_FRAME)),
+        ] {
+            assert!(docs.contains(&text), "the docs do not say {text:?}");
+        }
+    }
+}

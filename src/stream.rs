@@ -42,13 +42,15 @@ use crate::{
 /// The socket is read only when what was read before is used up, so a slow reader slows the peer down: no more than
 /// [`Config::read_buffer_max`] and the one message being put together is held here.
 ///
-/// `Pending` means that the socket has nothing; the task is woken by the socket, or by a deadline.
+/// `Pending` means that the socket has nothing, and the task is woken by the socket or by a deadline. Or it means that this
+/// poll has done enough for once, and the task is woken at once: a peer that floods keeps no other task waiting.
 ///
 /// # Writing
 ///
 /// `ready()`, and so `feed()` and `send()`, wait while the queued cost is at or above
 /// [`Config::write_high_water_mark`]; the cost of a message is its payload and 32 bytes, until all of it was written.
-/// That is the only bound and never an error.
+/// That is the only bound. A full queue is never an error, except for `start_send` before `poll_ready` has returned
+/// `Ready`: that is [`Error::NotReady`].
 ///
 /// `feed()` writes small messages together: they go out from 64 KiB (or the mark) on, 112 KiB while the transport
 /// takes all of it, on `flush()`, and whenever the buffered input is used up, before the socket is read again. So a loop
@@ -56,8 +58,9 @@ use crate::{
 /// What goes out without a flush is cut to blocks of 16 KiB, which fill TLS records; the rest waits for more.
 ///
 /// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since
-/// each waits for the other to read. Read and write in turns (`tokio::select!`), or split the stream between two tasks,
-/// or set [`Config::write_timeout`].
+/// each waits for the other to read. One task that does both uses [`has_room`](Self::has_room) and
+/// [`next_or_room`](Self::next_or_room), which has an example. Or split the stream between two tasks, or set
+/// [`Config::write_timeout`].
 ///
 /// # Split
 ///
@@ -102,6 +105,12 @@ use crate::{
 /// what was read stays, what was queued stays queued, and a frame that was begun is finished by the next poll. A `feed`
 /// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
 /// it.
+///
+/// # Runtime
+///
+/// Deadlines, and the timer that frees the buffers of an idle connection, need a tokio runtime with timers around the
+/// task that polls. Without one the first poll that has to wait panics, unless [`Config::without_timers`] is set. A
+/// connection may move from one runtime to another, if its transport may.
 ///
 /// # Drop
 ///
@@ -211,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// The connection has the client's role (RFC 6455, section 5.1): it masks the frames that it sends, and fails on a
     /// masked frame from the peer. It cannot be used as a server.
     ///
-    /// Its deadlines, and the watch that gives idle buffers back, need a tokio runtime with timers around whoever polls it.
+    /// It needs a [runtime](Self#runtime) with timers around the task that polls.
     pub fn from_upgraded(io: S, config: Config) -> Self {
         Self::new(io, Negotiated::default(), config)
     }

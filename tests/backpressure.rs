@@ -1,5 +1,8 @@
 //! Backpressure: a slow side slows the other one down, and nothing is ever an error for being too much.
 
+#[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
+#[path = "../src/limits.rs"]
+mod limits;
 #[path = "support/script_io.rs"]
 mod script_io;
 
@@ -188,7 +191,8 @@ fn what_is_fed_goes_out_from_64_kib_on_and_from_112_kib_while_the_transport_take
                 assert!(task.poll_once(ws.feed(Message::binary(vec![7; size]))).is_ready());
                 writes.extend(Some(script.output_len() - before).filter(|&written| written > 0));
             }
-            assert_eq!(writes, [64, 112, 112, 112].map(|kib| kib * 1024), "messages of {size} bytes");
+            let expected = [limits::MIN_WRITE, limits::GROWN_WRITE, limits::GROWN_WRITE, limits::GROWN_WRITE];
+            assert_eq!(writes, expected, "messages of {size} bytes");
             // A connection that has been idle begins anew.
             runtime.block_on(async { timeout(Duration::from_secs(5), ws.next()).await }).expect_err("nothing is said");
             assert_eq!(ws.buffered_amount(), 0);
@@ -278,13 +282,13 @@ fn of_a_flood_of_pings_the_latest_are_answered() {
 /// not begun, but for the first 16 KiB that it was offered and may hold.
 #[test]
 fn b168_a_pong_waits_behind_no_more_than_a_frame_of_a_large_message() {
-    const FRAME: usize = 256 * 1024 + 14;
+    const FRAME: usize = limits::CHUNK + 14;
     // How much the transport takes before it stalls, and how many frames go before the pong.
     let cases = [
         (0, 1),
         (1, 1),
-        (FRAME - 16 * 1024, 1),
-        (FRAME - 16 * 1024 + 1, 2),
+        (FRAME - limits::TLS_RECORD, 1),
+        (FRAME - limits::TLS_RECORD + 1, 2),
         (FRAME - 1, 2),
         (FRAME, 2),
         (2 * FRAME + 50_000, 3),

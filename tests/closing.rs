@@ -9,11 +9,13 @@ mod support;
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use script_io::{Step, Task, script_io};
-use support::watch::{PIECES, close_frame, open, trace};
-use support::{CLOSE, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode};
+use support::{
+    CLOSE, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode,
+    watch::{PIECES, close_frame, open, trace},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wsflow::{
-    CloseCode, CloseFrame, Closed, Config, Error, InvalidControl, ReadyState, UpgradedParts, WebSocketStream,
+    CloseCode, CloseFrame, Closed, Config, Error, InvalidControl, ReadyState, UpgradedParts, Violation, WebSocketStream,
 };
 
 fn clean(code: u16, reason: &str) -> Closed {
@@ -297,8 +299,8 @@ async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_onl
     for taken in [1, 7, len - 1, len] {
         for (comes, violation) in [
             (encode(true, 0, CLOSE, &close_body(Some(4222), "theirs")), None),
-            (vec![0x81, 0x80, 1, 2, 3, 4], Some("a masked frame from a server")),
-            (encode(true, 0, 3, b""), Some("the reserved opcode 3")),
+            (vec![0x81, 0x80, 1, 2, 3, 4], Some(Violation::MaskedFrame)),
+            (encode(true, 0, 3, b""), Some(Violation::ReservedOpcode(3))),
         ] {
             for is_polled_by_reader in [false, true] {
                 let case = format!("{taken} of {len} bytes taken, violation: {violation:?}, {is_polled_by_reader}");
@@ -331,7 +333,7 @@ async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_onl
                 match (violation, &trace.error) {
                     (None, None) => assert_eq!(trace.closed, clean(4222, "theirs"), "{case}"),
                     (Some(violation), Some(Error::ProtocolViolation(violated))) => {
-                        assert_eq!((violated.to_string(), trace.closed), (violation.to_owned(), unclean(1006, "")));
+                        assert_eq!((*violated, trace.closed), (violation, unclean(1006, "")));
                     }
                     (_, error) => panic!("{case}: {error:?}"),
                 }

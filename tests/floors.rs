@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("handshake", 3),
     ("transport", 3),
     ("client", 4),
+    ("driver", 4),
     ("stream", 4),
     ("compat", 5),
 ];

@@ -4,6 +4,9 @@
 //! has both, hence an allocator of our own.
 #![allow(unsafe_code, reason = "a global allocator cannot be written without")]
 
+#[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
+#[path = "../src/limits.rs"]
+mod limits;
 #[path = "support/script_io.rs"]
 mod script_io;
 
@@ -318,7 +321,7 @@ fn a_frame_larger_than_the_read_buffer_grows_with_what_comes() {
         let since = Since::now();
         let mut ws = WebSocketStream::from_upgraded(source, Config::default());
         assert!(poll_next(&mut ws, &task).is_none());
-        let bound = MIB.max(2 * arrived) + 128 * KIB + 64 * KIB;
+        let bound = limits::LARGE_FRAME_START.max(2 * arrived) + 128 * KIB + 64 * KIB;
         assert!(since.peak() <= bound, "{} bytes for {arrived}, expected at most {bound}", since.peak());
         // A reader that polls in vain does not pay for it again.
         let before = since.ever();
@@ -338,7 +341,7 @@ fn beside_large_messages_at_most_16_kib_are_read_ahead() {
         assert_eq!(poll_next(&mut ws, &task).map(|message| message.len()), Some(SIZE));
     }
     let beside = since.peak() - SIZE;
-    assert!(beside <= (16 + 8) * KIB, "{beside} bytes beside the message");
+    assert!(beside <= limits::AFTER_LARGE_FRAME + 8 * KIB, "{beside} bytes beside the message");
 }
 
 #[test]

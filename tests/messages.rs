@@ -2,6 +2,9 @@
 //!
 //! `B<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
 
+#[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
+#[path = "../src/limits.rs"]
+mod limits;
 mod support;
 
 use std::{
@@ -413,7 +416,7 @@ impl AsyncWrite for Writes {
 /// A TLS record holds 16 KiB: what is left over after whole ones waits for the next write, unless the mark is reached.
 #[tokio::test]
 async fn what_feed_writes_fills_tls_records() {
-    const RECORD: usize = 16 * 1024;
+    const RECORD: usize = limits::TLS_RECORD;
     for size in [0, 1, 64, 1000, 16_384, 100_000] {
         let writes = Arc::<Mutex<Vec<usize>>>::default();
         let mut ws = WebSocketStream::from_upgraded(Writes(Arc::clone(&writes)), Config::default());

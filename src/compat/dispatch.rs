@@ -2,36 +2,33 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
-use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     BinaryType, CloseEvent, Event, MessageEvent, WebSocket,
     event::{self, Listeners, Table},
-    shared::{CanSend, Handle, Shared},
+    shared::{Handle, Shared},
 };
-use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream};
+use crate::{
+    close::Closed, driver::Driver, error::Error, message::Message, protocol::ReadyState, stream::WebSocketStream,
+};
 
 /// What drives one connection. It does not keep the handles alive.
 pub(super) struct Dispatch {
     shared: Arc<Shared>,
     handle: Weak<Handle>,
-    /// Payload bytes that the transport has taken, as far as they were taken off `bufferedAmount`.
-    released: u64,
     /// Whether messages were dropped before the stream had taken them.
     is_unsent: bool,
     /// The event for each message: only its data changes.
     message: MessageEvent,
 }
 
-/// No event comes any more, be it that the runtime was shut down before the last one.
+/// No event comes any more, also if the runtime was shut down before the last one.
 impl Drop for Dispatch {
     fn drop(&mut self) {
         self.shared.finish();
@@ -54,7 +51,7 @@ impl Dispatch {
     {
         let shared = Arc::clone(handle.shared());
         let message = MessageEvent::new(Bytes::new(), shared.origin());
-        let dispatch = Self { shared, handle: Arc::downgrade(handle), released: 0, is_unsent: false, message };
+        let dispatch = Self { shared, handle: Arc::downgrade(handle), is_unsent: false, message };
         tokio::spawn(dispatch.run(connecting));
     }
 
@@ -74,23 +71,24 @@ impl Dispatch {
     }
 
     /// Sends what is queued, and hands out what comes, until the end.
-    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: WebSocketStream<S>) {
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: WebSocketStream<S>) {
+        let mut driver = Driver::new(stream);
         loop {
-            match poll_fn(|cx| self.poll(&mut stream, cx)).await {
+            match poll_fn(|cx| self.poll(&mut driver, cx)).await {
                 Turn::Message(data) => self.receive(data),
                 Turn::End(error) => {
-                    let mut closed = stream.closed().cloned().unwrap_or_else(Closed::abnormal);
+                    let mut closed = driver.stream.closed().cloned().unwrap_or_else(Closed::abnormal);
                     closed.was_clean &= !self.is_unsent;
                     // A browser shows its own failures; that the other side or the network ended it is no error.
                     let is_event = matches!(error, Some(Error::ProtocolViolation(_) | Error::Limit(_)));
                     self.end(closed, error, is_event);
                     // The peer may still be reading why.
-                    while poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await.is_some() {}
+                    while poll_fn(|cx| driver.poll_next(cx)).await.is_some() {}
                     return;
                 }
                 Turn::Overflow => {
                     // The connection is closed, and not the WebSocket: no closing handshake.
-                    drop(stream);
+                    drop(driver);
                     return self.fail(Error::Overflow(self.shared.max_buffered_amount()));
                 }
             }
@@ -98,26 +96,23 @@ impl Dispatch {
     }
 
     /// One turn between two events. No handler runs meanwhile, so the amount may fall and the state may move.
-    fn poll<S>(&mut self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>) -> Poll<Turn>
+    fn poll<S>(&mut self, driver: &mut Driver<S>, cx: &mut Context<'_>) -> Poll<Turn>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.hand_over(stream, cx);
-        // The next event shows what the transport takes of this, be it that its message has come already. It stays
-        // with the stream until the transport takes it, and an error shows when the stream is read.
-        let _ = Pin::new(&mut *stream).poll_flush(cx);
-        let mut item = Pin::new(&mut *stream).poll_next(cx);
+        // The next event shows what the transport takes of this, even if its message has come already.
+        driver.poll_send(&*self.shared, cx);
+        let mut item = driver.poll_next(cx);
         // Only now, since a Close of the peer's that has come already is answered, and not crossed.
         if let Some(frame) = self.shared.take_close() {
-            // The frame was judged when it was asked for.
-            let _ = stream.begin_close(frame);
+            // The frame was checked when it was asked for.
+            let _ = driver.stream.begin_close(frame);
             if item.is_pending() {
-                item = Pin::new(&mut *stream).poll_next(cx);
+                item = driver.poll_next(cx);
             }
         }
-        let sent = stream.stats().payload_bytes_sent;
-        self.shared.release(sent - std::mem::replace(&mut self.released, sent));
-        if stream.ready_state() > ReadyState::Open {
+        self.shared.release(driver.take_released());
+        if driver.stream.ready_state() > ReadyState::Open {
             self.shared.advance(ReadyState::Closing);
             self.is_unsent |= self.shared.drop_queue();
         }
@@ -129,25 +124,6 @@ impl Dispatch {
             Some(Err(error)) => Turn::End(Some(error)),
             None => Turn::End(None),
         })
-    }
-
-    /// Hands over what is queued now, as far as the sink takes it. What is sent meanwhile waits for the next turn, since
-    /// a sender that is as fast as the transport would hold up the amount and the reader for ever.
-    fn hand_over<S>(&self, stream: &mut WebSocketStream<S>, cx: &mut Context<'_>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        for _ in 0..=self.shared.queue_len() {
-            let can_send = match Pin::new(&mut *stream).poll_ready(cx) {
-                Poll::Ready(Ok(())) => CanSend::Yes,
-                Poll::Ready(Err(_)) => CanSend::No,
-                Poll::Pending => CanSend::Later,
-            };
-            let Some(message) = self.shared.next_message(can_send, cx) else { return };
-            // It cannot fail: the sink takes it.
-            let _ = stream.start_send_now(message);
-        }
-        cx.waker().wake_by_ref();
     }
 
     /// Hands out a message, unless the socket was closed meanwhile.

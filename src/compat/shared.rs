@@ -15,7 +15,13 @@ use super::{
     BinaryType, InvalidStateError,
     event::{Callback, Listeners, Table},
 };
-use crate::{close::CloseFrame, error::Error, message::Message, protocol::ReadyState};
+use crate::{
+    close::CloseFrame,
+    driver::{CanSend, Queue},
+    error::Error,
+    message::Message,
+    protocol::ReadyState,
+};
 
 /// The part of a `WebSocket` that its clones count: the drop of the last one closes the connection.
 pub(super) struct Handle {
@@ -67,15 +73,6 @@ pub(super) struct State {
     is_close_handled: bool,
     /// The task, when it waits.
     waker: Option<Waker>,
-}
-
-/// Whether the sink takes a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CanSend {
-    Yes,
-    /// It would, but has enough for now.
-    Later,
-    No,
 }
 
 impl State {
@@ -246,24 +243,6 @@ impl Shared {
         self.state().error.get_or_insert(error);
     }
 
-    pub(super) fn queue_len(&self) -> usize {
-        self.state().queue.len()
-    }
-
-    /// The next message to hand over. `None`: there is nothing to do, and the task is woken when there is.
-    ///
-    /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and
-    /// keeps the deadline. It is no more memory than the queue was.
-    pub(super) fn next_message(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message> {
-        let mut state = self.state();
-        let is_due = can_send == CanSend::Yes || can_send == CanSend::Later && state.close.is_some();
-        let message = if is_due { state.queue.pop_front() } else { None };
-        if message.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        message
-    }
-
     /// The Close frame, once no message is before it.
     pub(super) fn take_close(&self) -> Option<CloseFrame> {
         let mut state = self.state();
@@ -316,5 +295,23 @@ impl Shared {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl Queue for Shared {
+    fn len(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and
+    /// keeps the deadline. It is no more memory than the queue was.
+    fn pop(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message> {
+        let mut state = self.state();
+        let is_due = can_send == CanSend::Yes || can_send == CanSend::Later && state.close.is_some();
+        let message = if is_due { state.queue.pop_front() } else { None };
+        if message.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        message
     }
 }
