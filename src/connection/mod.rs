@@ -364,13 +364,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if mode == FlushMode::Blocks && !self.protocol.should_write() {
                 break;
             }
-            self.budget.spend(self.protocol.take_work());
             ready!(self.budget.poll(cx));
             self.protocol.encode();
             let io = &mut self.io;
             let output = self.protocol.output();
             let (len, chunk) = (output.remaining(), output.chunk());
             if len == 0 && self.protocol.is_compressing() {
+                self.budget.spend(self.protocol.take_work());
                 continue;
             }
             if len == 0 && self.write_side != WriteSide::Written {
@@ -400,7 +400,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Ready(Ok(Some(n))) => {
                     self.write_side = WriteSide::Written;
-                    self.budget.spend(n / work::COPIED_BYTES);
+                    self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
                     self.protocol.advance(n);
                 }
                 Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
