@@ -50,7 +50,7 @@ impl WebSocketStream {
 /// The options of one connection.
 ///
 /// Nothing fails and nothing is sent before one of `connect`, `connect_over` and `connect_tls_over` is awaited. These
-/// judge what was given, before any IO, in this order: URL, scheme, fragment, host, subprotocols, headers.
+/// check what was given, before any IO, in this order: URL, scheme, fragment, host, subprotocols, headers.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), wsflow::Error> {

@@ -78,7 +78,7 @@ impl fmt::Display for CloseCode {
 
 /// What a Close frame says: nothing at all, or a code with a reason (RFC 6455, section 5.5.1).
 ///
-/// It is judged when it is given to `close_with`: the code must be
+/// It is checked when it is given to `close_with`: the code must be
 /// [valid on the wire](CloseCode::is_valid_on_wire), the reason at most [`MAX_REASON`](Self::MAX_REASON) bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct CloseFrame {

@@ -25,7 +25,7 @@
 //!
 //! | what | at most |
 //! |---|---|
-//! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is given back when idle |
+//! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is freed when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
@@ -35,7 +35,7 @@
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
 //!
 //! An idle connection holds less than 10 KiB besides compression and TLS: buffers begin small, and what traffic has made
-//! of them is given back one to two seconds after the last byte, by whoever waits for a message.
+//! of them is freed one to two seconds after the last byte, while a task waits for a message.
 //!
 //! The event API adds a queue without a bound, as a browser has: `send` never waits there.
 //!

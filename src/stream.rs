@@ -95,7 +95,7 @@ use crate::{
 /// frame without a code and is done when the closing handshake is: `Ok` if it was clean, else the `Err` that the stream
 /// yields as well.
 ///
-/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close, whoever began it,
+/// `stream.forward(sink)` over the two halves of a split stream ends with `Ok` after a clean close from either side,
 /// unless the peer's Close came before the last message was passed on: that message cannot be sent any more, and the
 /// end is an `Err`.
 ///
@@ -379,7 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 
     /// Queues a ping with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait.
     ///
-    /// The [`Pong`] is resolved by whoever polls the stream for reading.
+    /// The [`Pong`] is resolved when the stream is polled for reading.
     ///
     /// # Errors
     ///

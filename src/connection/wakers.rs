@@ -1,7 +1,7 @@
 //! Who waits for the transport: a connection's reader and its writer, which may be two tasks.
 //!
 //! A socket keeps one waker per direction, but reading may need to write (pongs, the flush before a read), and closing
-//! may need to read. So whoever polls the socket must leave a waker there that also serves the other role, if that one
+//! may need to read. So a role that polls the socket must leave a waker there that also serves the other role, if that one
 //! waits. As long as a single role waits its waker is passed straight on. Once both wait, the socket gets one shared
 //! waker that wakes both. A role whose future was dropped is woken in vain, and takes nobody's wake-up away.
 //!

@@ -46,7 +46,7 @@ pub(crate) fn validate(value: &str, offered: Option<&Deflate>) -> Result<Option<
     let agreed = agree(&extension.parameters, offered)?;
     match extensions.extension()? {
         None => Ok(Some(agreed)),
-        Some(second) if second.name.eq_ignore_ascii_case(NAME) => Err("permessage-deflate stands twice"),
+        Some(second) if second.name.eq_ignore_ascii_case(NAME) => Err("permessage-deflate is listed more than once"),
         Some(_) => Err("an extension that was not offered"),
     }
 }
@@ -96,7 +96,7 @@ fn agree(parameters: &[Parameter], offered: &Deflate) -> Result<NegotiatedDeflat
     })
 }
 
-const TWICE: &str = "a parameter stands twice";
+const TWICE: &str = "a parameter is listed more than once";
 
 fn set(flag: &mut bool) -> Result<(), &'static str> {
     if std::mem::replace(flag, true) { Err(TWICE) } else { Ok(()) }

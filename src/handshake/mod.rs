@@ -101,7 +101,7 @@ where
 {
     let mut body = BytesMut::new();
     let reading = timeout(BODY_TIMEOUT, refusal::read_body(io, &head, read_buf, &mut body));
-    // A body that is late is given as far as it came.
+    // Of a body that is late, what came is kept.
     let _late = match deadline {
         Some(deadline) => timeout_at(deadline, reading).await.is_err(),
         None => reading.await.is_err(),

@@ -13,7 +13,7 @@ use crate::{
     transport::target::Target,
 };
 
-/// What a client asks for. Everything in it has been judged: it can be sent as it is.
+/// What a client asks for. Everything in it has been validated: it can be sent as it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) target: Target,
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-/// A header of the caller, judged.
+/// A header of the caller, validated.
 pub(crate) fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), InvalidHeader> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader::Name(name.into()))?;
     if is_owned(&parsed) {
@@ -67,7 +67,7 @@ pub(crate) fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValu
     Ok((parsed, value))
 }
 
-/// Whether the handshake alone sets this header: its value is what the response is judged by.
+/// Whether the handshake alone sets this header: the response is validated against its value.
 pub(crate) fn is_owned(name: &HeaderName) -> bool {
     const OWNED: [&str; 8] = [
         "host",

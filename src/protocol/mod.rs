@@ -53,7 +53,7 @@ pub(crate) struct Protocol {
     write_side: WriteSide,
     /// What ended the input, until it is dealt with: the peer's Close, or a failure.
     pending_end: Option<Result<CloseFrame, Error>>,
-    /// Whether something happened that whoever waits for the transport must hear of.
+    /// Whether the other role must look again, although the transport does not wake it.
     must_wake_other: bool,
 }
 
@@ -330,7 +330,7 @@ impl Protocol {
         self.on_state_change();
     }
 
-    /// Whether, since the last call, something happened that whoever waits for the transport must hear of although the
+    /// Whether, since the last call, something happened for which the other role must look again although the
     /// transport does not tell: a change of state, or a deadline that was not there.
     #[inline]
     pub(crate) fn take_must_wake_other(&mut self) -> bool {
@@ -449,7 +449,7 @@ impl Protocol {
         self.end_output(close.filter(|_| is_close_due), now);
     }
 
-    /// Whoever waits for the transport is to look again, and parsing ends with the state that allows it.
+    /// The other role is to look again, and parsing ends with the state that allows it.
     fn on_state_change(&mut self) {
         self.must_wake_other = true;
         if !self.closing.is_parsing() {

@@ -24,7 +24,7 @@ const MAX_PINGS: usize = 16;
 pin_project! {
     /// The answer to a ping: the time from the call of `send_ping` until the pong was read.
     ///
-    /// It is resolved by whoever polls the connection for reading, and may be held anywhere, also after the connection is
+    /// It is resolved when the connection is polled for reading, and may be held anywhere, also after the connection is
     /// gone: then it yields the error that ended it, which is [`Error::Closed`] with the
     /// peer's code if the peer closed. Dropping it has no effect.
     #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Where to connect to: a URL, judged and taken apart before any IO.
+//! Where to connect to: a URL, validated and taken apart before any IO.
 
 use std::{fmt, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The steps of the WHATWG constructor, in their order: parse, map `http` to `ws`, judge the scheme, the fragment.
+    /// The steps of the WHATWG constructor, in their order: parse, map `http` to `ws`, check the scheme, the fragment.
     pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let mut url = Url::parse(url)?;
         let scheme = match url.scheme() {
@@ -66,7 +66,7 @@ impl Target {
         Ok(Self { host, server_name, ..self })
     }
 
-    /// The URL as it was judged, scheme mapped, userinfo kept.
+    /// The URL as it was validated, scheme mapped, userinfo kept.
     pub(crate) fn url(&self) -> &Url {
         &self.url
     }
@@ -184,7 +184,7 @@ mod tests {
         for url in ["ws://h/#", "ws://h/#test", "http://h#", "wss://h/?a#b"] {
             assert_eq!(Target::parse(url).unwrap_err(), Fragment, "{url:?}");
         }
-        // B6: the scheme is judged before the fragment.
+        // B6: the scheme is checked before the fragment.
         assert_eq!(Target::parse("ftp://h/#").unwrap_err(), Scheme("ftp".into()));
     }
 

@@ -49,11 +49,7 @@ impl TryFrom<u8> for OpCode {
 }
 
 /// A frame header, without the mask, which only a client sends.
-///
-/// The layout keeps `len` clear of what a [`Violation`] has in the same place of a `Result`, so that it stays in one
-/// register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
     /// RSV1-3 as the three low bits, RSV1 highest.

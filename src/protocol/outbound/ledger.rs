@@ -80,8 +80,8 @@ pub(super) struct EncodedFrame {
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// What is encoded, in order. No ring: what is taken goes once for each write, and the push, for each message, is
-    /// inlined also without link-time optimisation.
+    /// What is encoded, in order. A `Vec`, since pushing to it is inlined also without link-time optimisation: 0.79 of the
+    /// cycles of a send of 16 bytes with a `VecDeque`.
     segments: Vec<Segment>,
     /// How much of the first segment has been taken.
     written: usize,

@@ -104,7 +104,7 @@ impl Outbound {
         self.ledger.buffered()
     }
 
-    /// Whether a message is queued of which not every byte was taken, be it an empty one.
+    /// Whether a message is queued of which not every byte was taken. An empty message counts.
     pub(crate) fn has_unsent_messages(&self) -> bool {
         self.ledger.cost() > 0
     }
