@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, close_frame, open, trace};
+use support::watch::{PIECES, assert_same, close_frame, open, trace};
 use support::{BINARY, Frame, PING, PONG, Peer, encode};
 use tokio::time::sleep;
 use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, WebSocketStream};
@@ -197,7 +197,7 @@ async fn a_pong_that_never_came_yields_the_error_that_ended_the_connection() {
     let pong = ws.send_ping("p").expect("a ping");
     drop(peer);
     let error = trace(&mut ws).await.error.expect("unclean");
-    assert_eq!(format!("{:?}", pong.await.expect_err("no pong")), format!("{error:?}"));
+    assert_same(&pong.await.expect_err("no pong"), &error);
     // The connection is dropped.
     let (_peer, mut ws) = open(Config::default(), 1 << 20);
     let pong = ws.send_ping("p").expect("a ping");

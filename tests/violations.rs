@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, close_frame, open, trace};
+use support::watch::{PIECES, assert_same, close_frame, open, trace};
 use support::{BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, Script, TEXT, close_body, encode};
 use tokio::time::Instant;
 use wsflow::{
@@ -391,14 +391,13 @@ async fn a_failed_connection_tells_its_writer_and_its_pings_the_same_error() {
         peer.expect_close(1002, "").await;
     });
     let error = error.expect("an error").expect_err("an error");
-    let debug = |error: Error| format!("{error:?}");
-    assert_eq!(debug(ws.flush().await.expect_err("flushed")), debug(error.clone()));
-    assert_eq!(debug(ws.feed("x".into()).await.expect_err("fed")), debug(error.clone()));
-    assert_eq!(debug(ws.send("x".into()).await.expect_err("sent")), debug(error.clone()));
-    assert_eq!(debug(ws.send_ping("p").expect_err("pinged")), debug(error.clone()));
-    assert_eq!(debug(pong.await.expect_err("an error")), debug(error.clone()));
+    assert_same(&ws.flush().await.expect_err("flushed"), &error);
+    assert_same(&ws.feed("x".into()).await.expect_err("fed"), &error);
+    assert_same(&ws.send("x".into()).await.expect_err("sent"), &error);
+    assert_same(&ws.send_ping("p").expect_err("pinged"), &error);
+    assert_same(&pong.await.expect_err("an error"), &error);
     drop(peer);
-    assert_eq!(debug(ws.close().await.expect_err("closed")), debug(error));
+    assert_same(&ws.close().await.expect_err("closed"), &error);
     assert!(ws.next().await.is_none());
 }
 
