@@ -104,7 +104,8 @@ fn check_utf8(criterion: &mut Criterion<CpuTime>) {
             let bytes = content.message(size).into_bytes();
             let ours = || {
                 let mut checker = Utf8Checker::default();
-                checker.check(black_box(&bytes)).and_then(|()| checker.finish(bytes.clone())).expect("a text")
+                checker.check(black_box(&bytes)).expect("a text");
+                checker.finish(&bytes, 0).expect("a text").own(bytes.clone())
             };
             // It checks by `std::str::from_utf8`.
             let theirs = || Utf8Bytes::try_from(black_box(&bytes).clone()).expect("a text");

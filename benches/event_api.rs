@@ -8,7 +8,7 @@ mod support;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use support::{
     KIB, VOLUME,
-    client::{self, Wsflow},
+    client::{Client as _, Wsflow},
     clock::CpuTime,
     group,
     memory::Memory,
@@ -79,7 +79,7 @@ fn receive_by_stream(group: &mut Group<'_>, input: &[u8], count: usize, size: us
     group.bench_function("stream", |bencher| {
         bencher.iter(|| {
             tap.open();
-            runtime.block_on(client::receive::<Wsflow, _>(&mut ws, count, size));
+            runtime.block_on(Wsflow::receive(&mut ws, count, size));
         });
     });
 }
@@ -129,7 +129,7 @@ fn send_by_stream(group: &mut Group<'_>, message: &Message, count: usize, wire_l
     let mut ws = runtime.block_on(stream(io));
     group.bench_function("stream", |bencher| {
         bencher.iter(|| {
-            runtime.block_on(client::send::<Wsflow, _>(&mut ws, message, count));
+            runtime.block_on(Wsflow::send(&mut ws, message, count));
             assert_eq!(tap.written(), wire_len);
         });
     });

@@ -8,7 +8,7 @@ mod support;
 use std::{env, process::ExitCode};
 
 use support::{
-    client::{self, Client, Tungstenite, Wsflow},
+    client::{ByReference, Client, Tungstenite, Wsflow},
     memory::Memory,
     now,
     payload::{Content, sent_len, served},
@@ -37,7 +37,8 @@ const WORKLOADS: [(&str, Workload); 5] = [
 /// Moves so many messages.
 type Run = fn(Workload, usize);
 
-const CLIENTS: [(&str, Run); 2] = [(Wsflow::NAME, run::<Wsflow>), (Tungstenite::NAME, run::<Tungstenite>)];
+const CLIENTS: [(&str, Run); 3] =
+    [(Wsflow::NAME, run::<Wsflow>), (ByReference::NAME, run::<ByReference>), (Tungstenite::NAME, run::<Tungstenite>)];
 
 fn run<C: Client>(workload: Workload, count: usize) {
     match workload {
@@ -51,7 +52,7 @@ fn receive<C: Client>(content: Content, count: usize) {
     let mut socket = C::open(io);
     for portion in portions(count, PORTION) {
         tap.open();
-        now(client::receive::<C, _>(&mut socket, portion, SIZE));
+        now(C::receive(&mut socket, portion, SIZE));
     }
 }
 
@@ -62,7 +63,7 @@ fn send<C: Client>(batch: usize, count: usize) {
     let mut socket = C::open(io);
     let message = C::Message::from(message);
     for portion in portions(count, batch) {
-        now(client::send::<C, _>(&mut socket, &message, portion));
+        now(C::send(&mut socket, &message, portion));
     }
     assert_eq!(tap.written(), wire_len);
 }

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 FILE=benches/instructions.txt
-CLIENTS=(wsflow tokio-tungstenite)
+CLIENTS=(wsflow wsflow-by-reference tokio-tungstenite)
 WORKLOADS=(receive receive-text send batch each)
 MESSAGES=20000
 TOLERATED=5
@@ -106,12 +106,12 @@ HEAD
     printf '\n%s\n' "$counts"
 }
 
-# Holds each count of wsflow against that of the file, and fails where one has grown.
+# Holds each count of wsflow, owned and by reference, against that of the file, and fails where one has grown.
 check() {
     local workload count recorded verdict=0
-    while read -r workload count _; do
-        [[ $workload != workload ]] || continue
-        recorded=$(awk -v workload="$workload" '$1 == workload { print $2 }' "$FILE")
+    while read -r workload column count; do
+        recorded=$(awk -v workload="$workload" -v column="$column" '$1 == workload { print $column }' "$FILE")
+        workload+=", ${CLIENTS[column - 2]},"
         if [[ -z $recorded ]]; then
             echo "failed: $FILE has no count for $workload: bring the file up to date with --update"
             verdict=1
@@ -121,7 +121,7 @@ check() {
         elif ((count * 100 < recorded * (100 - TOLERATED))); then
             echo "$workload needs $count instructions for a message, and needed $recorded: bring the file up to date with --update"
         fi
-    done <<<"$counts"
+    done < <(awk 'NR > 1 { for (column = 2; column < NF; column++) print $1, column, $column }' <<<"$counts")
     return "$verdict"
 }
 

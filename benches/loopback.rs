@@ -14,7 +14,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use support::{
     KIB, MIB, VOLUME,
-    client::{self, Client, Tungstenite, Wsflow},
+    client::{Client, Tungstenite, Wsflow},
     group,
     payload::{Content, sent_len, served},
     server::{Server, Task},
@@ -54,7 +54,7 @@ fn receive_with<C: Client>(group: &mut Group<'_>, frames: &[u8], count: usize, s
     let server = Server::start(Task::Pour(frames.to_vec()), None);
     let mut socket = open::<C>(&runtime, &server);
     group.bench_function(C::NAME, |bencher| {
-        bencher.iter(|| runtime.block_on(client::receive::<C, _>(&mut socket, count, size)));
+        bencher.iter(|| runtime.block_on(C::receive(&mut socket, count, size)));
     });
 }
 
@@ -77,7 +77,7 @@ fn send_with<C: Client>(group: &mut Group<'_>, message: &Message, count: usize) 
     let payload = message.clone().into();
     group.bench_function(C::NAME, |bencher| {
         bencher.iter(|| {
-            runtime.block_on(client::send::<C, _>(&mut socket, &payload, count));
+            runtime.block_on(C::send(&mut socket, &payload, count));
             sent += (count * message.len()) as u64;
         });
     });
@@ -107,8 +107,8 @@ fn echo_with<C: Client>(group: &mut Group<'_>, message: &Message, window: usize)
     group.bench_function(C::NAME, |bencher| {
         bencher.iter(|| {
             runtime.block_on(async {
-                client::send::<C, _>(&mut socket, &request, window).await;
-                client::receive::<C, _>(&mut socket, window, message.len()).await;
+                C::send(&mut socket, &request, window).await;
+                C::receive(&mut socket, window, message.len()).await;
             });
         });
     });
@@ -145,7 +145,7 @@ fn slow_consumer_with<C: Client>(group: &mut Group<'_>, frames: &[u8], count: us
         let ahead = server.moved().saturating_sub(consumed);
         assert!(ahead <= MOST_AHEAD, "the server is {ahead} bytes ahead");
         let start = Instant::now();
-        runtime.block_on(client::receive::<C, _>(&mut socket, count, size));
+        runtime.block_on(C::receive(&mut socket, count, size));
         consumed += frames.len() as u64;
         start.elapsed()
     };

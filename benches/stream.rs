@@ -9,7 +9,7 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion
 use futures::SinkExt as _;
 use support::{
     KIB, MIB, VOLUME,
-    client::{self, Client, Tungstenite, Wsflow},
+    client::{ByReference, Client, Tungstenite, Wsflow},
     clock::CpuTime,
     group,
     memory::Memory,
@@ -28,6 +28,7 @@ fn receive(criterion: &mut Criterion<CpuTime>) {
             let input = served(&content.message(size), count);
             let mut group = group(criterion, &format!("receive {}", content.name()), size, count);
             receive_with::<Wsflow>(&mut group, &input, count, size);
+            receive_with::<ByReference>(&mut group, &input, count, size);
             receive_with::<Tungstenite>(&mut group, &input, count, size);
         }
     }
@@ -39,7 +40,7 @@ fn receive_with<C: Client>(group: &mut Group<'_>, input: &[u8], count: usize, si
     group.bench_function(C::NAME, |bencher| {
         bencher.iter(|| {
             tap.open();
-            now(client::receive::<C, _>(&mut socket, count, size));
+            now(C::receive(&mut socket, count, size));
         });
     });
 }
@@ -53,6 +54,7 @@ fn send_in_batches(criterion: &mut Criterion<CpuTime>) {
             let batch = most.min(count);
             let mut group = group(criterion, workload, size, count);
             send_batches_with::<Wsflow>(&mut group, &message, batch, count);
+            send_batches_with::<ByReference>(&mut group, &message, batch, count);
             send_batches_with::<Tungstenite>(&mut group, &message, batch, count);
         }
     }
@@ -66,7 +68,7 @@ fn send_batches_with<C: Client>(group: &mut Group<'_>, message: &Message, batch:
     group.bench_function(C::NAME, |bencher| {
         bencher.iter(|| {
             for _ in 0..count / batch {
-                now(client::send::<C, _>(&mut socket, &message, batch));
+                now(C::send(&mut socket, &message, batch));
             }
             assert_eq!(tap.written(), wire_len);
         });
@@ -108,7 +110,7 @@ fn send_large_with<C: Client>(group: &mut Group<'_>, message: &Message, count: u
 /// How many bytes these messages are on the wire, where a server finds them as they were sent.
 fn wire_len<C: Client>(message: &Message, count: usize) -> usize {
     let mut socket = C::open(Memory::keeping());
-    now(client::send::<C, _>(&mut socket, &message.clone().into(), count));
+    now(C::send(&mut socket, &message.clone().into(), count));
     let written = C::io(&socket).kept();
     let messages = Wire::read(written).messages();
     assert_eq!(messages.len(), count);

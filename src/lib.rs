@@ -27,6 +27,7 @@
 //! |---|---|
 //! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is freed when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
+//! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
 //! | pings without an answer | 16 |
@@ -94,7 +95,7 @@ pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded,
     Phase, SharedError, Violation,
 };
-pub use message::Message;
+pub use message::{Message, MessageRef};
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.
 #[cfg(feature = "native-tls")]
 pub use native_tls;

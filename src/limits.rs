@@ -41,6 +41,9 @@ pub(crate) const MAX_LEFTOVER: usize = TLS_RECORD;
 /// Payloads up to this size are copied next to other frames; larger ones are masked in place where they are owned.
 pub(crate) const MAX_COPIED_PAYLOAD: usize = 16 * KIB;
 
+/// A message in more frames than this is not encoded at once when it is queued.
+pub(crate) const MAX_FRAMES_AT_ONCE: usize = 64;
+
 /// How much of a payload that is masked in place is copied behind its header all the same, so that the header never
 /// leaves alone where the transport cannot write two slices at once.
 pub(crate) const COPIED_HEAD: usize = 4 * KIB;

@@ -128,6 +128,124 @@ impl From<&[u8]> for Message {
     }
 }
 
+/// A message that is lent: one that was received and stays in the connection's buffer, or one that is to be sent from a
+/// buffer of the caller's. There is no reference count and no allocation.
+///
+/// [`WebSocketStream::next_ref`](crate::WebSocketStream::next_ref) says when to use which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageRef<'a> {
+    /// A text message, valid UTF-8.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+}
+
+impl<'a> MessageRef<'a> {
+    #[inline]
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The text, if this is a text message.
+    #[inline]
+    pub fn as_text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload, of either kind.
+    #[inline]
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(data) => data,
+        }
+    }
+
+    /// Length of the payload in bytes (of UTF-8, for text).
+    #[inline]
+    pub fn len(self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload has no bytes. An empty message is a message like any other.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// A message of its own, with a copy of the payload, to be kept.
+    pub fn to_message(self) -> Message {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::Binary(data) => data.into(),
+        }
+    }
+}
+
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    #[inline]
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text.as_str()),
+            Message::Binary(data) => Self::Binary(data),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for MessageRef<'a> {
+    #[inline]
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for MessageRef<'a> {
+    #[inline]
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    #[inline]
+    fn from(data: &'a [u8]) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for MessageRef<'a> {
+    #[inline]
+    fn from(data: &'a [u8; N]) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for MessageRef<'a> {
+    #[inline]
+    fn from(data: &'a Vec<u8>) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl<'a> From<&'a Bytes> for MessageRef<'a> {
+    #[inline]
+    fn from(data: &'a Bytes) -> Self {
+        Self::Binary(data)
+    }
+}
+
+impl From<MessageRef<'_>> for Message {
+    fn from(message: MessageRef<'_>) -> Self {
+        message.to_message()
+    }
+}
+
 impl From<Message> for tungstenite::Message {
     fn from(message: Message) -> Self {
         match message {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -19,7 +19,7 @@ use crate::{
     connection::Connection,
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
-    message::Message,
+    message::{Message, MessageRef},
     protocol::{Compression, Pong, ReadyState},
     stats::Stats,
     transport::Transport,
@@ -355,6 +355,92 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// clean one, of any code.
     pub fn error(&self) -> Option<&Error> {
         self.connection.error()
+    }
+
+    /// As `next()`, for a message that is lent until the next call on the stream: there is no reference count and no
+    /// allocation.
+    ///
+    /// Use it to look at a message and let it go, such as parsing a tick: small messages cost a quarter of what `next()`
+    /// costs. Use `next()` for a message that is kept, or passed to another task. Both may be mixed, and differ in nothing
+    /// else: order, ends, errors, limits and [`stats`](Self::stats). A message in several frames, or compressed, is lent
+    /// from a buffer that is used again; it is freed when the connection is idle.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// use wsflow::MessageRef;
+    ///
+    /// let (mut sum, mut bytes) = (0.0, 0);
+    /// while let Some(message) = ws.next_ref().await.transpose()? {
+    ///     match message {
+    ///         MessageRef::Text(price) => sum += price.parse().unwrap_or(0.0),
+    ///         MessageRef::Binary(data) => bytes += data.len(),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A message that is used after the next call does not compile:
+    ///
+    /// ```compile_fail,E0499
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// let first = ws.next_ref().await.transpose()?;
+    /// let second = ws.next_ref().await.transpose()?;
+    /// println!("{first:?} {second:?}");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    #[inline]
+    pub async fn next_ref(&mut self) -> Option<Result<MessageRef<'_>, Error>> {
+        let loan = poll_fn(|cx| self.connection.poll_lend(cx)).await?;
+        Some(loan.map(|loan| self.connection.lent(loan)))
+    }
+
+    /// As `poll_next`, for a message that is lent until the next call on the stream. `Pending` as of `poll_next`.
+    #[inline]
+    pub fn poll_next_ref(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessageRef<'_>, Error>>> {
+        let item = ready!(self.connection.poll_lend(cx));
+        Poll::Ready(item.map(|loan| loan.map(|loan| self.connection.lent(loan))))
+    }
+
+    /// As `SinkExt::feed`, for a message in a buffer of the caller's: it is copied into the connection's output.
+    ///
+    /// Use it where messages are serialised into a buffer that is used again. A message above 16 KiB, and one that has to
+    /// wait behind others, is copied into an allocation of its own; give away large payloads by `feed`.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream, orders: &[u32]) -> Result<(), wsflow::Error> {
+    /// use futures::SinkExt;
+    ///
+    /// let mut buffer = Vec::new();
+    /// for order in orders {
+    ///     buffer.clear();
+    ///     buffer.extend_from_slice(&order.to_be_bytes());
+    ///     ws.feed_ref(&buffer).await?;
+    /// }
+    /// ws.flush().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped while it waits has not queued its message.
+    #[inline]
+    pub async fn feed_ref(&mut self, message: impl Into<MessageRef<'_>>) -> Result<(), Error> {
+        poll_fn(|cx| self.connection.poll_ready(cx)).await?;
+        self.connection.start_send_ref(message.into(), Compression::Allowed)
+    }
+
+    /// As `SinkExt::send`, for a message in a buffer of the caller's: [`feed_ref`](Self::feed_ref), then `flush`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have queued its message.
+    pub async fn send_ref(&mut self, message: impl Into<MessageRef<'_>>) -> Result<(), Error> {
+        self.feed_ref(message).await?;
+        poll_fn(|cx| self.connection.poll_flush(cx)).await
     }
 
     /// As `SinkExt::send`, without compressing the message: for data that is compressed already, such as pictures.

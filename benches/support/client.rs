@@ -24,6 +24,22 @@ pub(crate) trait Client {
 
     /// Length of the payload.
     fn len(message: &Self::Message) -> usize;
+
+    /// Reads so many messages, which have `size` bytes each.
+    async fn receive<S: Io>(socket: &mut Self::Socket<S>, count: usize, size: usize) {
+        for _ in 0..count {
+            let message = socket.next().await.expect("no end").expect("a message");
+            assert_eq!(Self::len(&message), size);
+        }
+    }
+
+    /// Feeds the message so many times, then flushes.
+    async fn send<S: Io>(socket: &mut Self::Socket<S>, message: &Self::Message, count: usize) {
+        for _ in 0..count {
+            socket.feed(message.clone()).await.expect("open");
+        }
+        socket.flush().await.expect("open");
+    }
 }
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
@@ -51,6 +67,42 @@ impl Client for Wsflow {
     }
 }
 
+/// wsflow, with messages that are lent and not owned.
+pub(crate) struct ByReference;
+
+impl Client for ByReference {
+    const NAME: &'static str = "wsflow-by-reference";
+    type Message = Message;
+    type Error = wsflow::Error;
+    type Socket<S: Io> = wsflow::WebSocketStream<S>;
+
+    fn open<S: Io>(io: S) -> Self::Socket<S> {
+        Wsflow::open(io)
+    }
+
+    fn io<S: Io>(socket: &Self::Socket<S>) -> &S {
+        socket.get_ref()
+    }
+
+    fn len(message: &Message) -> usize {
+        message.len()
+    }
+
+    async fn receive<S: Io>(socket: &mut Self::Socket<S>, count: usize, size: usize) {
+        for _ in 0..count {
+            let message = socket.next_ref().await.expect("no end").expect("a message");
+            assert_eq!(message.len(), size);
+        }
+    }
+
+    async fn send<S: Io>(socket: &mut Self::Socket<S>, message: &Message, count: usize) {
+        for _ in 0..count {
+            socket.feed_ref(message).await.expect("open");
+        }
+        socket.flush().await.expect("open");
+    }
+}
+
 pub(crate) struct Tungstenite;
 
 impl Client for Tungstenite {
@@ -70,20 +122,4 @@ impl Client for Tungstenite {
     fn len(message: &tungstenite::Message) -> usize {
         message.len()
     }
-}
-
-/// Reads so many messages, which have `size` bytes each.
-pub(crate) async fn receive<C: Client, S: Io>(socket: &mut C::Socket<S>, count: usize, size: usize) {
-    for _ in 0..count {
-        let message = socket.next().await.expect("no end").expect("a message");
-        assert_eq!(C::len(&message), size);
-    }
-}
-
-/// Feeds the message so many times, then flushes.
-pub(crate) async fn send<C: Client, S: Io>(socket: &mut C::Socket<S>, message: &C::Message, count: usize) {
-    for _ in 0..count {
-        socket.feed(message.clone()).await.expect("open");
-    }
-    socket.flush().await.expect("open");
 }

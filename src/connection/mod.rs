@@ -35,8 +35,8 @@ use crate::{
     config::Config,
     error::{Error, InvalidControl},
     limits::{TLS_RECORD, work},
-    message::Message,
-    protocol::{Compression, Event, Pong, Protocol, ReadyState},
+    message::{Message, MessageRef},
+    protocol::{Compression, Event, Payload, Pong, Protocol, ReadyState, Received},
     stats::Stats,
     wire::deflate::NegotiatedDeflate,
 };
@@ -45,6 +45,7 @@ use crate::{
 pub(crate) struct Connection<S> {
     io: S,
     read_buffer: ReadBuffer,
+    copy_payloads_up_to: usize,
     protocol: Protocol,
     wakers: Wakers,
     timer: Timer,
@@ -54,6 +55,15 @@ pub(crate) struct Connection<S> {
     read_side: ReadSide,
     write_side: WriteSide,
     budget: Budget,
+}
+
+/// Where a message stands that is lent, until the next call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Loan {
+    /// In the read buffer.
+    Front(Payload),
+    /// In the buffer in which it was put together.
+    Assembled(Payload),
 }
 
 /// What the reader has been told of the end.
@@ -94,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self {
             io,
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
+            copy_payloads_up_to: config.copy_payloads_up_to,
             protocol,
             wakers: Wakers::default(),
             timer: Timer::new(config.has_timers),
@@ -109,8 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &self.io
     }
 
-    pub(crate) fn into_parts(self) -> (S, Bytes) {
-        (self.io, self.read_buffer.bytes.freeze())
+    pub(crate) fn into_parts(mut self) -> (S, Bytes) {
+        (self.io, self.read_buffer.unread().split().freeze())
     }
 
     pub(crate) fn ready_state(&self) -> ReadyState {
@@ -146,11 +157,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.budget.begin_poll();
             ready!(self.budget.poll(cx));
         }
-        if let Some(message) = self.protocol.try_take_message(&mut self.read_buffer.bytes) {
+        let buf = self.read_buffer.unread();
+        if let Some(payload) = self.protocol.next_front(buf) {
             self.budget.spend(1);
-            return Poll::Ready(Some(Ok(message)));
+            if payload.len() > self.copy_payloads_up_to {
+                return Poll::Ready(Some(Ok(payload.take(buf))));
+            }
+            return Poll::Ready(Some(Ok(payload.take_copy(buf))));
         }
         self.poll_message(cx).map(Result::transpose)
+    }
+
+    /// As [`poll_next`](Self::poll_next), for a message that stays where it is: [`lent`](Self::lent) gives it, until the
+    /// next call.
+    #[inline]
+    pub(crate) fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Loan, Error>>> {
+        if self.budget.is_due() {
+            self.budget.begin_poll();
+            ready!(self.budget.poll(cx));
+        }
+        if let Some(payload) = self.protocol.next_front(self.read_buffer.peek()) {
+            self.budget.spend(1);
+            return Poll::Ready(Some(Ok(self.read_buffer.lend(payload))));
+        }
+        self.poll_loan(cx).map(Result::transpose)
+    }
+
+    #[cold]
+    fn poll_loan(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Loan>, Error>> {
+        let received = ready!(self.poll_received(cx))?;
+        Poll::Ready(Ok(received.map(|received| match received {
+            Received::Front(payload) => self.read_buffer.lend(payload),
+            Received::Assembled { data, payload } => {
+                self.protocol.keep_lent(data);
+                Loan::Assembled(payload)
+            }
+        })))
+    }
+
+    /// The message that is lent.
+    #[inline]
+    pub(crate) fn lent(&self, loan: Loan) -> MessageRef<'_> {
+        match loan {
+            Loan::Front(range) => range.lend(self.read_buffer.all()),
+            Loan::Assembled(payload) => payload.lend(self.protocol.lent()),
+        }
     }
 
     /// The next message, whatever stands before it; `None`: the end.
@@ -160,11 +211,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[cold]
     #[inline(never)]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, Error>> {
+        let received = ready!(self.poll_received(cx))?;
+        let (buf, copy_up_to) = (self.read_buffer.unread(), self.copy_payloads_up_to);
+        Poll::Ready(Ok(received.map(|received| received.take(buf, copy_up_to))))
+    }
+
+    /// The next message where it stands, after whatever comes before it; `None`: the end.
+    #[cold]
+    #[inline(never)]
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, Error>> {
         self.budget.begin_poll();
         loop {
             ready!(self.budget.poll(cx));
             match self.next_event() {
-                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(Event::Message(received)) => return Poll::Ready(Ok(Some(received))),
                 Some(Event::Handled) => continue,
                 None => {}
             }
@@ -236,6 +296,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.send(message, compression)
     }
 
+    /// The same, with a copy of a message that is lent.
+    #[inline]
+    pub(crate) fn start_send_ref(&mut self, message: MessageRef<'_>, compression: Compression) -> Result<(), Error> {
+        self.protocol.send_ref(message, compression)
+    }
+
     /// Ready when the transport has taken everything that was queued, and was flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.budget.begin_poll();
@@ -266,8 +332,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             ready!(self.budget.poll(cx));
             // No message is yielded once our Close is queued.
-            if self.next_event().is_some() {
-                continue;
+            match self.next_event() {
+                Some(Event::Message(received)) => {
+                    drop(received.take(self.read_buffer.unread(), 0));
+                    continue;
+                }
+                Some(Event::Handled) => continue,
+                None => {}
             }
             let step = self.poll_step(Role::Writer, cx);
             if self.protocol.is_done() {
@@ -283,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What comes next in the read buffer.
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.protocol.next_event(self.read_at.into_std(), &mut self.read_buffer.bytes);
+        let event = self.protocol.next_event(self.read_at.into_std(), self.read_buffer.unread());
         self.budget.spend(self.protocol.take_work() + usize::from(event.is_some()));
         if event.is_none() && self.protocol.is_pending_end_due() {
             self.end_input();
@@ -340,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let bytes_needed = self.protocol.bytes_needed(&self.read_buffer.bytes);
+        let bytes_needed = self.protocol.bytes_needed(self.read_buffer.peek());
         let (io, read_buffer) = (&mut self.io, &mut self.read_buffer);
         let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, bytes_needed)));
         self.read_at = Instant::now();
@@ -461,6 +532,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether buffers hold more than an idle connection should, and can be freed.
     fn can_shrink(&self) -> bool {
-        self.read_buffer.can_shrink(self.protocol.bytes_needed(&self.read_buffer.bytes)) || self.protocol.can_shrink()
+        self.read_buffer.can_shrink(self.protocol.bytes_needed(self.read_buffer.peek())) || self.protocol.can_shrink()
     }
 }

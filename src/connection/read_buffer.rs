@@ -6,19 +6,25 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-use crate::limits::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER};
+use super::Loan;
+use crate::{
+    limits::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER},
+    protocol::Payload,
+};
 
 /// After so many reads in a row that used less than a quarter, the buffer halves.
 const SMALL_READS_TO_SHRINK: u32 = 8;
 
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
-    /// What has been read and not been parsed.
-    pub(crate) bytes: BytesMut,
+    /// What has been read and not been parsed, behind what was lent.
+    bytes: BytesMut,
+    /// How much at the front was lent: it is given up by the next call that takes something.
+    lent: usize,
     max: usize,
     /// The size that use has shown to be right, at most `max`.
     target: usize,
@@ -29,7 +35,36 @@ pub(crate) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(crate) fn new(max: usize, bytes: BytesMut) -> Self {
-        Self { bytes, max, target: MIN_READ_BUFFER.min(max), allocated: 0, small_reads: 0 }
+        Self { bytes, lent: 0, max, target: MIN_READ_BUFFER.min(max), allocated: 0, small_reads: 0 }
+    }
+
+    /// What has been read and not been parsed. A message that is lent is given up.
+    #[inline]
+    pub(crate) fn unread(&mut self) -> &mut BytesMut {
+        if self.lent > 0 {
+            self.bytes.advance(std::mem::take(&mut self.lent));
+        }
+        &mut self.bytes
+    }
+
+    /// The same, without giving up what is lent.
+    #[inline]
+    pub(crate) fn peek(&self) -> &[u8] {
+        &self.bytes[self.lent..]
+    }
+
+    /// Lends a message at the front of what has been read and not been parsed.
+    #[inline]
+    pub(crate) fn lend(&mut self, payload: Payload) -> Loan {
+        let payload = payload.behind(self.lent);
+        self.lent = payload.end();
+        Loan::Front(payload)
+    }
+
+    /// What was lent, and what is behind it.
+    #[inline]
+    pub(crate) fn all(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Reads what `io` has, but no more than fits. `bytes_needed`: so many more bytes must fit, for a message that is to be
@@ -42,6 +77,7 @@ impl ReadBuffer {
         cx: &mut Context<'_>,
         bytes_needed: usize,
     ) -> Poll<io::Result<usize>> {
+        self.unread();
         self.make_room(bytes_needed);
         // The limit keeps a full BytesMut from growing by itself, and a large frame's buffer, which may have more room
         // than the frame needs, from being filled with what comes after it.
@@ -54,7 +90,7 @@ impl ReadBuffer {
 
     /// Whether [`shrink`](Self::shrink) frees something: not what waits in it for `bytes_needed` more bytes.
     pub(crate) fn can_shrink(&self, bytes_needed: usize) -> bool {
-        let needed = self.bytes.len() + bytes_needed;
+        let needed = self.peek().len() + bytes_needed;
         self.allocated > MIN_READ_BUFFER
             && !self.is_for_large_frame(needed)
             && self.allocated > self.size_for(needed, 0)

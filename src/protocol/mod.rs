@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-pub(crate) use self::outbound::Compression;
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
@@ -31,12 +30,16 @@ use self::{
     write_side::WriteSide,
 };
 pub use self::{closing::ReadyState, pings::Pong};
+pub(crate) use self::{
+    inbound::{Payload, Received},
+    outbound::Compression,
+};
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl, Phase},
     limits::work,
-    message::Message,
+    message::{Message, MessageRef},
     stats::Stats,
     wire::deflate::{Deflater, Inflater, NegotiatedDeflate},
 };
@@ -60,7 +63,8 @@ pub(crate) struct Protocol {
 /// What came in.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Message(Message),
+    /// A message, which is to be taken or lent before the next call.
+    Message(Received),
     /// Something that the protocol deals with by itself.
     Handled,
 }
@@ -144,12 +148,13 @@ impl Protocol {
 
     /// Whether [`shrink`](Self::shrink) frees something.
     pub(crate) fn can_shrink(&self) -> bool {
-        self.outbound.can_shrink()
+        self.outbound.can_shrink() || self.inbound.can_shrink()
     }
 
-    /// Frees output buffers that hold nothing.
+    /// Frees buffers that hold nothing.
     pub(crate) fn shrink(&mut self) {
         self.outbound.shrink();
+        self.inbound.shrink();
     }
 
     /// Whether a message may be queued, and nothing need be written before.
@@ -175,19 +180,29 @@ impl Protocol {
     }
 
     /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
-    pub(crate) fn bytes_needed(&self, buf: &BytesMut) -> usize {
+    pub(crate) fn bytes_needed(&self, buf: &[u8]) -> usize {
         self.inbound.bytes_needed(buf)
     }
 
     // Input.
 
-    /// Takes the next message from `buf` if it stands at its front as one frame, which is the usual case. `None`:
-    /// something else stands there, and [`next_event`](Self::next_event) deals with it.
+    /// The next message, if it stands at the front of `buf` as one frame, which is the usual case. It is to be taken from
+    /// there. `None`: something else stands there, and [`next_event`](Self::next_event) deals with it.
     #[inline(always)]
-    pub(crate) fn try_take_message(&mut self, buf: &mut BytesMut) -> Option<Message> {
-        let message = self.inbound.try_take_message(buf)?;
-        self.count_received(&message);
-        Some(message)
+    pub(crate) fn next_front(&mut self, buf: &[u8]) -> Option<Payload> {
+        let payload = self.inbound.find_front(buf)?;
+        self.count_received(payload.len());
+        Some(payload)
+    }
+
+    /// Keeps the buffer of a message that is lent, until the next one is put together in it.
+    pub(crate) fn keep_lent(&mut self, data: Vec<u8>) {
+        self.inbound.keep_lent(data);
+    }
+
+    /// That buffer.
+    pub(crate) fn lent(&self) -> &[u8] {
+        self.inbound.lent()
     }
 
     /// Parses what stands at the front of `buf`, at most one message. `None`: nothing whole does, or nothing is wanted
@@ -197,7 +212,7 @@ impl Protocol {
     pub(crate) fn next_event(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Event> {
         match self.inbound.next(buf) {
             Ok(Some(Item::Message(message))) => {
-                self.count_received(&message);
+                self.count_received(message.len());
                 return Some(Event::Message(message));
             }
             Ok(Some(item)) => self.handle_item(item, now),
@@ -208,9 +223,9 @@ impl Protocol {
     }
 
     #[inline]
-    fn count_received(&mut self, message: &Message) {
+    fn count_received(&mut self, len: usize) {
         self.stats.messages_received += 1;
-        self.stats.payload_bytes_received += message.len() as u64;
+        self.stats.payload_bytes_received += len as u64;
     }
 
     /// What comes after the peer's Close, or after a failure, means nothing.
@@ -349,11 +364,22 @@ impl Protocol {
     /// Queues a message.
     #[inline]
     pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
-        if !self.is_open() {
-            return Err(self.send_error().unwrap_or(Error::Closing));
-        }
+        self.check_open()?;
         self.outbound.push(message, compression);
         Ok(())
+    }
+
+    /// Queues a copy of a message that is lent.
+    #[inline]
+    pub(crate) fn send_ref(&mut self, message: MessageRef<'_>, compression: Compression) -> Result<(), Error> {
+        self.check_open()?;
+        self.outbound.push_ref(message, compression);
+        Ok(())
+    }
+
+    #[inline]
+    fn check_open(&self) -> Result<(), Error> {
+        if self.is_open() { Ok(()) } else { Err(self.send_error().unwrap_or(Error::Closing)) }
     }
 
     /// Begins to close, if the connection is open: messages that are queued go out before the Close frame, messages

@@ -1,9 +1,9 @@
 //! UTF-8, checked as the bytes arrive (RFC 6455, section 8.1).
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::{error::Violation, wire::frame::take_payload};
+use crate::error::Violation;
 
 /// Checks a text that comes in pieces. A piece may end inside of a character; a byte that no valid text could have
 /// there is refused at once, not when the character would have ended.
@@ -50,35 +50,81 @@ impl Utf8Checker {
         Ok(())
     }
 
-    /// Makes the text once every byte has come. `text` is the very bytes that were given to [`check`](Self::check).
-    pub(crate) fn finish(self, text: Bytes) -> Result<Utf8Bytes, Violation> {
-        if self.partial_len > 0 {
+    /// The whole text, once every byte has come: the bytes from `start` on in `buf`, which were given to
+    /// [`check`](Self::check) piece by piece.
+    pub(crate) fn finish(self, buf: &[u8], start: usize) -> Result<CheckedText, Violation> {
+        let end = start + self.checked;
+        if self.partial_len > 0 || buf.len() < end {
             return Err(Violation::InvalidUtf8);
         }
-        if self.checked != text.len() {
-            // Not what was checked piece by piece: it is checked as a whole.
-            return Utf8Bytes::try_from(text).map_err(|_| Violation::InvalidUtf8);
-        }
-        Ok(trusted_text(text))
+        Ok(CheckedText { start, end })
     }
 }
 
-/// Takes the frame at the front of `buf`, as [`take_payload`] does, if its payload is a text. `None`: it is not UTF-8, and
-/// stays where it is.
-#[inline(always)]
-pub(crate) fn take_text(header: usize, len: usize, buf: &mut BytesMut) -> Option<Utf8Bytes> {
-    simdutf8::basic::from_utf8(&buf[header..header + len]).ok()?;
-    Some(trusted_text(take_payload(header, len, buf)))
+/// Where a text stands in a buffer, once every byte of it was checked to be UTF-8. The buffer keeps it as it is.
+///
+/// Only this file makes one, so that what is trusted here was checked here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckedText {
+    start: usize,
+    end: usize,
 }
 
-/// The one place that trusts a check made before: simdutf8 is two to six times as fast as the check that
-/// `Utf8Bytes::try_from` would make again.
+impl CheckedText {
+    /// Checks the bytes from `start` to `end` of `buf`. `None`: they are not UTF-8.
+    #[inline(always)]
+    pub(crate) fn new(buf: &[u8], start: usize, end: usize) -> Option<Self> {
+        simdutf8::basic::from_utf8(&buf[start..end]).ok()?;
+        Some(Self { start, end })
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(self) -> usize {
+        self.start
+    }
+
+    #[inline(always)]
+    pub(crate) fn end(self) -> usize {
+        self.end
+    }
+
+    /// The same text, where `n` bytes stand before its buffer.
+    #[inline(always)]
+    pub(crate) fn behind(self, n: usize) -> Self {
+        Self { start: self.start + n, end: self.end + n }
+    }
+
+    /// The text. `text` is the part of the buffer where it stands, or a copy of it.
+    #[inline(always)]
+    pub(crate) fn own(self, text: Bytes) -> Utf8Bytes {
+        debug_assert_eq!(text.len(), self.end - self.start);
+        trusted_text(text)
+    }
+
+    /// Lends the text from the buffer where it stands.
+    #[inline(always)]
+    pub(crate) fn lend(self, buf: &[u8]) -> &str {
+        trusted_str(&buf[self.start..self.end])
+    }
+}
+
+// What follows trusts a check made before: simdutf8 is two to six times as fast as the check that `Utf8Bytes::try_from`
+// would make again.
+
 #[inline]
 #[allow(unsafe_code)]
 fn trusted_text(text: Bytes) -> Utf8Bytes {
     debug_assert!(std::str::from_utf8(&text).is_ok());
-    // SAFETY: both callers have checked every byte of `text` to be UTF-8, just now or as it arrived.
+    // SAFETY: the `CheckedText` of the caller says that every byte of `text` was checked, just now or as it arrived.
     unsafe { Utf8Bytes::from_bytes_unchecked(text) }
+}
+
+#[inline]
+#[allow(unsafe_code)]
+fn trusted_str(text: &[u8]) -> &str {
+    debug_assert!(std::str::from_utf8(text).is_ok());
+    // SAFETY: the `CheckedText` of the caller says that every byte of `text` was checked, just now or as it arrived.
+    unsafe { std::str::from_utf8_unchecked(text) }
 }
 
 /// How many bytes at the end of `piece` may be the start of a character that goes on in the next piece.
@@ -116,7 +162,9 @@ mod tests {
             checker.check(&text[start..end])?;
             start = end;
         }
-        checker.finish(Bytes::copy_from_slice(text))
+        let checked = checker.finish(text, 0)?;
+        assert_eq!(checked.lend(text).as_bytes(), text);
+        Ok(checked.own(Bytes::copy_from_slice(text)))
     }
 
     /// Valid text and broken text: a valid one with one byte changed.
@@ -140,11 +188,10 @@ mod tests {
             prop_assert_eq!(in_pieces(&text, &cuts).is_ok(), naive(&text));
             let every_byte: Vec<usize> = (0..text.len()).collect();
             prop_assert_eq!(in_pieces(&text, &every_byte).is_ok(), naive(&text));
-            let frame = [b"header", &text[..], b"rest"].concat();
-            let mut buf = BytesMut::from(&frame[..]);
-            match take_text(6, text.len(), &mut buf) {
-                Some(taken) => prop_assert_eq!((taken.as_bytes(), &buf[..]), (&text[..], &b"rest"[..])),
-                None => prop_assert_eq!((naive(&text), &buf[..]), (false, &frame[..])),
+            let buf = [b"header", &text[..], b"rest"].concat();
+            match CheckedText::new(&buf, 6, 6 + text.len()) {
+                Some(checked) => prop_assert_eq!(checked.lend(&buf).as_bytes(), &text[..]),
+                None => prop_assert!(!naive(&text)),
             }
         }
     }
@@ -168,6 +215,6 @@ mod tests {
     fn b149_a_text_that_ends_inside_of_a_character_is_refused() {
         let mut checker = Utf8Checker::default();
         checker.check("匶".as_bytes().split_last().unwrap().1).unwrap();
-        assert_eq!(checker.finish(Bytes::from_static(b"\xe5\x8c")), Err(Violation::InvalidUtf8));
+        assert_eq!(checker.finish(b"\xe5\x8c", 0).unwrap_err(), Violation::InvalidUtf8);
     }
 }

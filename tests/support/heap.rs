@@ -14,6 +14,12 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How often this thread has allocated, or let an allocation grow.
+pub fn allocations() -> usize {
+    ALLOCATIONS.get()
 }
 
 /// Bytes that this thread has allocated and not freed.
@@ -30,6 +36,7 @@ pub fn peak<T>(run: impl FnOnce() -> T) -> (T, isize) {
 }
 
 fn count(bytes: isize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(bytes > 0));
     HELD.set(HELD.get() + bytes);
     PEAK.set(PEAK.get().max(HELD.get()));
 }

@@ -1,11 +1,9 @@
 //! A message that is put together from what comes in, piece by piece.
 
-use bytes::Bytes;
-
 use crate::{
     error::{Error, LimitExceeded, Violation},
-    message::{Kind, Message},
-    wire::utf8::Utf8Checker,
+    message::Kind,
+    wire::utf8::{CheckedText, Utf8Checker},
 };
 
 #[derive(Debug)]
@@ -19,8 +17,10 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(kind: Kind, is_compressed: bool) -> Self {
-        Self { kind, is_compressed, frames: 0, data: Vec::new(), utf8: Utf8Checker::default() }
+    /// `data`: a buffer whose content is not needed any more.
+    pub(super) fn new(kind: Kind, is_compressed: bool, mut data: Vec<u8>) -> Self {
+        data.clear();
+        Self { kind, is_compressed, frames: 0, data, utf8: Utf8Checker::default() }
     }
 
     /// How much has come of the payload, in bytes.
@@ -46,11 +46,12 @@ impl Assembly {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Message, Violation> {
-        let payload = Bytes::from(self.data);
-        Ok(match self.kind {
-            Kind::Text => Message::Text(self.utf8.finish(payload)?),
-            Kind::Binary => Message::Binary(payload),
-        })
+    /// The payload, once all of it has come, and for text where in it the text stands.
+    pub(super) fn finish(self) -> Result<(Vec<u8>, Option<CheckedText>), Violation> {
+        let text = match self.kind {
+            Kind::Text => Some(self.utf8.finish(&self.data, 0)?),
+            Kind::Binary => None,
+        };
+        Ok((self.data, text))
     }
 }

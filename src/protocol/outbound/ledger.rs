@@ -143,10 +143,9 @@ impl Ledger {
         self.segments.push(segment);
     }
 
-    /// The last piece of a message with a payload of `len` bytes is encoded.
-    pub(super) fn encoded_last_piece(&mut self, segment: Segment, len: usize) {
+    /// The last piece of a message with a payload of `len` bytes is encoded next.
+    pub(super) fn queue_last_piece(&mut self, len: usize) {
         self.message_lens.push_back(len);
-        self.encoded(segment);
     }
 
     /// How many segments there are.

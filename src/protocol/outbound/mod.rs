@@ -28,9 +28,10 @@ use crate::{
     close::CloseFrame,
     config::Config,
     limits::{
-        CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_DEFLATED_INPUT, MAX_IDLE_OUTPUT, TLS_RECORD, work,
+        CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_DEFLATED_INPUT, MAX_FRAMES_AT_ONCE, MAX_IDLE_OUTPUT,
+        TLS_RECORD, work,
     },
-    message::Message,
+    message::{Message, MessageRef},
     wire::{
         deflate::{Deflater, Flush},
         frame::{Header, OpCode, RSV1},
@@ -77,6 +78,8 @@ pub(crate) struct Outbound {
     /// What `encoded` consists of.
     ledger: Ledger,
     burst: Burst,
+    /// What a frame is compressed into.
+    body: Vec<u8>,
     /// What was done since it was asked last, in units of [`work`].
     work: usize,
 }
@@ -94,6 +97,7 @@ impl Outbound {
             encoded: Encoded::default(),
             ledger: Ledger::default(),
             burst: Burst::new(),
+            body: Vec::new(),
             work: 0,
         }
     }
@@ -134,14 +138,31 @@ impl Outbound {
     /// Queues a message.
     #[inline]
     pub(crate) fn push(&mut self, message: Message, compression: Compression) {
+        if !self.try_encode((&message).into(), compression) {
+            self.queue.push_back(QueuedMessage { message, compression });
+        }
+    }
+
+    /// Queues a message that is lent: it is copied into the output or, where something waits before it, into a message of
+    /// its own.
+    #[inline]
+    pub(crate) fn push_ref(&mut self, message: MessageRef<'_>, compression: Compression) {
+        if !self.try_encode(message, compression) {
+            self.queue.push_back(QueuedMessage { message: message.to_message(), compression });
+        }
+    }
+
+    /// Encodes a message if nothing waits before it and it is small. Else it has to wait.
+    #[inline]
+    fn try_encode(&mut self, message: MessageRef<'_>, compression: Compression) -> bool {
         let len = message.len();
         self.ledger.queued(len);
         let is_next = self.partial.is_none() && self.queue.is_empty();
-        if is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD {
-            self.encode_small(&message, compression);
-        } else {
-            self.queue.push_back(QueuedMessage { message, compression });
+        let is_due = is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD;
+        if is_due {
+            self.encode_small(message, compression);
         }
+        is_due
     }
 
     /// Queues the answer to a ping.
@@ -213,7 +234,8 @@ impl Outbound {
     /// Whether [`shrink`](Self::shrink) frees something: buffers larger than those of a connection that sends little.
     pub(crate) fn can_shrink(&self) -> bool {
         let queue = self.queue.capacity() * size_of::<QueuedMessage>();
-        let is_large = self.encoded.allocated() + self.ledger.allocated() + queue > MAX_IDLE_OUTPUT;
+        let is_large =
+            self.encoded.allocated() + self.ledger.allocated() + queue + self.body.capacity() > MAX_IDLE_OUTPUT;
         is_large && self.encoded.len() == 0 && self.queue.is_empty()
     }
 
@@ -222,6 +244,7 @@ impl Outbound {
         self.encoded.shrink();
         self.queue.shrink_to_fit();
         self.ledger.shrink_to_fit();
+        self.body = Vec::new();
         self.burst = Burst::new();
     }
 
@@ -233,9 +256,11 @@ impl Outbound {
 
     // How messages become bytes.
 
+    /// Whether a message with a payload of `len` bytes is encoded at once.
     #[inline]
     fn is_small(&self, len: usize) -> bool {
-        len <= MAX_COPIED_PAYLOAD && len <= self.fragment_size
+        len <= MAX_COPIED_PAYLOAD
+            && (len <= self.fragment_size || len.div_ceil(self.fragment_size) <= MAX_FRAMES_AT_ONCE)
     }
 
     #[inline]
@@ -261,7 +286,7 @@ impl Outbound {
             }
             match self.queue.pop_front() {
                 Some(QueuedMessage { message, compression }) if self.is_small(message.len()) => {
-                    self.encode_small(&message, compression);
+                    self.encode_small((&message).into(), compression);
                 }
                 Some(QueuedMessage { message, compression }) => {
                     let is_compressed = self.is_compressed(message.len(), compression);
@@ -292,34 +317,69 @@ impl Outbound {
         }
     }
 
-    /// Encodes a message that is one frame.
+    /// Encodes a whole message.
     #[inline]
-    fn encode_small(&mut self, message: &Message, compression: Compression) {
+    fn encode_small(&mut self, message: MessageRef<'_>, compression: Compression) {
         let (opcode, payload) = (OpCode::of(message.kind()), message.as_bytes());
-        if self.is_compressed(payload.len(), compression)
-            && let Some(deflater) = &mut self.deflater
-        {
-            let mut body = Vec::new();
-            deflater.compress(payload, Flush::Message, &mut body);
-            self.work += work::DEFLATED_FRAME + payload.len() / work::DEFLATED_BYTES;
-            let header = Header { fin: true, rsv: RSV1, opcode, len: body.len() as u64 };
-            let header = self.encoded.push_frame(&header, self.masks.next(), &body);
-            let (body, payload) = (body.len() as u32, payload.len() as u32);
-            self.ledger.encoded(Segment { kind: SegmentKind::Message, header, body, payload });
+        if payload.len() > self.fragment_size {
+            self.encode_fragments(opcode, payload, compression);
+        } else if self.is_compressed(payload.len(), compression) {
+            let header = Header { fin: true, rsv: RSV1, opcode, len: 0 };
+            self.encode_compressed(header, payload, SegmentKind::Message);
         } else {
             self.encode_whole(opcode, payload, SegmentKind::Message);
         }
+    }
+
+    /// Encodes a whole message in several frames.
+    fn encode_fragments(&mut self, opcode: OpCode, payload: &[u8], compression: Compression) {
+        let is_compressed = self.is_compressed(payload.len(), compression);
+        let last = payload.len().div_ceil(self.fragment_size) - 1;
+        for (i, fragment) in payload.chunks(self.fragment_size).enumerate() {
+            let (opcode, rsv) = match i {
+                // The bit says of the message that it is compressed, on its first frame alone (RFC 7692, section 6).
+                0 if is_compressed => (opcode, RSV1),
+                0 => (opcode, 0),
+                _ => (OpCode::Continuation, 0),
+            };
+            let header = Header { fin: i == last, rsv, opcode, len: fragment.len() as u64 };
+            let kind = if i == last { SegmentKind::LastPiece } else { SegmentKind::Piece };
+            if i == last {
+                self.ledger.queue_last_piece(payload.len());
+            }
+            if is_compressed {
+                self.encode_compressed(header, fragment, kind);
+            } else {
+                self.encode_frame(&header, fragment, fragment.len(), kind);
+            }
+        }
+    }
+
+    /// Encodes a whole frame, compressed. The header's length is that of the compressed body.
+    fn encode_compressed(&mut self, header: Header, payload: &[u8], kind: SegmentKind) {
+        let Some(deflater) = &mut self.deflater else { return };
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        deflater.compress(payload, if header.fin { Flush::Message } else { Flush::Frame }, &mut body);
+        self.work += work::DEFLATED_FRAME + payload.len() / work::DEFLATED_BYTES;
+        self.encode_frame(&Header { len: body.len() as u64, ..header }, &body, payload.len(), kind);
+        self.body = body;
+    }
+
+    /// Encodes a whole frame, whose body stands for `payload` bytes of a message.
+    #[inline]
+    fn encode_frame(&mut self, header: &Header, body: &[u8], payload: usize, kind: SegmentKind) {
+        let header = self.encoded.push_frame(header, self.masks.next(), body);
+        self.work += 1;
+        self.ledger.encoded(Segment { kind, header, body: body.len() as u32, payload: payload as u32 });
     }
 
     /// Encodes a whole frame as it is.
     #[inline]
     fn encode_whole(&mut self, opcode: OpCode, payload: &[u8], kind: SegmentKind) {
         let header = Header { fin: true, rsv: 0, opcode, len: payload.len() as u64 };
-        let header = self.encoded.push_frame(&header, self.masks.next(), payload);
-        self.work += 1;
-        let body = payload.len() as u32;
-        let payload = if kind == SegmentKind::Message { body } else { 0 };
-        self.ledger.encoded(Segment { kind, header, body, payload });
+        let of_message = if kind == SegmentKind::Message { payload.len() } else { 0 };
+        self.encode_frame(&header, payload, of_message, kind);
     }
 
     /// Encodes the next piece of the current message: the rest of its frame, or a part of that. Returns whether it did:
@@ -356,7 +416,8 @@ impl Outbound {
             self.ledger.encoded(segment);
             self.partial = Some(partial);
         } else if let Some(len) = partial.len {
-            self.ledger.encoded_last_piece(Segment { kind: SegmentKind::LastPiece, ..segment }, len);
+            self.ledger.queue_last_piece(len);
+            self.ledger.encoded(Segment { kind: SegmentKind::LastPiece, ..segment });
         } else {
             self.ledger.encoded(segment);
         }
