@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::pair::Result;
+use crate::error::Result;
 
 /// Measures wsflow beside tokio-tungstenite, and prints tables in Markdown
 #[derive(Parser)]

@@ -1,6 +1,6 @@
 //! The drawing for the README: CPU time beside wsflow's for a handful of workloads, a bar for each client.
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use plotters::{
     coord::Shift,
@@ -10,13 +10,13 @@ use plotters::{
 
 use crate::{
     entry::Entry,
+    error::Result,
     payload::Content,
     report::Report,
     rounds::{Cell, Row},
     workload::{Action, Family, Flush},
 };
 
-type Drawn = Result<(), Box<dyn Error + Send + Sync>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const SIZE: (u32, u32) = (1100, 560);
@@ -66,7 +66,7 @@ impl Shown {
 }
 
 /// Draws those of the workloads that were measured into an SVG file.
-pub fn draw(path: &Path, report: &Report) -> Drawn {
+pub fn draw(path: &Path, report: &Report) -> Result<()> {
     let groups: Vec<(&str, &Row)> = SHOWN
         .iter()
         .filter_map(|(label, shown)| Some((*label, report.rows.iter().find(|row| shown.is(row))?)))
@@ -86,7 +86,7 @@ pub fn draw(path: &Path, report: &Report) -> Drawn {
     Ok(())
 }
 
-fn head(area: &Area, entries: &[Entry]) -> Drawn {
+fn head(area: &Area, entries: &[Entry]) -> Result<()> {
     let first = entries[0].about.name;
     area.draw(&Text::new(format!("CPU time for each message, {first} = 1 (less is better)"), (24, 12), text(24)))?;
     let width = (SIZE.0 as i32 - 24) / entries.len().div_ceil(2) as i32;
@@ -98,7 +98,7 @@ fn head(area: &Area, entries: &[Entry]) -> Drawn {
     Ok(())
 }
 
-fn grid(area: &Area) -> Drawn {
+fn grid(area: &Area) -> Result<()> {
     for ratio in 0..=HIGHEST as i32 {
         let y = height(f64::from(ratio));
         let stroke = if ratio == 1 { GREY } else { RGBColor(225, 225, 225) };
@@ -109,7 +109,7 @@ fn grid(area: &Area) -> Drawn {
     Ok(())
 }
 
-fn group(area: &Area, left: i32, width: i32, label: &str, row: &Row) -> Drawn {
+fn group(area: &Area, left: i32, width: i32, label: &str, row: &Row) -> Result<()> {
     let bar = (width - 18) / row.cells.len() as i32;
     for at in 0..row.cells.len() {
         let Some((_, ratio)) = row.ratio(at, Cell::cpu) else { continue };

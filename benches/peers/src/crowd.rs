@@ -11,8 +11,8 @@ use std::{
 use tokio_tungstenite::tungstenite;
 
 use crate::{
+    error::Result,
     frame,
-    pair::Result,
     payload::{Content, Kind},
     pin,
     server::Server,

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use crate::{
+    error::Result,
     frame,
     job::{ANSWER, Job},
     payload::Kind,
-    peers::{About, Io, Peer, Result},
+    peer::{About, Io, Peer},
     tally::Tally,
     workload::{Action, Flush, Workload},
 };

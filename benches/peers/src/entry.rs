@@ -8,8 +8,9 @@ use crate::{
     connect,
     cost::{Cost, Meter},
     drive::{Drive, Task},
+    error::Result,
     payload::{Content, Kind},
-    peers::{About, Result},
+    peer::About,
     workload::{Action, Workload},
 };
 

@@ -1,4 +1,4 @@
-//! Frames, as far as prepared bytes and a cheap server need them.
+//! Frames, for prepared bytes and for a cheap server.
 
 use crate::payload::Kind;
 

@@ -2,6 +2,10 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --markdown docs/peers.md --svg docs/peers.svg --readme
 //! README.md` takes all figures; `--help` shows how to take some.
+//!
+//! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
+//! run), `drive` (a run), `peer` (what a client can do), `tally`, `workload`, `job`, `frame`, and last to `payload` and
+//! `error`. The server's side, `server`, needs `frame` and what is behind it.
 
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
@@ -11,11 +15,13 @@ mod connect;
 mod cost;
 mod drive;
 mod entry;
+mod error;
 mod frame;
 mod heap;
 mod job;
 mod machine;
 mod payload;
+mod peer;
 mod peers;
 mod pin;
 mod report;
@@ -30,7 +36,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     entry::Entry,
-    peers::Result,
+    error::Result,
     report::Report,
     rounds::{Cell, Plan, Row},
     server::Server,

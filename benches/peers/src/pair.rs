@@ -10,8 +10,7 @@ use tokio_tungstenite::{
 };
 use wsflow::Config;
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+use crate::error::Result;
 
 /// In the order of the tables.
 pub const NAMES: [&str; 2] = [Wsflow::NAME, Tungstenite::NAME];

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{cost::Cost, drive::Task, entry::Entry, peers::Result, workload::Workload};
+use crate::{cost::Cost, drive::Task, entry::Entry, error::Result, workload::Workload};
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]

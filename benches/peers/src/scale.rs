@@ -8,6 +8,7 @@ compile_error!("these benches measure with getrusage, which is Unix's");
 mod args;
 mod cost;
 mod crowd;
+mod error;
 #[allow(dead_code)] // the client's frames are not prepared here
 mod frame;
 #[path = "../../../tests/support/heap.rs"]
@@ -35,9 +36,10 @@ use args::{Args, Role, SERVE};
 use clap::Parser as _;
 use cost::Meter;
 use crowd::{Crowd, LARGE, Order, SMALL};
+use error::{Error, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use page::{Page, figure};
-use pair::{Client, NAMES, Options, Result, Tungstenite, Wsflow};
+use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
 use tokio::{
     runtime::{self, Runtime},
     sync::Notify,
@@ -261,7 +263,7 @@ async fn serve(mut client: impl Client, tally: Rc<Tally>) {
 struct Tally {
     messages: Cell<usize>,
     bytes: Cell<usize>,
-    failure: RefCell<Option<pair::Error>>,
+    failure: RefCell<Option<Error>>,
     done: Notify,
 }
 
@@ -287,7 +289,7 @@ impl Tally {
         }
     }
 
-    fn fail(&self, error: pair::Error) {
+    fn fail(&self, error: Error) {
         self.failure.borrow_mut().get_or_insert(error);
         self.done.notify_one();
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{payload::Kind, peers::Result};
+use crate::{error::Result, payload::Kind};
 
 pub struct Tally {
     kind: Kind,

@@ -8,6 +8,7 @@ compile_error!("these benches measure with getrusage, which is Unix's");
 mod args;
 #[allow(dead_code)] // of its two clocks one is read here
 mod cost;
+mod error;
 #[allow(dead_code)] // the client's frames are not prepared here
 mod frame;
 #[allow(dead_code)] // two of the jobs are done over TLS
@@ -30,9 +31,10 @@ use args::{Args, Role, SERVE};
 use bytes::Bytes;
 use clap::Parser as _;
 use cost::Meter;
+use error::Result;
 use job::Job;
 use page::{Page, figure};
-use pair::{Client, NAMES, Options, Result, Tungstenite, Wsflow};
+use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
 use payload::Content;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use server::Server;

@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use crate::{
+    error::Result,
     frame,
     job::Job,
-    pair::Result,
     payload::{Content, Kind},
     pin,
     records::Counted,

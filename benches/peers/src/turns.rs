@@ -1,6 +1,6 @@
 //! Rounds in which two clients take turns, so that what disturbs the machine for a while disturbs both.
 
-use crate::pair::Result;
+use crate::error::Result;
 
 /// What the rounds of each client gave. Who begins changes from round to round.
 pub fn take<T>(rounds: usize, clients: [impl Fn() -> Result<T>; 2]) -> Result<[Vec<T>; 2]> {

@@ -4,8 +4,12 @@ use bytes::Bytes;
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
 use tokio::io::BufWriter;
 
-use super::{About, Io, Peer, Result, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, unexpected},
+    tally::Tally,
+};
 
 /// It masks in place: a payload that is kept elsewhere is copied into `scratch` first, without an allocation each.
 pub struct FastWebsockets<S> {

@@ -10,58 +10,9 @@ mod ws_tool;
 mod wsflow;
 mod yawc;
 
-use std::{error::Error, io};
+use tokio::net::TcpStream;
 
-use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
-
-use crate::{entry::Entry, tally::Tally};
-
-/// A transport.
-pub trait Io: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
-
-pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
-
-/// What is to be known of a peer.
-#[derive(Debug, Clone, Copy)]
-pub struct About {
-    /// Its name, which is that of its crate.
-    pub name: &'static str,
-    /// In which way it is driven, and what to know of it.
-    pub how: &'static str,
-    /// Larger messages go out in frames of at most this many bytes.
-    pub fragment: Option<usize>,
-    /// Why there is no way to send a payload that is given away, if there is none.
-    pub no_owned: Option<&'static str>,
-}
-
-/// A WebSocket client, driven in the fastest way that its docs show, in loops of its own, as in a user's program: to be
-/// asked for each message would be a cost that is not the client's.
-pub trait Peer: Sized {
-    type Io: Io;
-
-    const ABOUT: About;
-
-    /// Begins on a transport that is upgraded and from which nothing was read since.
-    fn over(io: Self::Io) -> Result<Self>;
-
-    /// Waits for so many messages and counts each.
-    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()>;
-
-    /// Queues so many binary messages with this payload, which somebody else keeps. They may be written, and need not be.
-    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
-
-    /// As [`feed`](Self::feed), with a copy for each message that nobody else has.
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
-
-    /// Waits until what was fed is written.
-    async fn flush(&mut self) -> Result<()>;
-}
+use crate::entry::Entry;
 
 /// All of them, in the order of the table's columns; the first is what the others are measured by.
 pub const ALL: [Entry; 9] = [
@@ -75,13 +26,3 @@ pub const ALL: [Entry; 9] = [
     Entry::of::<soketto::Soketto<TcpStream>>(),
     Entry::of::<raw::Raw<TcpStream>>(),
 ];
-
-/// For a stream of messages that has ended too early.
-fn ended() -> io::Error {
-    io::ErrorKind::UnexpectedEof.into()
-}
-
-/// For a message that nobody sent.
-fn unexpected(what: impl std::fmt::Debug) -> io::Error {
-    io::Error::other(format!("not a message of data: {what:?}"))
-}

@@ -2,11 +2,12 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{About, Io, Result};
 use crate::{
     drive::{Drive, Task},
+    error::Result,
     frame,
     job::ANSWER,
+    peer::{self, About, Io},
     workload::{Action, Flush},
 };
 
@@ -56,7 +57,7 @@ impl<S: Io> Raw<S> {
     async fn read(&mut self, bytes: u64) -> Result<()> {
         while self.ahead < bytes {
             match self.io.read(&mut self.buffer).await? as u64 {
-                0 => return Err(super::ended().into()),
+                0 => return Err(peer::ended().into()),
                 n => self.ahead += n,
             }
         }

@@ -4,8 +4,12 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use sockudo_ws::{Config, Message, WebSocketStream};
 
-use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, ended, unexpected},
+    tally::Tally,
+};
 
 pub struct SockudoWs<S>(WebSocketStream<S>);
 

@@ -5,8 +5,12 @@ use futures::io::{BufReader, BufWriter};
 use soketto::{Data, Mode, Receiver, Sender, connection::Builder};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
-use super::{About, Io, Peer, Result};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer},
+    tally::Tally,
+};
 
 type Transport<S> = BufReader<BufWriter<Compat<S>>>;
 

@@ -7,8 +7,12 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, ended, unexpected},
+    tally::Tally,
+};
 
 pub struct TokioTungstenite<S>(WebSocketStream<S>);
 

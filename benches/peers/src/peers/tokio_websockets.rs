@@ -5,8 +5,12 @@ use futures::{SinkExt as _, StreamExt as _};
 use tokio::io::BufReader;
 use tokio_websockets::{ClientBuilder, Config, Message, WebSocketStream};
 
-use super::{About, Io, Peer, Result, ended, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, ended, unexpected},
+    tally::Tally,
+};
 
 pub struct TokioWebsockets<S>(WebSocketStream<BufReader<S>>);
 

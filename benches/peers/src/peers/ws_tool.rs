@@ -7,8 +7,12 @@ use ws_tool::{
     frame::OpCode,
 };
 
-use super::{About, Io, Peer, Result, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, unexpected},
+    tally::Tally,
+};
 
 /// The size of each buffer, which its benches leave to their user: as large as those of the others.
 const BUFFER: usize = 128 << 10;

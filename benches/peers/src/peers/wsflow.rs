@@ -4,8 +4,12 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use wsflow::{Config, Message, WebSocketStream};
 
-use super::{About, Io, Peer, Result, ended};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, ended},
+    tally::Tally,
+};
 
 pub struct Wsflow<S>(WebSocketStream<S>);
 

@@ -4,8 +4,12 @@ use bytes::Bytes;
 use futures::SinkExt as _;
 use yawc::{Frame, OpCode, Options, Role, WebSocket};
 
-use super::{About, Io, Peer, Result, unexpected};
-use crate::{payload::Kind, tally::Tally};
+use crate::{
+    error::Result,
+    payload::Kind,
+    peer::{About, Io, Peer, unexpected},
+    tally::Tally,
+};
 
 pub struct Yawc<S>(WebSocket<S>);
 
