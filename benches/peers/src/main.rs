@@ -4,8 +4,8 @@
 //! README.md` takes all figures; `--help` shows how to take some.
 //!
 //! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
-//! run), `drive` (a run), `peer` (what a client can do), `tally`, `workload`, `job`, `frame`, and last to `payload` and
-//! `error`. The server's side, `server`, needs `frame` and what is behind it.
+//! run), `drive` (a run), `stream_sink` (the loops of most clients), `peer` (what a client can do), `tally`, `workload`,
+//! `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is behind it.
 
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
@@ -27,6 +27,7 @@ mod pin;
 mod report;
 mod rounds;
 mod server;
+mod stream_sink;
 mod tally;
 mod workload;
 

@@ -1,20 +1,21 @@
 //! sockudo-ws: made for low latency.
 
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
-use sockudo_ws::{Config, Message, WebSocketStream};
+use sockudo_ws::{Config, Error, Message, WebSocketStream};
 
 use crate::{
     error::Result,
     payload::Kind,
-    peer::{About, Io, Peer, ended, unexpected},
-    tally::Tally,
+    peer::{About, Io, unexpected},
+    stream_sink::{Socket, StreamSink},
 };
 
-pub struct SockudoWs<S>(WebSocketStream<S>);
+pub type SockudoWs<S> = StreamSink<WebSocketStream<S>>;
 
-impl<S: Io> Peer for SockudoWs<S> {
+impl<S: Io> Socket for WebSocketStream<S> {
     type Io = S;
+    type Message = Message;
+    type Failure = Error;
 
     const ABOUT: About = About {
         name: "sockudo-ws",
@@ -25,36 +26,18 @@ impl<S: Io> Peer for SockudoWs<S> {
     };
 
     fn over(io: S) -> Result<Self> {
-        Ok(Self(WebSocketStream::client(io, Config::default())))
+        Ok(Self::client(io, Config::default()))
     }
 
-    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
-        for _ in 0..messages {
-            match self.0.next().await.ok_or_else(ended)?? {
-                Message::Text(text) => tally.count(Kind::Text, &text),
-                Message::Binary(data) => tally.count(Kind::Binary, &data),
-                other => return Err(unexpected(other).into()),
-            }
+    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+        match message {
+            Message::Text(text) => Ok((Kind::Text, text)),
+            Message::Binary(data) => Ok((Kind::Binary, data)),
+            other => Err(unexpected(other).into()),
         }
-        Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            self.0.feed(Message::Binary(payload.clone())).await?;
-        }
-        Ok(())
-    }
-
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            let payload = payload.to_vec();
-            self.0.feed(Message::binary(payload)).await?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        Ok(self.0.flush().await?)
+    fn shared(payload: Bytes) -> Message {
+        Message::Binary(payload)
     }
 }

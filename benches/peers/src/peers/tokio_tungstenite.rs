@@ -1,23 +1,25 @@
 //! tokio-tungstenite: the client that most use.
 
 use bytes::Bytes;
-use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures::FutureExt as _;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{Error, Message, protocol::Role},
 };
 
 use crate::{
     error::Result,
     payload::Kind,
-    peer::{About, Io, Peer, ended, unexpected},
-    tally::Tally,
+    peer::{About, Io, unexpected},
+    stream_sink::{Socket, StreamSink},
 };
 
-pub struct TokioTungstenite<S>(WebSocketStream<S>);
+pub type TokioTungstenite<S> = StreamSink<WebSocketStream<S>>;
 
-impl<S: Io> Peer for TokioTungstenite<S> {
+impl<S: Io> Socket for WebSocketStream<S> {
     type Io = S;
+    type Message = Message;
+    type Failure = Error;
 
     /// Its docs name 128 KiB for high load, which is its default in both directions.
     const ABOUT: About = About {
@@ -28,37 +30,19 @@ impl<S: Io> Peer for TokioTungstenite<S> {
     };
 
     fn over(io: S) -> Result<Self> {
-        let made = WebSocketStream::from_raw_socket(io, Role::Client, None).now_or_never();
-        Ok(Self(made.ok_or("it is not made at once")?))
+        let made = Self::from_raw_socket(io, Role::Client, None).now_or_never();
+        Ok(made.ok_or("it is not made at once")?)
     }
 
-    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
-        for _ in 0..messages {
-            match self.0.next().await.ok_or_else(ended)?? {
-                Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
-                Message::Binary(data) => tally.count(Kind::Binary, &data),
-                other => return Err(unexpected(other).into()),
-            }
+    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+        match message {
+            Message::Text(text) => Ok((Kind::Text, text.as_bytes())),
+            Message::Binary(data) => Ok((Kind::Binary, data)),
+            other => Err(unexpected(other).into()),
         }
-        Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            self.0.feed(Message::Binary(payload.clone())).await?;
-        }
-        Ok(())
-    }
-
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            let payload = payload.to_vec();
-            self.0.feed(Message::Binary(payload.into())).await?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        Ok(self.0.flush().await?)
+    fn shared(payload: Bytes) -> Message {
+        Message::Binary(payload)
     }
 }

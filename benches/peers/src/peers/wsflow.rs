@@ -1,20 +1,21 @@
 //! wsflow: the crate that these benches belong to, with its defaults.
 
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
-use wsflow::{Config, Message, WebSocketStream};
+use wsflow::{Config, Error, Message, WebSocketStream};
 
 use crate::{
     error::Result,
     payload::Kind,
-    peer::{About, Io, Peer, ended},
-    tally::Tally,
+    peer::{About, Io},
+    stream_sink::{Socket, StreamSink},
 };
 
-pub struct Wsflow<S>(WebSocketStream<S>);
+pub type Wsflow<S> = StreamSink<WebSocketStream<S>>;
 
-impl<S: Io> Peer for Wsflow<S> {
+impl<S: Io> Socket for WebSocketStream<S> {
     type Io = S;
+    type Message = Message;
+    type Failure = Error;
 
     const ABOUT: About = About {
         name: "wsflow",
@@ -24,35 +25,17 @@ impl<S: Io> Peer for Wsflow<S> {
     };
 
     fn over(io: S) -> Result<Self> {
-        Ok(Self(WebSocketStream::from_upgraded(io, Config::default())))
+        Ok(Self::from_upgraded(io, Config::default()))
     }
 
-    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
-        for _ in 0..messages {
-            match self.0.next().await.ok_or_else(ended)?? {
-                Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
-                Message::Binary(data) => tally.count(Kind::Binary, &data),
-            }
+    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+        match message {
+            Message::Text(text) => Ok((Kind::Text, text.as_bytes())),
+            Message::Binary(data) => Ok((Kind::Binary, data)),
         }
-        Ok(())
     }
 
-    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            self.0.feed(Message::Binary(payload.clone())).await?;
-        }
-        Ok(())
-    }
-
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            let payload = payload.to_vec();
-            self.0.feed(payload.into()).await?;
-        }
-        Ok(())
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        Ok(self.0.flush().await?)
+    fn shared(payload: Bytes) -> Message {
+        Message::Binary(payload)
     }
 }

@@ -8,9 +8,11 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io, Peer, unexpected},
+    stream_sink::feed,
     tally::Tally,
 };
 
+/// Its stream ends where it fails, and does not say why: what is received comes from `next_frame`.
 pub struct Yawc<S>(WebSocket<S>);
 
 impl<S: Io> Peer for Yawc<S> {
@@ -47,18 +49,11 @@ impl<S: Io> Peer for Yawc<S> {
     }
 
     async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            self.0.feed(Frame::binary(payload.clone())).await?;
-        }
-        Ok(())
+        feed(&mut self.0, messages, || Frame::binary(payload.clone())).await
     }
 
     async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
-        for _ in 0..messages {
-            let payload = payload.to_vec();
-            self.0.feed(Frame::binary(payload)).await?;
-        }
-        Ok(())
+        feed(&mut self.0, messages, || Frame::binary(payload.to_vec())).await
     }
 
     async fn flush(&mut self) -> Result<()> {

@@ -1,0 +1,82 @@
+//! The loops of every client that is a `Stream` and a `Sink` of messages; what is its own is in its file.
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
+
+use crate::{
+    error::{Error, Result},
+    payload::Kind,
+    peer::{About, Io, Peer, ended},
+    tally::Tally,
+};
+
+/// A client's connection, and what its messages are.
+pub trait Socket:
+    Stream<Item = Result<<Self as Socket>::Message, <Self as Socket>::Failure>>
+    + Sink<<Self as Socket>::Message, Error = <Self as Socket>::Failure>
+    + Unpin
+    + Sized
+{
+    type Io: Io;
+    type Message;
+    type Failure: Into<Error>;
+
+    const ABOUT: About;
+
+    fn over(io: Self::Io) -> Result<Self>;
+
+    /// Fails for a message that is not one of data.
+    fn look(message: &Self::Message) -> Result<(Kind, &[u8])>;
+
+    fn shared(payload: Bytes) -> Self::Message;
+
+    /// Of a payload that nobody else has.
+    fn fresh(payload: Vec<u8>) -> Self::Message {
+        Self::shared(payload.into())
+    }
+}
+
+/// Such a client, driven.
+pub struct StreamSink<S>(S);
+
+impl<S: Socket> Peer for StreamSink<S> {
+    type Io = S::Io;
+
+    const ABOUT: About = S::ABOUT;
+
+    fn over(io: S::Io) -> Result<Self> {
+        Ok(Self(S::over(io)?))
+    }
+
+    async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            let message = self.0.next().await.ok_or_else(ended)?.map_err(Into::into)?;
+            let (kind, payload) = S::look(&message)?;
+            tally.count(kind, payload);
+        }
+        Ok(())
+    }
+
+    async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        feed(&mut self.0, messages, || S::shared(payload.clone())).await
+    }
+
+    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        feed(&mut self.0, messages, || S::fresh(payload.to_vec())).await
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.0.flush().await.map_err(Into::into)
+    }
+}
+
+/// Feeds so many messages, each made anew.
+pub async fn feed<S, M>(sink: &mut S, messages: u64, message: impl Fn() -> M) -> Result<()>
+where
+    S: Sink<M, Error: Into<Error>> + Unpin,
+{
+    for _ in 0..messages {
+        sink.feed(message()).await.map_err(Into::into)?;
+    }
+    Ok(())
+}
