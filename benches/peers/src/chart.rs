@@ -134,7 +134,7 @@ fn text(size: i32) -> TextStyle<'static> {
 const GREY: RGBColor = RGBColor(110, 110, 110);
 
 /// One for each client in the order of the table, the machine's limit in grey.
-const COLORS: [RGBColor; 9] = [
+const COLORS: [RGBColor; 11] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
     RGBColor(255, 140, 0),
@@ -143,5 +143,7 @@ const COLORS: [RGBColor; 9] = [
     RGBColor(140, 86, 75),
     RGBColor(227, 119, 194),
     RGBColor(188, 189, 34),
+    RGBColor(23, 190, 207),
+    RGBColor(0, 80, 60),
     RGBColor(170, 170, 170),
 ];
