@@ -5,7 +5,7 @@
 //!
 //! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
 //! run), `drive` (a run), `stream_sink` (the loops of most clients), `peer` (what a client can do), `tally`, `workload`,
-//! `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is behind it.
+//! `statistic`, `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is behind it.
 
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
@@ -27,6 +27,7 @@ mod pin;
 mod report;
 mod rounds;
 mod server;
+mod statistic;
 mod stream_sink;
 mod tally;
 mod workload;
@@ -51,7 +52,7 @@ const SERVER_CORE: usize = 1;
 /// Measures wsflow beside other WebSocket clients.
 #[derive(Parser)]
 struct Args {
-    /// Rounds that count; one more warms up and checks
+    /// Rounds that count, three times as many where messages are sent that are large; one more warms up and checks
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// How long a run of wsflow takes; the others do as many messages
@@ -153,7 +154,7 @@ fn measure(args: &Args) -> Result<Report> {
 /// A line of progress.
 fn tell(row: &Row, entries: &[Entry]) {
     let cells = row.cells.iter().zip(entries).map(|(cell, entry)| match cell {
-        Cell::Median { cpu, .. } => format!("{} {cpu:.0}", entry.about.name),
+        Cell::Taken { cpu, .. } => format!("{} {cpu:.0}", entry.about.name),
         Cell::Absent(_) => format!("{} -", entry.about.name),
         Cell::Failed(why) => format!("{} failed: {why}", entry.about.name),
     });

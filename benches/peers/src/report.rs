@@ -27,11 +27,11 @@ const TABLES: [(&str, Figure); 2] = [("CPU of the client", Cell::cpu), ("elapsed
 
 impl Cell {
     pub fn cpu(&self) -> Option<f64> {
-        if let Self::Median { cpu, .. } = self { Some(*cpu) } else { None }
+        if let Self::Taken { cpu, .. } = self { Some(*cpu) } else { None }
     }
 
     pub fn elapsed(&self) -> Option<f64> {
-        if let Self::Median { elapsed, .. } = self { Some(*elapsed) } else { None }
+        if let Self::Taken { elapsed, .. } = self { Some(*elapsed) } else { None }
     }
 }
 
@@ -102,9 +102,9 @@ impl Report {
         writeln!(
             f,
             "Nanoseconds for each message, and in brackets how often that holds the time of {first}: medians of {} \
-             interleaved rounds,\nruns of about {} ms of {first}, all clients with the same number of messages, against \
-             the same cheap server over loopback TCP.\nThe client has core 0 and one thread, the server is a process on \
-             core 1. **Bold**: more than 10 % ahead of {first}.\n",
+             interleaved rounds, if nothing\nelse is said, runs of about {} ms of {first}, all clients with the same \
+             number of messages, against the same cheap server over loopback TCP.\nThe client has core 0 and one \
+             thread, the server is a process on core 1. **Bold**: more than 10 % ahead of {first}.\n",
             self.plan.rounds,
             self.plan.run.as_millis()
         )?;
@@ -125,9 +125,11 @@ impl Report {
         writeln!(f, "\n| {name} | {} |", names.join(" | "))?;
         writeln!(f, "|---|{}", "---|".repeat(names.len()))?;
         for row in rows {
+            let mark = row.workload.statistic().note().map(|note| notes.mark(note)).unwrap_or_default();
             let cells = (0..self.entries.len()).map(|at| self.cell(row, at, figure, notes));
             let family = if is_mixed { row.workload.family.short() } else { "" };
-            writeln!(f, "| {family}{} | {} |", row.workload, cells.collect::<Vec<_>>().join(" | "))?;
+            let cells = cells.collect::<Vec<_>>().join(" | ");
+            writeln!(f, "| {family}{}{mark} | {cells} |", row.workload)?;
         }
         Ok(())
     }

@@ -21,8 +21,8 @@ pub struct Row {
 
 /// What became of a client in a workload.
 pub enum Cell {
-    /// Nanoseconds for each message: the medians of all rounds.
-    Median {
+    /// Nanoseconds for each message, by the workload's statistic.
+    Taken {
         cpu: f64,
         elapsed: f64,
     },
@@ -40,7 +40,7 @@ pub async fn run(server: SocketAddr, entries: &[Entry], workload: Workload, plan
             None => entry.check(server, task).await.map(|()| Vec::new()).map_err(failed),
         });
     }
-    for round in 0..plan.rounds {
+    for round in 0..workload.statistic().rounds(plan.rounds) {
         for turn in 0..entries.len() {
             let at = (round + turn) % entries.len();
             if let Ok(costs) = &mut runs[at] {
@@ -51,7 +51,7 @@ pub async fn run(server: SocketAddr, entries: &[Entry], workload: Workload, plan
             }
         }
     }
-    let cells = runs.into_iter().map(|run| run.map_or_else(|cell| cell, |costs| medians(&costs, task.count)));
+    let cells = runs.into_iter().map(|run| run.map_or_else(|cell| cell, |costs| taken(&costs, task)));
     Ok(Row { workload, count: task.count, cells: cells.collect() })
 }
 
@@ -73,11 +73,9 @@ async fn count(server: SocketAddr, entry: &Entry, workload: Workload, plan: Plan
     }
 }
 
-fn medians(costs: &[Cost], count: u64) -> Cell {
-    let median = |of: fn(&Cost) -> Duration| {
-        let mut times: Vec<Duration> = costs.iter().map(of).collect();
-        times.sort();
-        times[times.len() / 2].as_nanos() as f64 / count as f64
-    };
-    Cell::Median { cpu: median(|cost| cost.cpu), elapsed: median(|cost| cost.elapsed) }
+fn taken(costs: &[Cost], task: Task) -> Cell {
+    let statistic = task.workload.statistic();
+    let figure =
+        |of: fn(&Cost) -> Duration| statistic.of(costs.iter().map(of).collect()).as_nanos() as f64 / task.count as f64;
+    Cell::Taken { cpu: figure(|cost| cost.cpu), elapsed: figure(|cost| cost.elapsed) }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::payload::Content;
+use crate::{payload::Content, statistic::Statistic};
 
 /// A table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,18 @@ pub struct Workload {
     pub action: Action,
 }
 
+impl Workload {
+    pub fn statistic(&self) -> Statistic {
+        match self.action {
+            Action::Send { .. } if self.size >= LARGE => Statistic::LowerQuartile,
+            _ => Statistic::Median,
+        }
+    }
+}
+
+/// From here on the system sends in one of two ways.
+const LARGE: usize = 256 * KIB;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -105,7 +117,7 @@ impl fmt::Display for Workload {
             Action::Receive if self.content == Content::Mixed => f.write_str(", not ASCII"),
             Action::Receive | Action::Send { flush: Flush::Once, .. } => Ok(()),
             Action::Send { owned: true, .. } => f.write_str(", a fresh payload each"),
-            Action::Send { flush: Flush::Each(1), .. } if self.size >= 256 * KIB => f.write_str(", a shared payload"),
+            Action::Send { flush: Flush::Each(1), .. } if self.size >= LARGE => f.write_str(", a shared payload"),
             Action::Send { flush: Flush::Each(1), .. } => f.write_str(", a flush each"),
             Action::Send { flush: Flush::Each(batch), .. } => write!(f, ", batches of {batch}"),
             Action::Echo { window: 1 } => f.write_str(", one at a time"),
