@@ -14,7 +14,7 @@ use crate::{
     payload::Content,
     report::Report,
     rounds::{Cell, Row},
-    workload::{Action, Family, Flush},
+    workload::{Action, Family, Flush, Payload},
 };
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -38,7 +38,7 @@ const SHOWN: [(&str, Shown); 5] = [
             family: Family::Send,
             size: 1 << 20,
             content: Content::Binary,
-            action: Some(Action::Send { flush: Flush::Each(1), owned: false }),
+            action: Some(Action::Send { flush: Flush::Each(1), payload: Payload::Shared }),
         },
     ),
     (

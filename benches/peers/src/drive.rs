@@ -9,7 +9,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, Peer},
     tally::Tally,
-    workload::{Action, Flush, Workload},
+    workload::{Action, Flush, Payload, Workload},
 };
 
 /// A workload, and how many messages of it.
@@ -26,7 +26,7 @@ impl Task {
     pub fn job(self, about: &About) -> Job {
         let Self { workload: Workload { content, size, action, .. }, count, checked } = self;
         match action {
-            Action::Receive => Job::Pour { content, size, count },
+            Action::Receive { .. } => Job::Pour { content, size, count },
             Action::Send { .. } if checked => Job::Inspect { size, count },
             Action::Send { .. } => Job::Drain { bytes: frame::sent_size(size, about.fragment) as u64 * count },
             Action::Echo { .. } => Job::Echo,
@@ -65,20 +65,24 @@ impl<P: Peer> Drive for P {
     async fn run(io: P::Io, task: Task) -> Result<()> {
         let mut peer = P::over(io)?;
         match task.workload.action {
-            Action::Receive => receive(&mut peer, task).await,
-            Action::Send { flush, owned } => send(&mut peer, task, flush, owned).await,
+            Action::Receive { lent } => receive(&mut peer, task, lent).await,
+            Action::Send { flush, payload } => send(&mut peer, task, flush, payload).await,
             Action::Echo { window } => echo(&mut peer, task, window).await,
         }
     }
 }
 
-async fn receive(peer: &mut impl Peer, task: Task) -> Result<()> {
+async fn receive(peer: &mut impl Peer, task: Task, lent: bool) -> Result<()> {
     let mut tally = task.tally();
-    peer.receive(task.count, &mut tally).await?;
+    if lent {
+        peer.receive_lent(task.count, &mut tally).await?;
+    } else {
+        peer.receive(task.count, &mut tally).await?;
+    }
     tally.judge(task.count, task.workload.size)
 }
 
-async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Result<()> {
+async fn send(peer: &mut impl Peer, task: Task, flush: Flush, whose: Payload) -> Result<()> {
     let payload = task.payload();
     let batch = match flush {
         Flush::Once => task.count,
@@ -87,10 +91,10 @@ async fn send(peer: &mut impl Peer, task: Task, flush: Flush, owned: bool) -> Re
     let mut left = task.count;
     while left > 0 {
         let messages = batch.min(left);
-        if owned {
-            peer.feed_owned(&payload, messages).await?;
-        } else {
-            peer.feed(&payload, messages).await?;
+        match whose {
+            Payload::Shared => peer.feed(&payload, messages).await?,
+            Payload::Fresh => peer.feed_fresh(&payload, messages).await?,
+            Payload::Lent => peer.feed_lent(&payload, messages).await?,
         }
         peer.flush().await?;
         left -= messages;

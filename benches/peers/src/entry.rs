@@ -46,7 +46,8 @@ impl Entry {
 
     /// Why there is no figure for this workload, if there is none.
     pub fn lacks(&self, workload: &Workload) -> Option<&'static str> {
-        self.about.no_owned.filter(|_| matches!(workload.action, Action::Send { owned: true, .. }))
+        let need = workload.need()?;
+        self.about.lacks.iter().find(|(lacked, _)| *lacked == need).map(|(_, why)| *why)
     }
 }
 
@@ -60,7 +61,7 @@ async fn measure<D: Drive<Io = TcpStream>>(server: SocketAddr, task: Task) -> Re
 async fn check<D: Drive<Io = TcpStream>>(server: SocketAddr, task: Task) -> Result<()> {
     D::run(connect::open(server, task.job(&D::ABOUT)).await?, task).await?;
     let Workload { content, action, .. } = task.workload;
-    if D::IS_CLIENT && action == Action::Receive && content.kind() == Kind::Text {
+    if D::IS_CLIENT && matches!(action, Action::Receive { .. }) && content.kind() == Kind::Text {
         refuse_broken_text::<D>(server, task).await?;
     }
     Ok(())

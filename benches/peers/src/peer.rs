@@ -5,7 +5,7 @@ use std::{fmt, io};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{error::Result, tally::Tally};
+use crate::{error::Result, tally::Tally, workload::Need};
 
 /// A transport.
 pub trait Io: AsyncRead + AsyncWrite + Unpin {}
@@ -21,8 +21,8 @@ pub struct About {
     pub how: &'static str,
     /// Larger messages go out in frames of at most this many bytes.
     pub fragment: Option<usize>,
-    /// Why there is no way to send a payload that is given away, if there is none.
-    pub no_owned: Option<&'static str>,
+    /// What it cannot do, and why.
+    pub lacks: &'static [(Need, &'static str)],
 }
 
 /// A WebSocket client, driven in the fastest way that its docs show, in loops of its own, as in a user's program: to be
@@ -41,8 +41,18 @@ pub trait Peer: Sized {
     /// Queues so many binary messages with this payload, which somebody else keeps. They may be written, and need not be.
     async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
 
+    /// As [`receive`](Self::receive), with messages that nobody has to own. Most that lend at all lend always.
+    async fn receive_lent(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        self.receive(messages, tally).await
+    }
+
+    /// As [`feed`](Self::feed), with a payload that is shown as a slice. Most that take one take nothing else.
+    async fn feed_lent(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        self.feed(payload, messages).await
+    }
+
     /// As [`feed`](Self::feed), with a copy for each message that nobody else has.
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()>;
 
     /// Waits until what was fed is written.
     async fn flush(&mut self) -> Result<()>;

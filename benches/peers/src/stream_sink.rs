@@ -8,6 +8,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, Peer, ended},
     tally::Tally,
+    workload::Need,
 };
 
 /// A client's connection, and what its messages are.
@@ -36,6 +37,10 @@ pub trait Socket:
     }
 }
 
+/// What clients cannot do whose messages own their payload in both directions.
+pub const OWNED: &[(Need, &str)] =
+    &[(Need::LendMessage, "its messages own their payload"), (Need::CopyPayload, "its messages own their payload")];
+
 /// Such a client, driven.
 pub struct StreamSink<S>(S);
 
@@ -61,7 +66,7 @@ impl<S: Socket> Peer for StreamSink<S> {
         feed(&mut self.0, messages, || S::shared(payload.clone())).await
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         feed(&mut self.0, messages, || S::fresh(payload.to_vec())).await
     }
 

@@ -11,11 +11,12 @@ pub enum Family {
     ReceiveText,
     Feed,
     Send,
+    Lent,
     Echo,
 }
 
 impl Family {
-    pub const ALL: [Self; 5] = [Self::ReceiveBinary, Self::ReceiveText, Self::Feed, Self::Send, Self::Echo];
+    pub const ALL: [Self; 6] = [Self::ReceiveBinary, Self::ReceiveText, Self::Feed, Self::Send, Self::Lent, Self::Echo];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -23,6 +24,7 @@ impl Family {
             Self::ReceiveText => "Receive, text",
             Self::Feed => "Send: feed everything, flush once",
             Self::Send => "Send: in batches, one by one, large",
+            Self::Lent => "By reference: received and let go, fed from a slice",
             Self::Echo => "Round trips",
         }
     }
@@ -34,6 +36,7 @@ impl Family {
             Self::ReceiveText => "receive, text, ",
             Self::Feed => "feed all, flush once, ",
             Self::Send => "send, ",
+            Self::Lent => "by reference, ",
             Self::Echo => "round trip, ",
         }
     }
@@ -42,15 +45,36 @@ impl Family {
 /// What a client does with its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    Receive,
+    Receive {
+        lent: bool,
+    },
     Send {
         flush: Flush,
-        owned: bool,
+        payload: Payload,
     },
     /// Sends, and receives each back, with so many under way.
     Echo {
         window: u64,
     },
+}
+
+/// Whose a payload is that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Counted, and somebody else has it too.
+    Shared,
+    /// Nobody else's.
+    Fresh,
+    /// Somebody else's, who shows it as a slice.
+    Lent,
+}
+
+/// What not every client can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    LendMessage,
+    TakePayload,
+    CopyPayload,
 }
 
 /// After how many messages the sender flushes.
@@ -69,6 +93,16 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// What a client has to be able to do for it, beyond what all can.
+    pub fn need(&self) -> Option<Need> {
+        match self.action {
+            Action::Receive { lent: true } => Some(Need::LendMessage),
+            Action::Send { payload: Payload::Fresh, .. } => Some(Need::TakePayload),
+            Action::Send { payload: Payload::Lent, .. } => Some(Need::CopyPayload),
+            _ => None,
+        }
+    }
+
     pub fn statistic(&self) -> Statistic {
         match self.action {
             Action::Send { .. } if self.size >= LARGE => Statistic::LowerQuartile,
@@ -87,20 +121,24 @@ const MIB: usize = 1 << 20;
 pub fn all() -> Vec<Workload> {
     let row = |family, content, action| move |size| Workload { family, content, size, action };
     let binary = |family, action| row(family, Content::Binary, action);
-    let send = |flush, owned| binary(Family::Send, Action::Send { flush, owned });
+    let send = |flush, payload| binary(Family::Send, Action::Send { flush, payload });
     let each = Flush::Each;
+    let receive = |lent| Action::Receive { lent };
+    let feed = |payload| Action::Send { flush: Flush::Once, payload };
 
     let mut rows = Vec::new();
-    rows.extend([16, 64, 256, KIB, 16 * KIB, 256 * KIB, MIB].map(binary(Family::ReceiveBinary, Action::Receive)));
-    let text = |content| row(Family::ReceiveText, content, Action::Receive);
+    rows.extend([16, 64, 256, KIB, 16 * KIB, 256 * KIB, MIB].map(binary(Family::ReceiveBinary, receive(false))));
+    let text = |content| row(Family::ReceiveText, content, receive(false));
     rows.extend([16, 64, 256, KIB, 16 * KIB, MIB].map(text(Content::Ascii)));
     rows.extend([KIB, MIB].map(text(Content::Mixed)));
-    let feed = Action::Send { flush: Flush::Once, owned: false };
-    rows.extend([16, 64, 256, KIB, 16 * KIB].map(binary(Family::Feed, feed)));
-    rows.extend([16, 64, 256].map(send(each(64), false)));
-    rows.extend([64].map(send(each(1), false)));
-    rows.extend([256 * KIB, MIB].map(send(each(1), false)));
-    rows.extend([256 * KIB, MIB].map(send(each(1), true)));
+    rows.extend([16, 64, 256, KIB, 16 * KIB].map(binary(Family::Feed, feed(Payload::Shared))));
+    rows.extend([16, 64, 256].map(send(each(64), Payload::Shared)));
+    rows.extend([64].map(send(each(1), Payload::Shared)));
+    rows.extend([256 * KIB, MIB].map(send(each(1), Payload::Shared)));
+    rows.extend([256 * KIB, MIB].map(send(each(1), Payload::Fresh)));
+    rows.extend([16, 64, 256].map(binary(Family::Lent, receive(true))));
+    rows.push(row(Family::Lent, Content::Ascii, receive(true))(64));
+    rows.extend([16, 64, 256].map(binary(Family::Lent, feed(Payload::Lent))));
     rows.extend([1, 64].map(|window| binary(Family::Echo, Action::Echo { window })(64)));
     rows
 }
@@ -108,15 +146,21 @@ pub fn all() -> Vec<Workload> {
 /// Its name within its family.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.action, self.content) {
+            (Action::Receive { lent: true }, Content::Binary) => f.write_str("receive ")?,
+            (Action::Receive { lent: true }, _) => f.write_str("receive text ")?,
+            (Action::Send { payload: Payload::Lent, .. }, _) => f.write_str("feed ")?,
+            _ => {}
+        }
         match self.size {
             size @ ..KIB => write!(f, "{size} B")?,
             size @ KIB..MIB => write!(f, "{} KiB", size / KIB)?,
             size => write!(f, "{} MiB", size / MIB)?,
         }
         match self.action {
-            Action::Receive if self.content == Content::Mixed => f.write_str(", not ASCII"),
-            Action::Receive | Action::Send { flush: Flush::Once, .. } => Ok(()),
-            Action::Send { owned: true, .. } => f.write_str(", a fresh payload each"),
+            Action::Receive { .. } if self.content == Content::Mixed => f.write_str(", not ASCII"),
+            Action::Receive { .. } | Action::Send { flush: Flush::Once, .. } => Ok(()),
+            Action::Send { payload: Payload::Fresh, .. } => f.write_str(", a fresh payload each"),
             Action::Send { flush: Flush::Each(1), .. } if self.size >= LARGE => f.write_str(", a shared payload"),
             Action::Send { flush: Flush::Each(1), .. } => f.write_str(", a flush each"),
             Action::Send { flush: Flush::Each(batch), .. } => write!(f, ", batches of {batch}"),

@@ -24,9 +24,11 @@ impl<S: Io> Peer for FastWebsockets<S> {
         name: "fastwebsockets",
         how: "feature `simd`. It has no `feed`: `write_frame` into a `BufWriter` of 128 KiB stands for it, and its `flush` \
               for that of a buffered transport, as its docs say. It hands out frames, of which only its \
-              `FragmentCollector`, which cannot be flushed, makes messages; the server sends messages of one frame.",
+              `FragmentCollector`, which cannot be flushed, makes messages; the server sends messages of one frame. A frame \
+              received holds a share of its read buffer, also where it is only looked at; a payload that is lent is \
+              copied before it is masked.",
         fragment: None,
-        no_owned: None,
+        lacks: &[],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -55,7 +57,7 @@ impl<S: Io> Peer for FastWebsockets<S> {
         Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         for _ in 0..messages {
             let payload = payload.to_vec();
             self.ws.write_frame(Frame::binary(Payload::Owned(payload))).await?;

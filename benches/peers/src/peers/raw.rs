@@ -8,7 +8,7 @@ use crate::{
     frame,
     job::ANSWER,
     peer::{self, About, Io},
-    workload::{Action, Flush},
+    workload::{Action, Flush, Need},
 };
 
 /// How much is read or written at a time.
@@ -30,7 +30,7 @@ impl<S: Io> Drive for Raw<S> {
         name: "raw",
         how: "the machine's limit: reads and writes prepared bytes in blocks of 128 KiB, or of a batch, and knows no frames.",
         fragment: None,
-        no_owned: Some("raw has nothing to mask"),
+        lacks: &[(Need::TakePayload, "raw has nothing to mask")],
     };
 
     async fn run(io: S, task: Task) -> Result<()> {
@@ -38,7 +38,7 @@ impl<S: Io> Drive for Raw<S> {
         let frame = frame::masked(task.workload.content.kind(), &task.payload());
         let message = frame::received_size(task.workload.size) as u64;
         match task.workload.action {
-            Action::Receive => raw.read(message * task.count).await?,
+            Action::Receive { .. } => raw.read(message * task.count).await?,
             Action::Send { flush, .. } => {
                 let batch = match flush {
                     Flush::Once => (BLOCK / frame.len()).max(1) as u64,

@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io, unexpected},
-    stream_sink::{Socket, StreamSink},
+    stream_sink::{OWNED, Socket, StreamSink},
 };
 
 pub type SockudoWs<S> = StreamSink<WebSocketStream<S>>;
@@ -22,7 +22,7 @@ impl<S: Io> Socket for WebSocketStream<S> {
         how: "features `simd` and `fastrand`, its defaults, with which writes are batched up to 64 KiB; `next`, `feed`, \
               `flush`.",
         fragment: None,
-        no_owned: None,
+        lacks: OWNED,
     };
 
     fn over(io: S) -> Result<Self> {

@@ -29,7 +29,7 @@ impl<S: Io> Peer for Soketto<S> {
               one `Vec`. `send_binary` into that writer stands for `feed`. It leaves the check of UTF-8 to its user: \
               `std::str::from_utf8`, as in its docs.",
         fragment: None,
-        no_owned: None,
+        lacks: &[],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -58,7 +58,7 @@ impl<S: Io> Peer for Soketto<S> {
         Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         for _ in 0..messages {
             let payload = payload.to_vec();
             self.sender.send_binary_mut(payload).await?;

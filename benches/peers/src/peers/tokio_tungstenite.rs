@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io, unexpected},
-    stream_sink::{Socket, StreamSink},
+    stream_sink::{OWNED, Socket, StreamSink},
 };
 
 pub type TokioTungstenite<S> = StreamSink<WebSocketStream<S>>;
@@ -26,7 +26,7 @@ impl<S: Io> Socket for WebSocketStream<S> {
         name: "tokio-tungstenite",
         how: "its defaults, which are the buffers of 128 KiB that its docs name for high load; `next`, `feed`, `flush`.",
         fragment: None,
-        no_owned: None,
+        lacks: OWNED,
     };
 
     fn over(io: S) -> Result<Self> {

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io, unexpected},
-    stream_sink::{Socket, StreamSink},
+    stream_sink::{OWNED, Socket, StreamSink},
 };
 
 pub type TokioWebsockets<S> = StreamSink<WebSocketStream<BufReader<S>>>;
@@ -24,7 +24,7 @@ impl<S: Io> Socket for WebSocketStream<BufReader<S>> {
               buffer of 8 KiB cannot be set, so that it stands over a `BufReader` of 128 KiB, which makes it faster; \
               `next`, `feed`, `flush`.",
         fragment: Some(4 << 20),
-        no_owned: None,
+        lacks: OWNED,
     };
 
     fn over(io: S) -> Result<Self> {

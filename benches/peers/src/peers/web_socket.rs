@@ -9,6 +9,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, Peer, unexpected},
     tally::Tally,
+    workload::Need,
 };
 
 pub struct WebSocketRs<S: Io>(WebSocket<BufStream<S>>);
@@ -22,7 +23,10 @@ impl<S: Io> Peer for WebSocketRs<S> {
               `send` stands for `feed`; `recv`, and its `flash`. Each message received is a `Box` of its own. It leaves \
               the check of UTF-8 to its user: `std::str::from_utf8`.",
         fragment: None,
-        no_owned: Some("web-socket takes slices, never a payload of its own"),
+        lacks: &[
+            (Need::TakePayload, "it takes slices, never a payload of its own"),
+            (Need::LendMessage, "its messages own their payload"),
+        ],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -49,7 +53,7 @@ impl<S: Io> Peer for WebSocketRs<S> {
         Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         for _ in 0..messages {
             let payload = payload.to_vec();
             self.0.send(&payload[..]).await?;

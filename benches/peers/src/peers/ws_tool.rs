@@ -12,6 +12,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, Peer, unexpected},
     tally::Tally,
+    workload::Need,
 };
 
 /// The size of each buffer, which its benches leave to their user: as large as those of the others.
@@ -27,7 +28,7 @@ impl<S: Io> Peer for WsTool<S> {
         how: "its async codec of frames over a `BufStream`, as in its benches, with buffers of 128 KiB; what is received is \
               borrowed. `send` into that stream stands for `feed`. UTF-8 is checked by SIMD.",
         fragment: None,
-        no_owned: Some("ws-tool takes slices, never a payload of its own"),
+        lacks: &[(Need::TakePayload, "it takes slices, never a payload of its own")],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -54,7 +55,7 @@ impl<S: Io> Peer for WsTool<S> {
         Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         for _ in 0..messages {
             let payload = payload.to_vec();
             self.0.send(OpCode::Binary, &payload).await?;

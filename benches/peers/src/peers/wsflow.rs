@@ -7,7 +7,7 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io},
-    stream_sink::{Socket, StreamSink},
+    stream_sink::{OWNED, Socket, StreamSink},
 };
 
 pub type Wsflow<S> = StreamSink<WebSocketStream<S>>;
@@ -21,7 +21,7 @@ impl<S: Io> Socket for WebSocketStream<S> {
         name: "wsflow",
         how: "its defaults; `next`, `feed`, `flush`. Messages above 256 KiB go out in several frames.",
         fragment: Some(256 << 10),
-        no_owned: None,
+        lacks: OWNED,
     };
 
     fn over(io: S) -> Result<Self> {

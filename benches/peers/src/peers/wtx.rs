@@ -43,7 +43,7 @@ impl<S: Io> Peer for Wtx<S> {
               traits over a `BufWriter` of 128 KiB stands for it. Mask keys come from `Xorshift64`, as in its examples, \
               which can be predicted.",
         fragment: None,
-        no_owned: None,
+        lacks: &[],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -81,7 +81,7 @@ impl<S: Io> Peer for Wtx<S> {
         Ok(())
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         let Self { io, buffer, keys, .. } = self;
         let mut ws = Connection::new((), false, keys, io, buffer);
         for _ in 0..messages {

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     payload::Kind,
     peer::{About, Io, Peer, unexpected},
-    stream_sink::feed,
+    stream_sink::{OWNED, feed},
     tally::Tally,
 };
 
@@ -23,7 +23,7 @@ impl<S: Io> Peer for Yawc<S> {
         how: "feature `simd`; the settings for throughput of its benches: a read buffer of 128 KiB, a write boundary of \
               64 KiB, UTF-8 checked (by default it is not); `next_frame`, `feed`, `flush`.",
         fragment: None,
-        no_owned: None,
+        lacks: OWNED,
     };
 
     fn over(io: S) -> Result<Self> {
@@ -52,7 +52,7 @@ impl<S: Io> Peer for Yawc<S> {
         feed(&mut self.0, messages, || Frame::binary(payload.clone())).await
     }
 
-    async fn feed_owned(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+    async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         feed(&mut self.0, messages, || Frame::binary(payload.to_vec())).await
     }
 
