@@ -35,11 +35,22 @@ pub trait Socket:
     fn fresh(payload: Vec<u8>) -> Self::Message {
         Self::shared(payload.into())
     }
+
+    /// As [`Peer::receive_lent`], for those that lend, which no `Stream` does.
+    async fn receive_lent(&mut self, _messages: u64, _tally: &mut Tally) -> Result<()> {
+        Err(LENDS_NOTHING.into())
+    }
+
+    /// As [`Peer::feed_lent`], for those that copy, which no `Sink` does.
+    async fn feed_lent(&mut self, _payload: &[u8], _messages: u64) -> Result<()> {
+        Err(LENDS_NOTHING.into())
+    }
 }
 
 /// What clients cannot do whose messages own their payload in both directions.
-pub const OWNED: &[(Need, &str)] =
-    &[(Need::LendMessage, "its messages own their payload"), (Need::CopyPayload, "its messages own their payload")];
+pub const OWNED: &[(Need, &str)] = &[(Need::LendMessage, LENDS_NOTHING), (Need::CopyPayload, LENDS_NOTHING)];
+
+const LENDS_NOTHING: &str = "its messages own their payload";
 
 /// Such a client, driven.
 pub struct StreamSink<S>(S);
@@ -64,6 +75,14 @@ impl<S: Socket> Peer for StreamSink<S> {
 
     async fn feed(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
         feed(&mut self.0, messages, || S::shared(payload.clone())).await
+    }
+
+    async fn receive_lent(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        self.0.receive_lent(messages, tally).await
+    }
+
+    async fn feed_lent(&mut self, payload: &Bytes, messages: u64) -> Result<()> {
+        self.0.feed_lent(payload, messages).await
     }
 
     async fn feed_fresh(&mut self, payload: &Bytes, messages: u64) -> Result<()> {

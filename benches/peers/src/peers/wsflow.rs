@@ -1,13 +1,14 @@
 //! wsflow: the crate that these benches belong to, with its defaults.
 
 use bytes::Bytes;
-use wsflow::{Config, Error, Message, WebSocketStream};
+use wsflow::{Config, Error, Message, MessageRef, WebSocketStream};
 
 use crate::{
     error::Result,
     payload::Kind,
-    peer::{About, Io},
-    stream_sink::{OWNED, Socket, StreamSink},
+    peer::{About, Io, ended},
+    stream_sink::{Socket, StreamSink},
+    tally::Tally,
 };
 
 pub type Wsflow<S> = StreamSink<WebSocketStream<S>>;
@@ -19,9 +20,9 @@ impl<S: Io> Socket for WebSocketStream<S> {
 
     const ABOUT: About = About {
         name: "wsflow",
-        how: "its defaults; `next`, `feed`, `flush`. Messages above 256 KiB go out in several frames.",
+        how: "its defaults; `next`, `feed`, `flush`, and by reference `next_ref` and `feed_ref`. Messages above 256 KiB go out in several frames.",
         fragment: Some(256 << 10),
-        lacks: OWNED,
+        lacks: &[],
     };
 
     fn over(io: S) -> Result<Self> {
@@ -37,5 +38,22 @@ impl<S: Io> Socket for WebSocketStream<S> {
 
     fn shared(payload: Bytes) -> Message {
         Message::Binary(payload)
+    }
+
+    async fn receive_lent(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
+        for _ in 0..messages {
+            match self.next_ref().await.ok_or_else(ended)?? {
+                MessageRef::Text(text) => tally.count(Kind::Text, text.as_bytes()),
+                MessageRef::Binary(data) => tally.count(Kind::Binary, data),
+            }
+        }
+        Ok(())
+    }
+
+    async fn feed_lent(&mut self, payload: &[u8], messages: u64) -> Result<()> {
+        for _ in 0..messages {
+            self.feed_ref(payload).await?;
+        }
+        Ok(())
     }
 }
