@@ -86,6 +86,7 @@ mod protocol;
 mod stats;
 mod stream;
 mod transport;
+mod upgraded;
 mod wire;
 
 pub use client::ClientBuilder;
@@ -103,6 +104,7 @@ pub use protocol::{Pong, ReadyState};
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
 pub use stats::Stats;
-pub use stream::{NextOrRoom, UpgradedParts, WebSocketStream};
+pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
 pub use transport::Transport;
+pub use upgraded::UpgradedParts;

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("client", 4),
     ("driver", 4),
     ("stream", 4),
+    ("upgraded", 4),
     ("compat", 5),
 ];
 

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
-use super::Loan;
+use super::reading::Loan;
 use crate::{
     limits::{AFTER_LARGE_FRAME, LARGE_FRAME_START, MIN_READ_BUFFER},
     protocol::Payload,

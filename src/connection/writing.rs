@@ -1,0 +1,189 @@
+//! Writing to a connection: messages that are queued, and what the transport takes of them.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{Connection, wakers::Role};
+use crate::{
+    error::Error,
+    limits::{TLS_RECORD, work},
+    message::{Message, MessageRef},
+    protocol::{Compression, Pong},
+};
+
+/// How much of what is queued is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlushMode {
+    /// All, and then the transport is flushed.
+    All,
+    /// Whole blocks, as long as there is enough to be worth a write: more is about to come.
+    Blocks,
+}
+
+/// How many slices go out in one write: two for each large frame.
+const SLICES: usize = 64;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum WriteSide {
+    Flushed,
+    /// Something was written and not flushed: the transport may hold it.
+    Written,
+    ShutDown,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Ready when another message may be queued.
+    #[inline]
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.protocol.is_ready() {
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_capacity(cx)
+    }
+
+    /// Makes room for another message, if there may be one at all.
+    #[inline(never)]
+    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.budget.begin_poll();
+        loop {
+            if self.protocol.should_write() {
+                let _ = self.poll_write(Role::Writer, cx, FlushMode::Blocks);
+                self.wake_other_role(Role::Writer);
+            }
+            let answer = match self.protocol.send_error() {
+                Some(error) => Err(error),
+                None if !self.protocol.is_above_high_water_mark() => Ok(()),
+                None => {
+                    ready!(self.poll_deadline(Role::Writer, cx));
+                    continue;
+                }
+            };
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(answer);
+        }
+    }
+
+    /// Whether another message may be queued: the connection is open, and its queued cost below the mark.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.protocol.send_error().is_none() && !self.protocol.is_above_high_water_mark()
+    }
+
+    #[inline]
+    pub(crate) fn is_above_high_water_mark(&self) -> bool {
+        self.protocol.is_above_high_water_mark()
+    }
+
+    /// Queues a message. Nothing is written.
+    #[inline]
+    pub(crate) fn start_send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
+        self.protocol.send(message, compression)
+    }
+
+    /// The same, with a copy of a message that is lent.
+    #[inline]
+    pub(crate) fn start_send_ref(&mut self, message: MessageRef<'_>, compression: Compression) -> Result<(), Error> {
+        self.protocol.send_ref(message, compression)
+    }
+
+    /// Ready when the transport has taken everything that was queued, and was flushed.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.budget.begin_poll();
+        loop {
+            let write = self.poll_write(Role::Writer, cx, FlushMode::All);
+            self.wake_other_role(Role::Writer);
+            let answer = match self.protocol.write_failure() {
+                Some(error) => Err(error),
+                None if write.is_ready() => Ok(()),
+                None => {
+                    ready!(self.poll_deadline(Role::Writer, cx));
+                    continue;
+                }
+            };
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(answer);
+        }
+    }
+
+    pub(crate) fn ping(&mut self, payload: Bytes) -> Result<Pong, Error> {
+        self.protocol.ping(payload, Instant::now().into_std())
+    }
+
+    /// Ready when nothing is left that `mode` says to write and to flush, or when the transport is broken.
+    pub(super) fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, mode: FlushMode) -> Poll<()> {
+        while self.protocol.wants_write() {
+            if mode == FlushMode::Blocks && !self.protocol.should_write() {
+                break;
+            }
+            ready!(self.budget.poll(cx));
+            self.protocol.encode();
+            let io = &mut self.io;
+            let output = self.protocol.output();
+            let (len, chunk) = (output.remaining(), output.chunk());
+            if len == 0 && self.protocol.is_compressing() {
+                self.budget.spend(self.protocol.take_work());
+                continue;
+            }
+            if len == 0 && self.write_side != WriteSide::Written {
+                break;
+            }
+            let result = self.wakers.poll(role, cx, |cx| {
+                if len == 0 {
+                    Pin::new(io).poll_flush(cx).map_ok(|()| None)
+                } else if chunk.len() < len {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = output.chunks_vectored(&mut slices);
+                    Pin::new(io).poll_write_vectored(cx, &slices[..used]).map_ok(Some)
+                } else {
+                    let len = if mode == FlushMode::Blocks && len > TLS_RECORD { len - len % TLS_RECORD } else { len };
+                    Pin::new(io).poll_write(cx, &chunk[..len]).map_ok(Some)
+                }
+            });
+            // The clock is read only where it is needed: it costs as much as a small message.
+            let now = || Instant::now().into_std();
+            match result {
+                Poll::Ready(Ok(None)) => {
+                    self.write_side = WriteSide::Flushed;
+                    self.protocol.handle_flushed(now);
+                }
+                Poll::Ready(Ok(Some(0))) => {
+                    self.protocol.handle_write_error(Error::io(io::ErrorKind::WriteZero.into()), now());
+                }
+                Poll::Ready(Ok(Some(n))) => {
+                    self.write_side = WriteSide::Written;
+                    self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
+                    self.protocol.advance(n);
+                }
+                Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
+                Poll::Pending => {
+                    // OpenSSL holds the record that it has begun, and wants it again as it was.
+                    let held = if len > 0 && !self.io.is_write_vectored() { TLS_RECORD } else { 0 };
+                    self.protocol.handle_stall(held, now());
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Shuts the write side of the transport down, without waiting for it.
+    pub(super) fn shut_down(&mut self, role: Role, cx: &mut Context<'_>) {
+        let io = &mut self.io;
+        if self.write_side != WriteSide::ShutDown
+            // There is nobody left to tell of an error.
+            && self.wakers.poll(role, cx, |cx| Pin::new(io).poll_shutdown(cx)).is_ready()
+        {
+            self.write_side = WriteSide::ShutDown;
+        }
+    }
+}
