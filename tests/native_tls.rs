@@ -119,7 +119,8 @@ async fn each(output: &Output) {
 async fn one(output: &Output, comes: Comes, authority: &Authority, connector: Connector, is_server_native: bool) {
     const NAME: &str = "localhost";
     let (peer, io) = Peer::pipe(output.wire);
-    let config = Config::default().fragment_size(output.fragment_size);
+    // The messages are queued without waiting for room.
+    let config = Config::default().fragment_size(output.fragment_size).write_high_water_mark(usize::MAX);
     let builder = WebSocketStream::builder("wss://localhost/").tls(connector).config(config);
     let opening = builder.connect_tls_over(io);
     if is_server_native {
