@@ -4,7 +4,7 @@
 //! README.md` takes all figures; `--help` shows how to take some.
 //!
 //! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
-//! run), `drive` (a run), `stream_sink` (the loops of most clients), `peer` (what a client can do), `tally`, `workload`,
+//! run), `drive` (a run), `stream_sink` (the loops of some clients), `peer` (what a client can do), `tally`, `workload`,
 //! `statistic`, `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is behind it.
 
 #[cfg(not(unix))]

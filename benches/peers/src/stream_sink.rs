@@ -1,11 +1,12 @@
-//! The loops of every client that is a `Stream` and a `Sink` of messages; what is its own is in its file.
+//! The loops of clients that are a `Stream` and a `Sink` of messages; what is a client's own is in its file.
+
+use std::error;
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 
 use crate::{
-    error::{Error, Result},
-    payload::Kind,
+    error::Result,
     peer::{About, Io, Peer, ended},
     tally::Tally,
     workload::Need,
@@ -20,14 +21,14 @@ pub trait Socket:
 {
     type Io: Io;
     type Message;
-    type Failure: Into<Error>;
+    type Failure: error::Error + Send + Sync + 'static;
 
     const ABOUT: About;
 
     fn over(io: Self::Io) -> Result<Self>;
 
-    /// Fails for a message that is not one of data.
-    fn look(message: &Self::Message) -> Result<(Kind, &[u8])>;
+    /// Fails for a message that is not one of data. It takes the message, as a user's `match` does.
+    fn count(message: Self::Message, tally: &mut Tally) -> Result<()>;
 
     fn shared(payload: Bytes) -> Self::Message;
 
@@ -66,9 +67,7 @@ impl<S: Socket> Peer for StreamSink<S> {
 
     async fn receive(&mut self, messages: u64, tally: &mut Tally) -> Result<()> {
         for _ in 0..messages {
-            let message = self.0.next().await.ok_or_else(ended)?.map_err(Into::into)?;
-            let (kind, payload) = S::look(&message)?;
-            tally.count(kind, payload);
+            S::count(self.0.next().await.ok_or_else(ended)??, tally)?;
         }
         Ok(())
     }
@@ -90,17 +89,17 @@ impl<S: Socket> Peer for StreamSink<S> {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        self.0.flush().await.map_err(Into::into)
+        Ok(self.0.flush().await?)
     }
 }
 
 /// Feeds so many messages, each made anew.
 pub async fn feed<S, M>(sink: &mut S, messages: u64, message: impl Fn() -> M) -> Result<()>
 where
-    S: Sink<M, Error: Into<Error>> + Unpin,
+    S: Sink<M, Error: error::Error + Send + Sync + 'static> + Unpin,
 {
     for _ in 0..messages {
-        sink.feed(message()).await.map_err(Into::into)?;
+        sink.feed(message()).await?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, unexpected},
     stream_sink::{OWNED, Socket, StreamSink},
+    tally::Tally,
 };
 
 pub type SockudoWs<S> = StreamSink<WebSocketStream<S>>;
@@ -29,12 +30,14 @@ impl<S: Io> Socket for WebSocketStream<S> {
         Ok(Self::client(io, Config::default()))
     }
 
-    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+    #[inline(always)]
+    fn count(message: Message, tally: &mut Tally) -> Result<()> {
         match message {
-            Message::Text(text) => Ok((Kind::Text, text)),
-            Message::Binary(data) => Ok((Kind::Binary, data)),
-            other => Err(unexpected(other).into()),
+            Message::Text(text) => tally.count(Kind::Text, &text),
+            Message::Binary(data) => tally.count(Kind::Binary, &data),
+            other => return Err(unexpected(other).into()),
         }
+        Ok(())
     }
 
     fn shared(payload: Bytes) -> Message {

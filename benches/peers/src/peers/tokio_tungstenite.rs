@@ -12,6 +12,7 @@ use crate::{
     payload::Kind,
     peer::{About, Io, unexpected},
     stream_sink::{OWNED, Socket, StreamSink},
+    tally::Tally,
 };
 
 pub type TokioTungstenite<S> = StreamSink<WebSocketStream<S>>;
@@ -34,12 +35,14 @@ impl<S: Io> Socket for WebSocketStream<S> {
         Ok(made.ok_or("it is not made at once")?)
     }
 
-    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+    #[inline(always)]
+    fn count(message: Message, tally: &mut Tally) -> Result<()> {
         match message {
-            Message::Text(text) => Ok((Kind::Text, text.as_bytes())),
-            Message::Binary(data) => Ok((Kind::Binary, data)),
-            other => Err(unexpected(other).into()),
+            Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
+            Message::Binary(data) => tally.count(Kind::Binary, &data),
+            other => return Err(unexpected(other).into()),
         }
+        Ok(())
     }
 
     fn shared(payload: Bytes) -> Message {

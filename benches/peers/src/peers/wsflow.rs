@@ -29,11 +29,13 @@ impl<S: Io> Socket for WebSocketStream<S> {
         Ok(Self::from_upgraded(io, Config::default()))
     }
 
-    fn look(message: &Message) -> Result<(Kind, &[u8])> {
+    #[inline(always)]
+    fn count(message: Message, tally: &mut Tally) -> Result<()> {
         match message {
-            Message::Text(text) => Ok((Kind::Text, text.as_bytes())),
-            Message::Binary(data) => Ok((Kind::Binary, data)),
+            Message::Text(text) => tally.count(Kind::Text, text.as_bytes()),
+            Message::Binary(data) => tally.count(Kind::Binary, &data),
         }
+        Ok(())
     }
 
     fn shared(payload: Bytes) -> Message {
