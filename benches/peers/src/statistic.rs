@@ -5,7 +5,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistic {
     Median,
-    /// For rows whose rounds fall into two groups, by what the system does and not by what the client does.
+    /// For rows in which the system is fast in some rounds and slow in others, whichever the client.
     LowerQuartile,
 }
 
@@ -31,10 +31,9 @@ impl Statistic {
         match self {
             Self::Median => None,
             Self::LowerQuartile => Some(
-                "lower quartile of three times as many rounds, not their median: what is this large the system sends over \
-                 loopback in one of two ways for a whole round, whichever the client, and one takes twice as long as the \
-                 other. A median tells which way came more often; the lower quartile compares the clients in the same \
-                 way, the faster one",
+                "lower quartile of three times as many rounds, not their median: what the system takes to send this much \
+                 over loopback differs from round to round by up to a factor of two, whichever the client. A median \
+                 tells how often it was slow, the lower quartile compares the clients where it was fast",
             ),
         }
     }
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_ways_of_the_system_do_not_move_the_lower_quartile() {
+    fn slow_rounds_do_not_move_the_lower_quartile() {
         let of = |statistic: Statistic, slow: usize| {
             let times = (0..21).map(|round| Duration::from_micros(if round < slow { 75 } else { 36 }));
             statistic.of(times.collect()).as_micros()

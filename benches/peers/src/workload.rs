@@ -111,7 +111,7 @@ impl Workload {
     }
 }
 
-/// From here on the system sends in one of two ways.
+/// From here on what the system takes to send differs from round to round.
 const LARGE: usize = 256 * KIB;
 
 const KIB: usize = 1 << 10;
