@@ -37,7 +37,7 @@ use clap::Parser as _;
 use cost::Meter;
 use crowd::{Crowd, LARGE, Order, SMALL};
 use error::{Error, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use page::{Page, figure};
 use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
 use tokio::{
@@ -69,7 +69,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const ABOUT: &str = "Many connections in one process with one thread, a task for each, all idle or all at work. The \
                      server, a process on a core of\nits own, writes prepared frames to one connection after the \
-                     other. Medians of interleaved rounds.";
+                     other. Medians of interleaved rounds:";
+
+/// What the tables of messages tell, and what they do not.
+const PACE: &str = "The server writes as fast as it can. A client that keeps up finds one write in each read, sleeps \
+                    until the next one comes, and pays\nfor being woken, as the server does, whose writes then take \
+                    longer. One that falls behind sleeps less and finds several\nwrites in each read, which makes each \
+                    message cheaper. Where the sleeps differ, the rows tell who keeps up more than what a\nmessage \
+                    costs. That is most of the row of one connection; what a message costs on one is in \
+                    [the table beside other clients](peers.md).";
 
 /// What a run gave.
 struct Figures {
@@ -81,6 +89,8 @@ struct Figures {
 struct Flow {
     messages_per_second: f64,
     nanoseconds: f64,
+    /// How often the process slept until something came.
+    sleeps: f64,
 }
 
 /// Bytes for each connection, its task and what tokio holds for it included.
@@ -107,7 +117,7 @@ fn main() -> Result<()> {
     if let Some(Role::Serve { .. }) = args.role {
         return crowd::serve(SERVER_CORE);
     }
-    let mut page = Page::new("Many connections", ABOUT, &machine::describe());
+    let mut page = Page::new("Many connections", &format!("{ABOUT} {}.", args.rounds()), &machine::describe());
     let most = raise_limit()?.saturating_sub(OTHER_DESCRIPTORS);
     pin::to_core(CLIENT_CORE);
     let mut rows = Vec::new();
@@ -191,12 +201,14 @@ impl Swarm {
     /// What a message costs, and the peak of the heap.
     fn flow(&mut self, batch: usize, turns: usize) -> Result<(Flow, f64)> {
         let messages = self.connections * batch * turns;
+        let slept = sleeps()?;
         let meter = Meter::start();
         let peak = self.carry_out(Order::Pour { size: SIZE, batch, turns }, messages, messages * SIZE)?;
         let cost = meter.stop();
         let flow = Flow {
             messages_per_second: messages as f64 / cost.elapsed.as_secs_f64(),
             nanoseconds: cost.cpu.as_nanos() as f64 / messages as f64,
+            sleeps: (sleeps()? - slept) as f64 * 1000.0 / messages as f64,
         };
         Ok((flow, peak))
     }
@@ -227,6 +239,11 @@ impl Swarm {
     fn held(&self) -> f64 {
         (heap::held() - self.before) as f64 / self.connections as f64
     }
+}
+
+/// How often this process gave up its core because it had to wait.
+fn sleeps() -> Result<i64> {
+    Ok(getrusage(UsageWho::RUSAGE_SELF)?.voluntary_context_switches())
 }
 
 async fn open<C: Client>(url: String, connections: usize, tally: Rc<Tally>) -> Result<()> {
@@ -306,7 +323,7 @@ impl Tally {
 }
 
 fn print(page: &mut Page, rows: &[Row]) {
-    let head = ["connections", "client", "messages/s", "CPU ns per message"];
+    let head = ["connections", "client", "messages/s", "CPU ns per message", "sleeps per 1 000 messages"];
     for (at, (batch, _)) in FLOWS.into_iter().enumerate() {
         let title = match batch {
             1 => format!("Messages of {SIZE} B, each written on its own"),
@@ -317,10 +334,13 @@ fn print(page: &mut Page, rows: &[Row]) {
             &head,
             &cells(rows, |runs| {
                 let rate = turns::median(runs, |run| run.flows[at].messages_per_second);
-                vec![thousands(rate), figure(turns::median(runs, |run| run.flows[at].nanoseconds))]
+                let other = [|flow: &Flow| flow.nanoseconds, |flow: &Flow| flow.sleeps];
+                let other = other.map(|of| figure(turns::median(runs, |run| of(&run.flows[at]))));
+                [vec![thousands(rate)], other.into()].concat()
             }),
         );
     }
+    page.paragraph(PACE);
     let (count, size) = SMALL;
     let title = "Heap for each connection, KiB";
     let head: Vec<&str> = ["connections", "client"].into_iter().chain(HEAP.map(|(name, _)| name)).collect();
