@@ -5,7 +5,8 @@
 //!
 //! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
 //! run), `drive` (a run), `stream_sink` (the loops of some clients), `peer` (what a client can do), `tally`, `workload`,
-//! `statistic`, `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is behind it.
+//! `statistic`, `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is
+//! behind it.
 
 #[cfg(not(unix))]
 compile_error!("these benches measure with getrusage, which is Unix's");
