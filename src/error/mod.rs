@@ -111,7 +111,7 @@ pub enum Error {
     /// Sending after the closing handshake began (RFC 6455, section 5.5.1).
     #[error("the connection is closing: nothing more can be sent")]
     Closing,
-    /// The connection ended, without an answer to what was asked of it.
+    /// The connection ended: by the peer's Close frame, or without one (code 1006). [`Closed`] says how.
     #[error(fmt = text::closed)]
     Closed(Arc<Closed>),
     /// Name resolution or TCP failed: nothing was sent to the server.
