@@ -6,7 +6,7 @@ mod script_io;
 use std::{pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
-use futures::{Sink, Stream};
+use futures::{Sink as _, SinkExt as _, StreamExt as _};
 use proptest::prelude::*;
 use script_io::{CLOSE, PING, Script, ScriptIo, Step, Task, payload_taken, runtime, script_io};
 use wsflow::{Config, Message, WebSocketStream};
@@ -53,12 +53,12 @@ impl Model {
         match op {
             Op::Send { len, is_text, is_shared } => self.send(*len, *is_text, *is_shared),
             Op::Flush => {
-                let flush = self.task.poll(|cx| Pin::new(&mut self.ws).poll_flush(cx)).map(Result::unwrap);
+                let flush = self.task.poll_once(self.ws.flush()).map(Result::unwrap);
                 assert!(flush.is_pending() || self.ws.buffered_amount() == 0, "flushed, and something is left");
             }
             Op::Transport(steps) => self.script.writes(steps.iter().copied(), Step::Pending),
             Op::Ping => self.script.frame(PING, "ping"),
-            Op::Read => assert!(self.task.poll(|cx| Pin::new(&mut self.ws).poll_next(cx)).is_pending()),
+            Op::Read => assert!(self.task.poll_once(self.ws.next()).is_pending()),
         }
         self.check();
     }
@@ -179,12 +179,12 @@ proptest! {
         model.script.frame(CLOSE, [3, 232]);
         model.script.writes(last, Step::Pending);
         // Whatever is written before the Close frame is read is written as ever.
-        let _ = model.task.poll(|cx| Pin::new(&mut model.ws).poll_next(cx));
+        let _ = model.task.poll_once(model.ws.next());
         model.check();
         model.script.writes([], Step::Ready);
         model.script.end();
         let mut errors = 0;
-        while let Poll::Ready(Some(_)) = model.task.poll(|cx| Pin::new(&mut model.ws).poll_next(cx)) {
+        while let Poll::Ready(Some(_)) = model.task.poll_once(model.ws.next()) {
             errors += 1;
         }
         model.check();

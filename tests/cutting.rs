@@ -3,10 +3,10 @@
 #[path = "support/script_io.rs"]
 mod script_io;
 
-use std::{pin::Pin, task::Poll, time::Duration};
+use std::{task::Poll, time::Duration};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use proptest::prelude::*;
 use script_io::{
     BINARY, CLOSE, CONTINUATION, PING, PONG, ScriptIo, Step, TEXT, Task, close_body, encode, runtime, script_io,
@@ -158,7 +158,7 @@ fn receive(config: &Config, bytes: &[u8], of_head: usize, reads: &[usize]) -> Ev
     let mut ws: WebSocketStream<ScriptIo> = WebSocketStream::from_upgraded_parts(parts).expect("no extensions");
     let (task, mut messages, mut error) = (Task::new(), Vec::new(), None);
     loop {
-        match task.poll(|cx| Pin::new(&mut ws).poll_next(cx)) {
+        match task.poll_once(ws.next()) {
             Poll::Ready(Some(Ok(message))) => messages.push(message),
             Poll::Ready(Some(Err(e))) => assert!(error.replace(Failure::from(e)).is_none(), "two errors"),
             Poll::Ready(None) => break,
