@@ -1,6 +1,6 @@
 //! A connection after the handshake: a transport, the protocol over it, and one timer.
 //!
-//! The only file that polls IO after the handshake. Everything that owns a connection goes through the same few steps:
+//! Nothing else polls IO after the handshake. Everything that owns a connection goes through the same few steps:
 //! [`poll_next`](Connection::poll_next) for the reader; [`poll_ready`](Connection::poll_ready),
 //! [`start_send`](Connection::start_send) and [`poll_flush`](Connection::poll_flush) for the writer; and
 //! [`poll_closed`](Connection::poll_closed) to wait for the end.
@@ -28,7 +28,7 @@ use self::{
     reading::ReadSide,
     timer::Timer,
     wakers::{Role, Wakers},
-    writing::{FlushMode, WriteSide},
+    writing::{FlushMode, FlushState},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -51,7 +51,7 @@ pub(crate) struct Connection<S> {
     /// When the bytes in the read buffer were read.
     read_at: Instant,
     read_side: ReadSide,
-    write_side: WriteSide,
+    flush_state: FlushState,
     budget: Budget,
 }
 
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             idle_timer: IdleTimer::Off,
             read_at: Instant::now(),
             read_side: ReadSide::Open,
-            write_side: WriteSide::Flushed,
+            flush_state: FlushState::Flushed,
             budget: Budget::default(),
         }
     }

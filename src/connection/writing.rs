@@ -32,8 +32,9 @@ pub(super) enum FlushMode {
 /// How many slices go out in one write: two for each large frame.
 const SLICES: usize = 64;
 
+/// Whether the transport was flushed since it was written to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum WriteSide {
+pub(super) enum FlushState {
     Flushed,
     /// Something was written and not flushed: the transport may hold it.
     Written,
@@ -134,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.budget.spend(self.protocol.take_work());
                 continue;
             }
-            if len == 0 && self.write_side != WriteSide::Written {
+            if len == 0 && self.flush_state != FlushState::Written {
                 break;
             }
             let result = self.wakers.poll(role, cx, |cx| {
@@ -153,20 +154,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let now = || Instant::now().into_std();
             match result {
                 Poll::Ready(Ok(None)) => {
-                    self.write_side = WriteSide::Flushed;
+                    self.flush_state = FlushState::Flushed;
                     self.protocol.handle_flushed(now);
                 }
                 Poll::Ready(Ok(Some(0))) => {
                     self.protocol.handle_write_error(Error::io(io::ErrorKind::WriteZero.into()), now());
                 }
                 Poll::Ready(Ok(Some(n))) => {
-                    self.write_side = WriteSide::Written;
+                    self.flush_state = FlushState::Written;
                     self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
                     self.protocol.advance(n);
                 }
                 Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
                 Poll::Pending => {
-                    // OpenSSL holds the record that it has begun, and wants it again as it was.
+                    // OpenSSL holds the record that it has begun, and wants it again as it was. A transport that takes
+                    // vectored writes holds nothing: it takes bytes or does not.
                     let held = if len > 0 && !self.io.is_write_vectored() { TLS_RECORD } else { 0 };
                     self.protocol.handle_stall(held, now());
                     return Poll::Pending;
@@ -179,11 +181,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Shuts the write side of the transport down, without waiting for it.
     pub(super) fn shut_down(&mut self, role: Role, cx: &mut Context<'_>) {
         let io = &mut self.io;
-        if self.write_side != WriteSide::ShutDown
+        if self.flush_state != FlushState::ShutDown
             // There is nobody left to tell of an error.
             && self.wakers.poll(role, cx, |cx| Pin::new(io).poll_shutdown(cx)).is_ready()
         {
-            self.write_side = WriteSide::ShutDown;
+            self.flush_state = FlushState::ShutDown;
         }
     }
 }

@@ -3,12 +3,13 @@
 //! Four kinds of methods, as a sans-IO protocol has them:
 //!
 //! * getters;
-//! * input: [`try_take_message`](Protocol::try_take_message), [`next_event`](Protocol::next_event),
-//!   [`apply_pending_end`](Protocol::apply_pending_end),
-//!   [`handle_end`](Protocol::handle_end), [`handle_stall`](Protocol::handle_stall),
-//!   [`handle_timeout`](Protocol::handle_timeout);
-//! * commands: [`send`](Protocol::send), [`close`](Protocol::close), [`ping`](Protocol::ping);
-//! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance), [`deadline`](Protocol::deadline).
+//! * input: [`next_front`](Protocol::next_front), [`next_event`](Protocol::next_event),
+//!   [`apply_pending_end`](Protocol::apply_pending_end), [`handle_end`](Protocol::handle_end),
+//!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout);
+//! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`close`](Protocol::close),
+//!   [`ping`](Protocol::ping);
+//! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
+//!   [`deadline`](Protocol::deadline).
 //!
 //! Whatever goes wrong goes through [`fail`](Protocol::fail).
 
