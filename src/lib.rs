@@ -96,7 +96,7 @@ pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded,
     Phase, SharedError, Violation,
 };
-pub use message::{Message, MessageRef};
+pub use message::{Kind, Message, MessageRef};
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.
 #[cfg(feature = "native-tls")]
 pub use native_tls;

@@ -18,10 +18,12 @@ pub enum Message {
     Binary(Bytes),
 }
 
-/// What a message carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+/// What a message carries (RFC 6455, section 5.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Text: valid UTF-8.
     Text,
+    /// Bytes.
     Binary,
 }
 
