@@ -18,8 +18,9 @@
 //! `cargo run --example browser_echo` starts an echo server of its own; `cargo run --example browser_echo -- ws://…`
 //! talks to another one.
 
-use futures::StreamExt as _;
-use tokio::net::TcpListener;
+#[path = "support/echo.rs"]
+mod echo;
+
 use wsflow::{Message, compat::WebSocket};
 
 // On one thread, as in a browser, nothing can happen before this function waits: listeners that are added until then
@@ -28,7 +29,7 @@ use wsflow::{Message, compat::WebSocket};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = match std::env::args().nth(1) {
         Some(url) => url,
-        None => echo_server().await?,
+        None => echo::server().await?,
     };
 
     // Create WebSocket connection.
@@ -54,23 +55,4 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
-}
-
-/// Echoes whatever its clients say, and gives its URL.
-async fn echo_server() -> std::io::Result<String> {
-    let listener = TcpListener::bind("localhost:0").await?;
-    let url = format!("ws://localhost:{}", listener.local_addr()?.port());
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            if let Ok(peer) = tokio_tungstenite::accept_async(tcp).await {
-                let (sink, stream) = peer.split();
-                let messages = stream.take_while(|message| {
-                    std::future::ready(message.as_ref().is_ok_and(|message| message.is_text() || message.is_binary()))
-                });
-                // A client that goes away ends it.
-                let _ = messages.forward(sink).await;
-            }
-        }
-    });
-    Ok(url)
 }

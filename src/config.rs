@@ -29,7 +29,16 @@ pub struct Config {
     ///
     /// A message costs its payload and 32 bytes until all of it has been written. The mark is overshot by at most one
     /// message. Larger lets a bursty producer run ahead; smaller keeps what is sent fresh.
+    ///
+    /// After [`into_split`](crate::WebSocketStream::into_split) it is the room of all senders together.
     pub write_high_water_mark: usize,
+    /// How much the halves hold of what has come and was not asked for, in bytes. Default 128 KiB; 0 counts as 1. It has no
+    /// effect on a connection that is not split.
+    ///
+    /// A message costs its payload and 32 bytes until the [`Receiver`](crate::Receiver) has handed it out. From the mark on
+    /// the socket is not read; the mark is overshot by at most one message. Larger lets a receiver that is busy for a while
+    /// keep up with pings; smaller keeps what is received fresh.
+    pub read_high_water_mark: usize,
     /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
     ///
     /// A larger one ends the connection with Close 1009, before it is held in memory.
@@ -100,6 +109,7 @@ impl Default for Config {
         Self {
             read_buffer_max: 128 * KIB,
             write_high_water_mark: 128 * KIB,
+            read_high_water_mark: 128 * KIB,
             max_message_size: Some(64 * MIB),
             max_frame_size: None,
             max_fragments: Some(65_536),
@@ -122,6 +132,7 @@ impl Config {
         Self {
             read_buffer_max: self.read_buffer_max.max(KIB),
             write_high_water_mark: self.write_high_water_mark.max(1),
+            read_high_water_mark: self.read_high_water_mark.max(1),
             max_fragments: self.max_fragments.map(|frames| frames.max(1)),
             fragment_size: self.fragment_size.map(|bytes| bytes.max(1)),
             close_timeout: self.close_timeout.map(at_most_forever),
@@ -141,6 +152,12 @@ impl Config {
     /// Sets [`write_high_water_mark`](Self#structfield.write_high_water_mark).
     pub fn write_high_water_mark(mut self, bytes: usize) -> Self {
         self.write_high_water_mark = bytes;
+        self
+    }
+
+    /// Sets [`read_high_water_mark`](Self#structfield.read_high_water_mark).
+    pub fn read_high_water_mark(mut self, bytes: usize) -> Self {
+        self.read_high_water_mark = bytes;
         self
     }
 

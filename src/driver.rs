@@ -1,6 +1,7 @@
 //! A task's side of a queue: it moves what is queued into a connection, and tells what the transport took.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,36 +10,45 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{error::Error, message::Message, stream::WebSocketStream};
+use crate::{error::Error, message::Message, protocol::QueuedMessage, stream::WebSocketStream};
 
 /// What other tasks have queued for a connection.
 pub(crate) trait Queue {
-    /// How many messages are queued.
-    fn len(&self) -> usize;
-
-    /// The next message to hand over. `None`: there is nothing to do, and the task of `cx` is woken when there is.
-    fn pop(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message>;
+    /// Moves what is queued to the end of `batch`. The task of `cx` is woken when more is queued.
+    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover;
 }
 
-/// Whether the sink takes a message.
+/// When the connection gets what was taken from a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CanSend {
-    Yes,
-    /// It would, but has enough for now.
-    Later,
-    No,
+pub(crate) enum Handover {
+    /// As its sink has room.
+    WhenReady,
+    /// At once, as a Close follows: the connection has to know that it closes, since it keeps the deadline. It is no more
+    /// memory than the queue was.
+    AtOnce,
 }
 
 /// A connection that a task drives.
 pub(crate) struct Driver<S> {
     pub(crate) stream: WebSocketStream<S>,
-    /// Payload bytes that the transport has taken, as of the last time that this was asked.
-    released: u64,
+    /// What was taken from the queue, and waits until the sink has room.
+    batch: VecDeque<QueuedMessage>,
+    /// What had been sent when this was asked last.
+    sent: Sent,
+}
+
+/// What the transport has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sent {
+    /// Messages, of which every byte was.
+    pub(crate) messages: u64,
+    /// Bytes of their payloads.
+    pub(crate) payload: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream, released: 0 }
+        Self { stream, batch: VecDeque::new(), sent: Sent::default() }
     }
 
     /// Hands over what is queued, and writes it. What the transport does not take stays with the connection; an error
@@ -47,22 +57,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// What is queued meanwhile waits for the next turn, since a sender that is as fast as the transport would hold up the
     /// reader for ever.
     pub(crate) fn poll_send(&mut self, queue: &impl Queue, cx: &mut Context<'_>) {
-        self.hand_over(queue, cx);
+        let handover = queue.take(&mut self.batch, cx);
+        while !self.batch.is_empty() {
+            match Pin::new(&mut self.stream).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending if handover == Handover::AtOnce => {}
+                Poll::Pending | Poll::Ready(Err(_)) => break,
+            }
+            // It cannot fail: the connection is open.
+            let _ = self.batch.pop_front().map(|message| self.stream.start_send_now(message));
+        }
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
     }
 
-    fn hand_over(&mut self, queue: &impl Queue, cx: &mut Context<'_>) {
-        for _ in 0..=queue.len() {
-            let can_send = match Pin::new(&mut self.stream).poll_ready(cx) {
-                Poll::Ready(Ok(())) => CanSend::Yes,
-                Poll::Ready(Err(_)) => CanSend::No,
-                Poll::Pending => CanSend::Later,
-            };
-            let Some(message) = queue.pop(can_send, cx) else { return };
-            // It cannot fail: the sink takes it.
-            let _ = self.stream.start_send_now(message);
-        }
-        cx.waker().wake_by_ref();
+    /// Whether all that was taken from the queue has left: the transport has taken it, and was flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.batch.is_empty() && self.stream.is_flushed()
     }
 
     /// The connection's next item.
@@ -70,9 +80,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Pin::new(&mut self.stream).poll_next(cx)
     }
 
-    /// Payload bytes that the transport took since this was asked last.
-    pub(crate) fn take_released(&mut self) -> u64 {
-        let sent = self.stream.stats().payload_bytes_sent;
-        sent - std::mem::replace(&mut self.released, sent)
+    /// What the transport took since this was asked last.
+    pub(crate) fn take_sent(&mut self) -> Sent {
+        let stats = self.stream.stats();
+        let sent = Sent { messages: stats.messages_sent, payload: stats.payload_bytes_sent };
+        let before = std::mem::replace(&mut self.sent, sent);
+        Sent { messages: sent.messages - before.messages, payload: sent.payload - before.payload }
+    }
+
+    /// Whether the connection has got all that was taken from the queue.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Drops what was taken from the queue and can be sent no more. Returns whether there was something.
+    pub(crate) fn drop_batch(&mut self) -> bool {
+        !std::mem::take(&mut self.batch).is_empty()
     }
 }

@@ -83,8 +83,10 @@ mod handshake;
 mod limits;
 mod message;
 mod protocol;
+mod split;
 mod stats;
 mod stream;
+mod sync;
 mod transport;
 mod upgraded;
 mod wire;
@@ -103,6 +105,7 @@ pub use native_tls;
 pub use protocol::{Pong, ReadyState};
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
+pub use split::{Receiver, Sender, SenderSink, TrySendError};
 pub use stats::Stats;
 pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};

@@ -51,6 +51,17 @@ pub(crate) const COPIED_HEAD: usize = 4 * KIB;
 /// What the transport left of the output buffer is moved to the front up to this size, so that the buffer need not grow.
 pub(crate) const MAX_MOVED: usize = TLS_RECORD;
 
+/// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
+pub(crate) const MESSAGE_COST: usize = 32;
+
+// Halves.
+
+/// Places that a queue between tasks keeps while it is empty: those of a burst are freed.
+pub(crate) const MAX_IDLE_PLACES: usize = 64;
+
+/// Messages that move to a receiver at a time, at most: with more of them the receiver waits longer than the lock costs.
+pub(crate) const MAX_BATCH: usize = 256;
+
 // Reading.
 
 /// The read buffer that a connection begins with, and keeps at least.

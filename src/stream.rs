@@ -20,7 +20,7 @@ use crate::{
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
     message::{Message, MessageRef},
-    protocol::{Compression, Pong, ReadyState},
+    protocol::{Compression, Pong, QueuedMessage, ReadyState},
     stats::Stats,
     transport::Transport,
     upgraded::UpgradedParts,
@@ -436,15 +436,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// Queues a message, whatever the mark.
-    #[inline]
-    pub(crate) fn start_send_now(&mut self, message: Message) -> Result<(), Error> {
-        self.connection.start_send(message, Compression::Allowed)
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
-    /// Queues our Close frame behind what is queued, without waiting for anything.
+    /// What the handshake agreed on, for who hands out the connection's getters from now on.
+    pub(crate) fn take_negotiated(&mut self) -> Negotiated {
+        std::mem::take(&mut self.negotiated)
+    }
+
+    /// Queues a message, whatever the mark.
+    #[inline]
+    pub(crate) fn start_send_now(
+        &mut self,
+        QueuedMessage { message, compression }: QueuedMessage,
+    ) -> Result<(), Error> {
+        self.connection.start_send(message, compression)
+    }
+
+    /// Queues our Close frame behind what is queued, without waiting for anything. Messages that still come are counted,
+    /// and not yielded.
     pub(crate) fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
+        self.begin_close_and_read_on(frame)?;
+        self.discard_messages();
+        Ok(())
+    }
+
+    /// The same, but messages that still come are yielded.
+    pub(crate) fn begin_close_and_read_on(&mut self, frame: CloseFrame) -> Result<(), Error> {
         Ok(self.connection.close(frame)?)
+    }
+
+    /// From now on messages that come are counted, and not yielded.
+    pub(crate) fn discard_messages(&mut self) {
+        self.connection.discard_messages();
+    }
+
+    /// Whether the transport has taken every message that was queued, and was flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.connection.is_flushed()
+    }
+
+    /// How many bytes that came have been parsed.
+    pub(crate) fn bytes_parsed(&self) -> u64 {
+        self.connection.bytes_parsed()
+    }
+
+    /// Writes what there is, and waits for deadlines, without reading. Ready when the connection has ended.
+    pub(crate) fn poll_write_only(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.poll_write_only(cx)
     }
 }
 
@@ -476,7 +516,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
         if self.connection.is_above_high_water_mark() {
             return Err(Error::NotReady);
         }
-        self.start_send_now(message)
+        self.start_send_now(message.into())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

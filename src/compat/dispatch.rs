@@ -104,17 +104,19 @@ impl Dispatch {
         driver.poll_send(&*self.shared, cx);
         let mut item = driver.poll_next(cx);
         // Only now, since a Close of the peer's that has come already is answered, and not crossed.
-        if let Some(frame) = self.shared.take_close() {
+        if driver.is_handed_over()
+            && let Some(frame) = self.shared.take_close()
+        {
             // The frame was checked when it was asked for.
             let _ = driver.stream.begin_close(frame);
             if item.is_pending() {
                 item = driver.poll_next(cx);
             }
         }
-        self.shared.release(driver.take_released());
+        self.shared.release(driver.take_sent().payload);
         if driver.stream.ready_state() > ReadyState::Open {
             self.shared.advance(ReadyState::Closing);
-            self.is_unsent |= self.shared.drop_queue();
+            self.is_unsent |= self.shared.drop_queue() | driver.drop_batch();
         }
         if self.shared.is_overflow() {
             return Poll::Ready(Turn::Overflow);

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     close::CloseFrame,
-    driver::{CanSend, Queue},
+    driver::{Handover, Queue},
     error::Error,
     message::Message,
-    protocol::ReadyState,
+    protocol::{QueuedMessage, ReadyState},
+    sync::{move_all, register},
 };
 
 /// The part of a `WebSocket` that its clones count: the drop of the last one closes the connection.
@@ -60,7 +61,7 @@ pub(super) struct State {
     protocol: String,
     extensions: String,
     /// Messages that the connection has not taken yet.
-    queue: VecDeque<Message>,
+    queue: VecDeque<QueuedMessage>,
     /// Payload bytes that were sent and not taken by the transport.
     buffered_amount: u64,
     max_buffered_amount: Option<u64>,
@@ -182,7 +183,7 @@ impl Shared {
                 state.buffered_amount += message.len() as u64;
                 let is_within = |max| state.buffered_amount <= max;
                 if state.max_buffered_amount.is_none_or(is_within) {
-                    state.queue.push_back(message);
+                    state.queue.push_back(message.into());
                 } else {
                     state.is_overflow = true;
                 }
@@ -299,19 +300,10 @@ impl Shared {
 }
 
 impl Queue for Shared {
-    fn len(&self) -> usize {
-        self.state().queue.len()
-    }
-
-    /// Once the socket is closing all that is queued goes to the sink at once, which then knows that it closes and
-    /// keeps the deadline. It is no more memory than the queue was.
-    fn pop(&self, can_send: CanSend, cx: &Context<'_>) -> Option<Message> {
+    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover {
         let mut state = self.state();
-        let is_due = can_send == CanSend::Yes || can_send == CanSend::Later && state.close.is_some();
-        let message = if is_due { state.queue.pop_front() } else { None };
-        if message.is_none() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        message
+        move_all(&mut state.queue, batch);
+        register(&mut state.waker, cx);
+        if state.close.is_some() { Handover::AtOnce } else { Handover::WhenReady }
     }
 }

@@ -104,6 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.error()
     }
 
+    /// From now on messages that come are counted, and not handed out.
+    pub(crate) fn discard_messages(&mut self) {
+        self.protocol.discard_messages();
+    }
+
     /// Begins the closing handshake, unless it has begun.
     pub(crate) fn close(&mut self, frame: CloseFrame) -> Result<(), InvalidControl> {
         self.protocol.close(frame, Instant::now().into_std())
@@ -128,6 +133,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(self.protocol.error().cloned().map_or(Ok(()), Err));
             }
             ready!(step);
+        }
+    }
+
+    /// Writes what there is, and waits for deadlines, without reading: nobody has room for what would come. Ready when the
+    /// connection has ended.
+    pub(crate) fn poll_write_only(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.budget.begin_poll();
+        loop {
+            let _ = self.poll_write(Role::Writer, cx, FlushMode::All);
+            self.wake_other_role(Role::Writer);
+            if self.protocol.is_done() {
+                return Poll::Ready(());
+            }
+            ready!(self.poll_deadline(Role::Writer, cx));
         }
     }
 

@@ -135,6 +135,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// How many bytes that came have been parsed.
+    pub(crate) fn bytes_parsed(&self) -> u64 {
+        self.protocol.stats().wire_bytes_received - self.read_buffer.peek().len() as u64
+    }
+
     /// Whether the reader has got `None`.
     pub(crate) fn is_read_side_ended(&self) -> bool {
         self.read_side == ReadSide::Ended

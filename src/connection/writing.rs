@@ -116,6 +116,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whether the transport has taken every message that was queued, and was flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.protocol.has_unsent_messages() && self.flush_state != FlushState::Written
+    }
+
     pub(crate) fn ping(&mut self, payload: Bytes) -> Result<Pong, Error> {
         self.protocol.ping(payload, Instant::now().into_std())
     }

@@ -33,7 +33,7 @@ use self::{
 pub use self::{closing::ReadyState, pings::Pong};
 pub(crate) use self::{
     inbound::{Payload, Received},
-    outbound::Compression,
+    outbound::{Compression, QueuedMessage},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -59,6 +59,15 @@ pub(crate) struct Protocol {
     pending_end: Option<Result<CloseFrame, Error>>,
     /// Whether the other role must look again, although the transport does not wake it.
     must_wake_other: bool,
+}
+
+/// Whether a Close frame may be sent (RFC 6455, sections 5.5.1 and 7.4).
+pub(crate) fn validate_close(frame: &CloseFrame) -> Result<(), InvalidControl> {
+    match frame.code() {
+        Some(code) if !code.is_valid_on_wire() => Err(InvalidControl::CloseCode(code)),
+        _ if frame.reason().len() > CloseFrame::MAX_REASON => Err(InvalidControl::CloseReason(frame.reason().len())),
+        _ => Ok(()),
+    }
 }
 
 /// What came in.
@@ -173,6 +182,11 @@ impl Protocol {
     #[inline]
     pub(crate) fn is_above_high_water_mark(&self) -> bool {
         self.outbound.is_above_high_water_mark()
+    }
+
+    /// Whether a message is queued of which not every byte was taken.
+    pub(crate) fn has_unsent_messages(&self) -> bool {
+        self.outbound.has_unsent_messages()
     }
 
     #[inline]
@@ -383,25 +397,21 @@ impl Protocol {
         if self.is_open() { Ok(()) } else { Err(self.send_error().unwrap_or(Error::Closing)) }
     }
 
-    /// Begins to close, if the connection is open: messages that are queued go out before the Close frame, messages
-    /// that come are counted and not kept.
+    /// Begins to close, if the connection is open: messages that are queued go out before the Close frame.
     pub(crate) fn close(&mut self, frame: CloseFrame, now: Instant) -> Result<(), InvalidControl> {
-        if let Some(code) = frame.code()
-            && !code.is_valid_on_wire()
-        {
-            return Err(InvalidControl::CloseCode(code));
-        }
-        if frame.reason().len() > CloseFrame::MAX_REASON {
-            return Err(InvalidControl::CloseReason(frame.reason().len()));
-        }
+        validate_close(&frame)?;
         if self.closing.close(now) {
-            self.inbound.discard_messages();
             self.outbound.push_close(frame);
             if self.write_side.is_broken() {
                 self.closing.close_lost(now);
             }
         }
         Ok(())
+    }
+
+    /// From now on messages that come are counted, and not kept.
+    pub(crate) fn discard_messages(&mut self) {
+        self.inbound.discard_messages();
     }
 
     /// Queues a ping.

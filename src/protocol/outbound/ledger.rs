@@ -3,8 +3,7 @@
 
 use std::collections::VecDeque;
 
-/// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
-const MESSAGE_COST: usize = 32;
+use crate::limits::MESSAGE_COST;
 
 /// Output bytes that belong to one frame, or to a part of a large one.
 #[derive(Debug)]

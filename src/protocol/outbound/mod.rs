@@ -41,9 +41,24 @@ use crate::{
 
 /// A message of which nothing has been encoded.
 #[derive(Debug)]
-struct QueuedMessage {
-    message: Message,
-    compression: Compression,
+pub(crate) struct QueuedMessage {
+    pub(crate) message: Message,
+    pub(crate) compression: Compression,
+}
+
+impl QueuedMessage {
+    /// The length of its payload, in bytes.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.message.len()
+    }
+}
+
+impl From<Message> for QueuedMessage {
+    #[inline]
+    fn from(message: Message) -> Self {
+        Self { message, compression: Compression::Allowed }
+    }
 }
 
 /// Whether a message may be compressed.

@@ -1,0 +1,223 @@
+//! What the driver and the receiver share: messages that have come and were not asked for, up to a mark.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    error::Error,
+    limits::MESSAGE_COST,
+    message::Message,
+    sync::{Mutex, move_all, register},
+};
+
+/// What a message costs while it is held.
+pub(super) fn cost(message: &Message) -> usize {
+    message.len().saturating_add(MESSAGE_COST)
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Message>,
+    /// The cost of what is in the queue, or was taken from it and not yet handed out.
+    held: usize,
+    phase: Phase,
+    receiver: Option<Waker>,
+    driver: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// The connection has ended: what is queued comes before that.
+    Ended(Result<(), Error>),
+    /// There is no receiver any more.
+    Dropped,
+}
+
+#[derive(Debug)]
+pub(super) struct Incoming {
+    mark: usize,
+    state: Mutex<State>,
+}
+
+/// What the driver may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Read, until so much more is held.
+    Room(usize),
+    /// Read nothing. The driver is woken when there is room.
+    Full,
+    /// Messages are not wanted any more.
+    Dropped,
+}
+
+impl Incoming {
+    pub(super) fn new(mark: usize) -> Self {
+        let (queue, phase) = (VecDeque::new(), Phase::Open);
+        Self { mark, state: Mutex::new(State { queue, held: 0, phase, receiver: None, driver: None }) }
+    }
+
+    pub(super) fn mark(&self) -> usize {
+        self.mark
+    }
+
+    // What the receiver does.
+
+    /// Moves all that has come to `batch`, which is empty. `released`: the cost of what was handed out since the last
+    /// call.
+    ///
+    /// Ready with `Some` when the connection has ended and nothing is left.
+    pub(super) fn poll_take(
+        &self,
+        batch: &mut VecDeque<Message>,
+        released: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<(), Error>>> {
+        let mut state = self.state.lock();
+        let driver = state.release(released, self.mark);
+        move_all(&mut state.queue, batch);
+        let answer = match &mut state.phase {
+            _ if !batch.is_empty() => Poll::Ready(None),
+            // The error is told once.
+            Phase::Ended(end) => Poll::Ready(Some(std::mem::replace(end, Ok(())))),
+            Phase::Open | Phase::Dropped => {
+                register(&mut state.receiver, cx);
+                Poll::Pending
+            }
+        };
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        answer
+    }
+
+    /// So much of what was taken has been handed out.
+    pub(super) fn release(&self, cost: usize) {
+        let driver = self.state.lock().release(cost, self.mark);
+        driver.into_iter().for_each(Waker::wake);
+    }
+
+    /// There is no receiver any more.
+    pub(super) fn drop_receiver(&self) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Dropped;
+        let (driver, queue) = (state.driver.take(), std::mem::take(&mut state.queue));
+        drop(state);
+        drop(queue);
+        driver.into_iter().for_each(Waker::wake);
+    }
+
+    // What the driver does.
+
+    /// Whether messages are wanted.
+    pub(super) fn demand(&self, cx: &Context<'_>) -> Demand {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Dropped) {
+            return Demand::Dropped;
+        }
+        // Also where there is room, since the driver is told when the receiver is dropped.
+        register(&mut state.driver, cx);
+        match self.mark.saturating_sub(state.held) {
+            0 => Demand::Full,
+            room => Demand::Room(room),
+        }
+    }
+
+    /// Adds what has come, which costs `cost`, and wakes the receiver.
+    pub(super) fn push(&self, batch: &mut VecDeque<Message>, cost: usize) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Dropped) {
+            batch.clear();
+            return;
+        }
+        state.held += cost;
+        move_all(batch, &mut state.queue);
+        let receiver = state.receiver.take();
+        drop(state);
+        receiver.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self, end: Result<(), Error>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Ended(end);
+        }
+        let receiver = state.receiver.take();
+        drop(state);
+        receiver.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    /// Returns the driver, if it waits for this.
+    fn release(&mut self, cost: usize, mark: usize) -> Option<Waker> {
+        let was_full = self.held >= mark;
+        self.held -= cost;
+        if was_full && self.held < mark { self.driver.take() } else { None }
+    }
+}
+
+/// Every interleaving of the driver and the receiver: `RUSTFLAGS='--cfg wsflow_loom' cargo test --release --lib loom`.
+#[cfg(all(test, wsflow_loom))]
+mod loom_tests {
+    use std::future::poll_fn;
+
+    use loom::{future::block_on, sync::Arc, thread};
+
+    use super::*;
+
+    fn incoming() -> Arc<Incoming> {
+        // Full with one message.
+        Arc::new(Incoming::new(1))
+    }
+
+    /// A driver that has so many messages, and then the end of the connection.
+    fn drive(incoming: &Incoming, messages: usize) {
+        for _ in 0..messages {
+            let demand = block_on(poll_fn(|cx| match incoming.demand(cx) {
+                Demand::Full => Poll::Pending,
+                demand => Poll::Ready(demand),
+            }));
+            if demand == Demand::Dropped {
+                return;
+            }
+            let message = Message::text("x");
+            let cost = cost(&message);
+            incoming.push(&mut VecDeque::from([message]), cost);
+        }
+        incoming.end(Ok(()));
+    }
+
+    #[test]
+    fn all_that_comes_is_received_and_then_the_end() {
+        loom::model(|| {
+            let incoming = incoming();
+            let driver = thread::spawn({
+                let incoming = Arc::clone(&incoming);
+                move || drive(&incoming, 2)
+            });
+            let (mut batch, mut released, mut received) = (VecDeque::new(), 0, 0);
+            while block_on(poll_fn(|cx| incoming.poll_take(&mut batch, std::mem::take(&mut released), cx))).is_none() {
+                received += batch.len();
+                released += batch.drain(..).map(|message| cost(&message)).sum::<usize>();
+            }
+            assert_eq!(received, 2);
+            driver.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_driver_that_waits_for_room_hears_that_the_receiver_is_dropped() {
+        loom::model(|| {
+            let incoming = incoming();
+            let receiver = thread::spawn({
+                let incoming = Arc::clone(&incoming);
+                move || incoming.drop_receiver()
+            });
+            drive(&incoming, 3);
+            receiver.join().unwrap();
+        });
+    }
+}

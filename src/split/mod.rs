@@ -1,0 +1,71 @@
+//! The halves of a connection, for tasks apart, and the task between them.
+//!
+//! ```text
+//!  Sender ──► outgoing (room: write_high_water_mark) ──► task ──► connection
+//!  Receiver ◄── incoming (read_high_water_mark) ◄────────┘
+//! ```
+
+mod incoming;
+mod outgoing;
+mod receiver;
+mod room;
+mod sender;
+mod sink;
+mod task;
+mod watchers;
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::{incoming::Incoming, outgoing::Outgoing, task::Task};
+pub use self::{outgoing::TrySendError, receiver::Receiver, sender::Sender, sink::SenderSink};
+use crate::{handshake::Negotiated, stream::WebSocketStream};
+
+/// What the halves and the task share.
+pub(crate) struct Shared {
+    outgoing: Outgoing,
+    incoming: Incoming,
+    negotiated: Negotiated,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
+    /// Splits the connection into halves for tasks apart. A task of its own, on the current tokio runtime, drives the
+    /// connection: it answers pings and finishes the close while the application is busy.
+    ///
+    /// Use it where several tasks send, or where sending and receiving must not wait for each other. A loop in one task is
+    /// faster with the stream in place. There is no way back to one stream: messages that are queued would have no place
+    /// in it.
+    ///
+    /// ```no_run
+    /// # async fn example(ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// use futures::StreamExt;
+    /// use wsflow::CloseFrame;
+    ///
+    /// let (sender, mut receiver) = ws.into_split();
+    /// let ticks = sender.clone();
+    /// let ticker = tokio::spawn(async move {
+    ///     for tick in 0..10 {
+    ///         ticks.send(format!("tick {tick}")).await?; // waits for room
+    ///     }
+    ///     ticks.close_with(CloseFrame::new(1000, "done")).await
+    /// });
+    /// while let Some(message) = receiver.next().await.transpose()? {
+    ///     println!("{message:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as `tokio::spawn`.
+    pub fn into_split(mut self) -> (Sender, Receiver) {
+        let shared = Arc::new(Shared {
+            outgoing: Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats()),
+            incoming: Incoming::new(self.config().read_high_water_mark),
+            negotiated: self.take_negotiated(),
+        });
+        tokio::spawn(Task::new(Arc::clone(&shared), self).run());
+        (Sender::new(Arc::clone(&shared)), Receiver::new(shared))
+    }
+}

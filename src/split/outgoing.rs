@@ -1,0 +1,638 @@
+//! What the senders and the driver share: messages that are queued, within the budget, and what was asked for besides.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::{sync::oneshot, task::coop};
+
+use super::{
+    room::{Place, Room},
+    watchers::{WatcherId, Watchers},
+};
+use crate::{
+    close::{CloseFrame, Closed},
+    driver::{Handover, Queue, Sent},
+    error::Error,
+    limits::work,
+    message::Message,
+    protocol::{Pong, QueuedMessage, ReadyState},
+    stats::Stats,
+    sync::{Mutex, move_all, register},
+};
+
+/// Why a message was not queued at once. It is given back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrySendError {
+    /// There is no room, or others wait for it: see [`Config::write_high_water_mark`](crate::Config::write_high_water_mark).
+    #[error("there is no room for the message")]
+    Full(Message),
+    /// The connection is closing or has ended. [`Sender::closed`](super::Sender::closed) says how.
+    #[error("the connection is closing or has ended: nothing more can be sent")]
+    Closed(Message),
+}
+
+impl TrySendError {
+    /// The message that was not queued.
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Full(message) | Self::Closed(message) => message,
+        }
+    }
+}
+
+/// What somebody waits for who waits for room.
+#[derive(Debug)]
+enum Want {
+    /// That this message is queued.
+    Message(QueuedMessage),
+    /// To be allowed one message, of whatever size.
+    Turn,
+}
+
+/// Whether messages can be queued.
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// Not any more, since the connection is closing.
+    Closing,
+    Ended {
+        closed: Closed,
+        /// Why nothing can be sent.
+        error: Error,
+    },
+}
+
+/// A ping that somebody asked for.
+pub(super) type PingRequest = oneshot::Sender<Result<Pong, Error>>;
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Messages that the driver has not taken over.
+    queue: VecDeque<QueuedMessage>,
+    room: Room<Want>,
+    /// Messages that were queued so far, that the driver took over, and that have left: the transport took them, and was
+    /// flushed.
+    queued: u64,
+    taken_over: u64,
+    flushed: u64,
+    /// Up to which message somebody asked for a flush, oldest first. What is behind the first has to wait for it, since a
+    /// transport that always has more to take is never flushed.
+    flushes: VecDeque<u64>,
+    buffered: u64,
+    pings: Vec<PingRequest>,
+    /// The Close frame that is to follow the queue.
+    close: Option<CloseFrame>,
+    senders: usize,
+    ready_state: ReadyState,
+    stats: Stats,
+    /// Those who wait for a flush, for an empty buffer, for the end.
+    watchers: Watchers,
+    driver: Option<Waker>,
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing(Mutex<State>);
+
+/// Who waits for room. Dropped, it leaves neither a place nor a message behind.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    outgoing: &'a Outgoing,
+    place: Option<Place>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.outgoing.leave(place);
+        }
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new(mark: usize, ready_state: ReadyState, stats: Stats) -> Self {
+        Self(Mutex::new(State {
+            phase: Phase::Open,
+            queue: VecDeque::new(),
+            room: Room::new(mark),
+            queued: 0,
+            taken_over: 0,
+            flushed: 0,
+            flushes: VecDeque::new(),
+            buffered: 0,
+            pings: Vec::new(),
+            close: None,
+            senders: 1,
+            ready_state,
+            stats,
+            watchers: Watchers::default(),
+            driver: None,
+        }))
+    }
+
+    // Getters.
+
+    pub(super) fn buffered_amount(&self) -> u64 {
+        self.0.lock().buffered
+    }
+
+    pub(super) fn ready_state(&self) -> ReadyState {
+        self.0.lock().ready_state
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.0.lock().stats
+    }
+
+    pub(super) fn closed(&self) -> Option<Closed> {
+        match &self.0.lock().phase {
+            Phase::Ended { closed, .. } => Some(closed.clone()),
+            Phase::Open | Phase::Closing => None,
+        }
+    }
+
+    // What the senders do.
+
+    pub(super) fn add_sender(&self) {
+        self.0.lock().senders += 1;
+    }
+
+    pub(super) fn remove_sender(&self) {
+        let mut state = self.0.lock();
+        state.senders -= 1;
+        let waker = if state.senders == 0 { state.driver.take() } else { None };
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Queues a message, if there is room for it.
+    pub(super) fn try_send(&self, message: QueuedMessage) -> Result<(), TrySendError> {
+        let mut state = self.0.lock();
+        if !matches!(state.phase, Phase::Open) {
+            return Err(TrySendError::Closed(message.message));
+        }
+        let cost = state.room.cost(message.len());
+        if !state.room.try_take(cost) {
+            return Err(TrySendError::Full(message.message));
+        }
+        let waker = state.push(message);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Queues a message, once there is room for it and it is its turn.
+    pub(super) async fn send(&self, message: QueuedMessage) -> Result<(), Error> {
+        let mut waiting = Waiting { outgoing: self, place: None };
+        let mut message = Some(message);
+        poll_fn(|cx| self.poll_send(&mut waiting.place, &mut message, cx)).await
+    }
+
+    fn poll_send(
+        &self,
+        place: &mut Option<Place>,
+        message: &mut Option<QueuedMessage>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut state = self.0.lock();
+        if let Some(waiting) = *place {
+            return state.poll_place(waiting, cx).map(|answer| {
+                *place = None;
+                answer
+            });
+        }
+        // A sender that never has to wait lets others run all the same.
+        if state.queued.is_multiple_of(work::PER_STEP as u64) {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
+        state.check_open()?;
+        let Some(message) = message.take() else { return Poll::Ready(Ok(())) };
+        let cost = state.room.cost(message.len());
+        if state.room.try_take(cost) {
+            let waker = state.push(message);
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
+            return Poll::Ready(Ok(()));
+        }
+        *place = Some(state.room.wait(cost, Want::Message(message), cx.waker()));
+        Poll::Pending
+    }
+
+    /// Ready when a message may be queued, of whatever size. It is then not to be polled again before that message.
+    pub(super) fn poll_turn(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.0.lock();
+        if let Some(waiting) = *place {
+            return state.poll_place(waiting, cx).map(|answer| {
+                *place = None;
+                answer
+            });
+        }
+        state.check_open()?;
+        if state.room.has_any() {
+            return Poll::Ready(Ok(()));
+        }
+        let least = state.room.least_cost();
+        *place = Some(state.room.wait(least, Want::Turn, cx.waker()));
+        Poll::Pending
+    }
+
+    /// Queues the message that [`poll_turn`](Self::poll_turn) has allowed.
+    pub(super) fn send_now(&self, message: QueuedMessage) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        state.check_open()?;
+        let cost = state.room.cost(message.len());
+        state.room.take(cost);
+        let waker = state.push(message);
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Somebody does not wait for room any more: others may have room now.
+    pub(super) fn leave(&self, place: Place) {
+        let mut state = self.0.lock();
+        let left = state.room.leave(place);
+        let woken = state.grant();
+        drop(state);
+        drop(left);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Begins to close, if the connection is open: what is queued goes out first. Those who wait for room do so in vain.
+    pub(super) fn close(&self, frame: CloseFrame) {
+        let mut state = self.0.lock();
+        if !matches!(state.phase, Phase::Open) {
+            return;
+        }
+        state.close = Some(frame);
+        state.ready_state = ReadyState::Closing;
+        let driver = state.driver.take();
+        let woken = state.stop(Phase::Closing);
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Asks for a ping.
+    pub(super) fn ping(&self, request: PingRequest) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        state.check_open()?;
+        state.pings.push(request);
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Waits until all that is queued now has left: the transport has taken it, and was flushed.
+    pub(super) async fn flush(&self) -> Result<(), Error> {
+        let target = self.begin_flush();
+        self.until(|state| state.flushed(target)).await
+    }
+
+    /// Asks for a flush of all that is queued now, and says up to which message that is.
+    pub(super) fn begin_flush(&self) -> u64 {
+        let mut state = self.0.lock();
+        let target = state.queued;
+        if state.flushed < target && state.flushes.back().is_none_or(|&last| last < target) {
+            state.flushes.push_back(target);
+        }
+        target
+    }
+
+    pub(super) fn poll_flushed(
+        &self,
+        target: u64,
+        watcher: &mut Option<WatcherId>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_until(watcher, cx, |state| state.flushed(target))
+    }
+
+    /// Waits until the transport has taken all that is queued.
+    pub(super) async fn drained(&self) -> Result<(), Error> {
+        self.until(|state| match (&state.phase, state.buffered) {
+            (_, 0) => Some(Ok(())),
+            (Phase::Ended { error, .. }, _) => Some(Err(error.clone())),
+            (Phase::Open | Phase::Closing, _) => None,
+        })
+        .await
+    }
+
+    /// Waits for the end.
+    pub(super) async fn until_closed(&self) -> Closed {
+        self.until(State::closed).await
+    }
+
+    pub(super) fn poll_closed(&self, watcher: &mut Option<WatcherId>, cx: &Context<'_>) -> Poll<Closed> {
+        self.poll_until(watcher, cx, State::closed)
+    }
+
+    pub(super) fn stop_watching(&self, id: WatcherId) {
+        self.0.lock().watchers.stop(id);
+    }
+
+    async fn until<T>(&self, check: impl Fn(&State) -> Option<T>) -> T {
+        let mut watching = Watching { outgoing: self, id: None };
+        poll_fn(|cx| self.poll_until(&mut watching.id, cx, &check)).await
+    }
+
+    fn poll_until<T>(
+        &self,
+        watcher: &mut Option<WatcherId>,
+        cx: &Context<'_>,
+        check: impl Fn(&State) -> Option<T>,
+    ) -> Poll<T> {
+        let mut state = self.0.lock();
+        match check(&state) {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                state.watchers.watch(watcher, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    // What the driver does.
+
+    /// Pings that were asked for.
+    pub(super) fn take_pings(&self) -> Vec<PingRequest> {
+        std::mem::take(&mut self.0.lock().pings)
+    }
+
+    /// The Close frame, once the driver has taken over all that is before it.
+    pub(super) fn take_close(&self) -> Option<CloseFrame> {
+        let mut state = self.0.lock();
+        if state.queue.is_empty() { state.close.take() } else { None }
+    }
+
+    pub(super) fn has_senders(&self) -> bool {
+        self.0.lock().senders > 0
+    }
+
+    /// What the connection says after the driver has worked with it. `sent`: what the transport has taken meanwhile.
+    /// `is_flushed`: that was all that the driver took over, and the transport was flushed. Returns whether there is more to take over.
+    pub(super) fn update(&self, sent: Sent, is_flushed: bool, ready_state: ReadyState, stats: Stats) -> bool {
+        let mut state = self.0.lock();
+        state.stats = stats;
+        state.buffered -= sent.payload;
+        state.room.release(sent.messages);
+        let mut is_changed = sent.payload > 0 && state.buffered == 0;
+        if is_flushed && state.flushed < state.taken_over {
+            state.flushed = state.taken_over;
+            let flushed = state.flushed;
+            state.flushes.retain(|&target| target > flushed);
+            is_changed = true;
+        }
+        let mut woken = if sent.messages > 0 { state.grant() } else { Vec::new() };
+        if ready_state > state.ready_state {
+            state.ready_state = ready_state;
+            if matches!(state.phase, Phase::Open) {
+                // The peer has begun to close, or the connection has failed.
+                woken.extend(state.stop(Phase::Closing));
+            }
+        }
+        if is_changed {
+            woken.extend(state.watchers.take());
+        }
+        let has_more = state.due() > 0;
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        has_more
+    }
+
+    /// Whether messages are queued that the driver will not take over any more.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.0.lock().queue.is_empty()
+    }
+
+    /// The connection has ended. What is queued is dropped, and stays in the amount.
+    pub(super) fn end(&self, closed: Closed, error: Error) {
+        let mut state = self.0.lock();
+        if matches!(state.phase, Phase::Ended { .. }) {
+            return;
+        }
+        state.ready_state = ReadyState::Closed;
+        let mut woken = state.stop(Phase::Ended { closed, error });
+        woken.extend(state.watchers.take());
+        state.room.clear();
+        state.close = None;
+        let (queue, pings) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.pings));
+        drop(state);
+        drop((queue, pings));
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Who watches the state. Dropped, it stops.
+struct Watching<'a> {
+    outgoing: &'a Outgoing,
+    id: Option<WatcherId>,
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.outgoing.stop_watching(id);
+        }
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Closing => Err(Error::Closing),
+            Phase::Ended { error, .. } => Err(error.clone()),
+        }
+    }
+
+    fn closed(&self) -> Option<Closed> {
+        match &self.phase {
+            Phase::Ended { closed, .. } => Some(closed.clone()),
+            Phase::Open | Phase::Closing => None,
+        }
+    }
+
+    /// Whether all messages up to `target` have left, or why that will not be.
+    fn flushed(&self, target: u64) -> Option<Result<(), Error>> {
+        match &self.phase {
+            _ if self.flushed >= target => Some(Ok(())),
+            Phase::Ended { error, .. } => Some(Err(error.clone())),
+            Phase::Open | Phase::Closing => None,
+        }
+    }
+
+    /// Queues a message whose room was taken. Returns who is to be woken.
+    fn push(&mut self, message: QueuedMessage) -> Option<Waker> {
+        self.buffered += message.len() as u64;
+        self.queued += 1;
+        self.queue.push_back(message);
+        self.driver.take()
+    }
+
+    /// How many messages the driver may take over: what is behind a flush waits for it. Once the connection is closing
+    /// the driver takes all, since only the connection keeps the deadlines of a close.
+    fn due(&self) -> usize {
+        match self.flushes.front() {
+            Some(target) if self.close.is_none() => self.queue.len().min((target - self.taken_over) as usize),
+            _ => self.queue.len(),
+        }
+    }
+
+    fn poll_place(&mut self, place: Place, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        if self.room.is_waiting(place, cx.waker()) {
+            Poll::Pending
+        } else if self.room.was_in_vain(place) {
+            Poll::Ready(Err(self.check_open().err().unwrap_or(Error::Closing)))
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Gives room to those who wait, in turn, as far as it goes. Returns who is to be woken.
+    fn grant(&mut self) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        while let Some((want, waker)) = self.room.grant(|want| matches!(want, Want::Message(_))) {
+            if let Want::Message(message) = want {
+                woken.extend(self.push(message));
+            }
+            woken.push(waker);
+        }
+        woken
+    }
+
+    /// Nothing can be queued any more. Returns who is to be woken.
+    fn stop(&mut self, phase: Phase) -> Vec<Waker> {
+        self.phase = phase;
+        self.room.close().collect()
+    }
+}
+
+impl Queue for Outgoing {
+    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover {
+        let mut state = self.0.lock();
+        let n = state.due();
+        if n == state.queue.len() {
+            move_all(&mut state.queue, batch);
+        } else {
+            batch.extend(state.queue.drain(..n));
+        }
+        state.taken_over += n as u64;
+        register(&mut state.driver, cx);
+        if state.close.is_some() { Handover::AtOnce } else { Handover::WhenReady }
+    }
+}
+
+/// Every interleaving of a few tasks: `RUSTFLAGS='--cfg wsflow_loom' cargo test --release --lib loom`.
+#[cfg(all(test, wsflow_loom))]
+mod loom_tests {
+    use loom::{future::block_on, sync::Arc, thread};
+
+    use super::*;
+
+    /// Room for one message of one byte.
+    fn outgoing() -> Arc<Outgoing> {
+        Arc::new(Outgoing::new(40, ReadyState::Open, Stats::default()))
+    }
+
+    fn message() -> QueuedMessage {
+        Message::text("x").into()
+    }
+
+    fn send(outgoing: &Arc<Outgoing>) -> thread::JoinHandle<Result<(), Error>> {
+        let outgoing = Arc::clone(outgoing);
+        thread::spawn(move || block_on(outgoing.send(message())))
+    }
+
+    /// A driver whose transport takes all, until it has taken so many messages.
+    fn drive(outgoing: &Outgoing, messages: u64) {
+        let mut taken = 0;
+        while taken < messages {
+            let batch = block_on(poll_fn(|cx| {
+                let mut batch = VecDeque::new();
+                outgoing.take(&mut batch, cx);
+                if batch.is_empty() { Poll::Pending } else { Poll::Ready(batch) }
+            }));
+            let n = batch.len() as u64;
+            outgoing.update(Sent { messages: n, payload: n }, true, ReadyState::Open, Stats::default());
+            taken += n;
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_room_gets_it_and_all_room_comes_back() {
+        loom::model(|| {
+            let outgoing = outgoing();
+            let senders = [send(&outgoing), send(&outgoing)];
+            drive(&outgoing, 2);
+            senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
+            assert_eq!(outgoing.buffered_amount(), 0);
+            outgoing.try_send(message()).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_send_that_is_dropped_while_room_comes_leaves_nothing_behind() {
+        loom::model(|| {
+            let outgoing = outgoing();
+            outgoing.try_send(message()).unwrap();
+            let dropped = thread::spawn({
+                let outgoing = Arc::clone(&outgoing);
+                move || {
+                    let mut sent = Box::pin(outgoing.send(message()));
+                    let _ = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                }
+            });
+            let waiting = send(&outgoing);
+            // The first, the one that waits, and perhaps the one that was dropped.
+            drive(&outgoing, 2);
+            waiting.join().unwrap().unwrap();
+            dropped.join().unwrap();
+            let left = outgoing.buffered_amount();
+            drive(&outgoing, left);
+            outgoing.try_send(message()).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_flush_ends_when_all_before_it_has_left() {
+        loom::model(|| {
+            let outgoing = outgoing();
+            let flushed = thread::spawn({
+                let outgoing = Arc::clone(&outgoing);
+                move || {
+                    block_on(outgoing.send(message())).unwrap();
+                    block_on(outgoing.flush()).unwrap();
+                    assert_eq!(outgoing.buffered_amount(), 0);
+                }
+            });
+            drive(&outgoing, 1);
+            flushed.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_close_reaches_who_waits_and_the_driver() {
+        loom::model(|| {
+            let outgoing = outgoing();
+            outgoing.try_send(message()).unwrap();
+            let waiting = send(&outgoing);
+            let closing = thread::spawn({
+                let outgoing = Arc::clone(&outgoing);
+                move || outgoing.close(CloseFrame::empty())
+            });
+            block_on(poll_fn(|cx| {
+                let mut batch = VecDeque::new();
+                outgoing.take(&mut batch, cx);
+                if outgoing.take_close().is_some() { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            // Its room was not given back, so it waits in vain.
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Closing)));
+            closing.join().unwrap();
+        });
+    }
+}

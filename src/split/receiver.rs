@@ -1,0 +1,165 @@
+//! `Receiver`: the half that receives.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::{FusedStream, Stream};
+use tokio::task::coop;
+use url::Url;
+
+use super::{Shared, incoming::cost};
+use crate::{close::Closed, error::Error, limits::work, message::Message, protocol::ReadyState, stats::Stats};
+
+/// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
+///
+/// As a [`Stream`] it yields each message; after a clean close `None`, after an unclean one a single `Err`, then `None` for
+/// ever. What arrived before is yielded first, and so is what comes after our Close and before the peer's.
+///
+/// # Room
+///
+/// The connection's task reads ahead, up to [`Config::read_high_water_mark`](crate::Config::read_high_water_mark); a
+/// message costs its payload and 32 bytes until it is taken from here. From the mark on the socket is not read, so a slow
+/// receiver slows the peer down. No pong leaves then either, and a server with a keepalive of its own may end the
+/// connection: a receiver whose messages take long to deal with passes them on, or has a larger mark.
+///
+/// # Drop
+///
+/// Messages that come later are counted in [`Stats::discarded_messages`] and dropped; the senders go on. With the last
+/// [`Sender`](super::Sender) gone, too, the connection closes.
+pub struct Receiver {
+    shared: Arc<Shared>,
+    /// What was taken from the queue and not handed out.
+    batch: VecDeque<Message>,
+    /// The cost of what was handed out since the queue was told.
+    released: usize,
+    /// Messages that were handed out since other tasks could run.
+    handed_out: usize,
+    is_ended: bool,
+}
+
+impl Receiver {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, batch: VecDeque::new(), released: 0, handed_out: 0, is_ended: false }
+    }
+
+    /// Takes up to `limit` messages at once, and appends them to `messages`; waits for the first. Returns how many: 0 is the
+    /// end, or a limit of 0.
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, once all messages before it were taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn recv_many(&mut self, messages: &mut Vec<Message>, limit: usize) -> Result<usize, Error> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let Some(first) = poll_fn(|cx| self.poll_message(cx)).await.transpose()? else { return Ok(0) };
+        messages.push(first);
+        let more = self.batch.len().min(limit - 1);
+        self.released += self.batch.iter().take(more).map(cost).sum::<usize>();
+        messages.extend(self.batch.drain(..more));
+        self.handed_out += more;
+        self.release();
+        Ok(1 + more)
+    }
+
+    /// How the connection ended, once it has.
+    pub fn closed(&self) -> Option<Closed> {
+        self.shared.outgoing.closed()
+    }
+
+    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
+    pub fn url(&self) -> Option<&Url> {
+        self.shared.negotiated.url.as_ref()
+    }
+
+    /// The response to the upgrade request, with its headers. `None` when the transport was upgraded elsewhere.
+    pub fn response(&self) -> Option<&http::Response<()>> {
+        self.shared.negotiated.response.as_ref()
+    }
+
+    /// The subprotocol that the server chose, `""` if none.
+    pub fn protocol(&self) -> &str {
+        &self.shared.negotiated.protocol
+    }
+
+    /// The extensions in use, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
+    pub fn extensions(&self) -> &str {
+        &self.shared.negotiated.extensions
+    }
+
+    /// Whether the connection is open, closing or closed.
+    pub fn ready_state(&self) -> ReadyState {
+        self.shared.outgoing.ready_state()
+    }
+
+    /// What the connection has counted when its task last ran.
+    pub fn stats(&self) -> Stats {
+        self.shared.outgoing.stats()
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        // A receiver that never has to wait lets others run all the same.
+        if self.handed_out >= work::PER_STEP {
+            ready!(coop::poll_proceed(cx)).made_progress();
+            self.handed_out = 0;
+        }
+        if self.batch.is_empty() {
+            if self.is_ended {
+                return Poll::Ready(None);
+            }
+            let released = std::mem::take(&mut self.released);
+            if let Some(end) = ready!(self.shared.incoming.poll_take(&mut self.batch, released, cx)) {
+                self.is_ended = end.is_ok();
+                return Poll::Ready(end.err().map(Err));
+            }
+        }
+        let Some(message) = self.batch.pop_front() else { return Poll::Pending };
+        self.released += cost(&message);
+        self.handed_out += 1;
+        self.release();
+        Poll::Ready(Some(Ok(message)))
+    }
+
+    /// Tells the queue what was handed out, where that is enough to be worth a lock.
+    fn release(&mut self) {
+        if self.released >= self.shared.incoming.mark() / 4 {
+            self.shared.incoming.release(std::mem::take(&mut self.released));
+        }
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_message(cx)
+    }
+}
+
+impl FusedStream for Receiver {
+    fn is_terminated(&self) -> bool {
+        self.is_ended
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.incoming.drop_receiver();
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("ready_state", &self.ready_state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,228 @@
+//! The room of the senders: a budget in bytes, and those who wait for a part of it, first come, first served.
+
+use std::{collections::VecDeque, task::Waker};
+
+use crate::limits::{MAX_IDLE_PLACES, MESSAGE_COST};
+
+/// A place in the queue of those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
+
+/// What a message takes of the room, until the transport has taken it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cost(usize);
+
+#[derive(Debug)]
+struct Waiter<T> {
+    place: Place,
+    cost: Cost,
+    what: T,
+    waker: Waker,
+}
+
+/// `T`: what waits, such as a message.
+#[derive(Debug)]
+pub(super) struct Room<T> {
+    mark: usize,
+    used: usize,
+    /// What is in use, by message, oldest first.
+    costs: VecDeque<Cost>,
+    waiters: VecDeque<Waiter<T>>,
+    next: Place,
+    /// Who waits from this place on does so in vain.
+    closed_from: Option<Place>,
+}
+
+impl<T> Room<T> {
+    pub(super) fn new(mark: usize) -> Self {
+        let (costs, waiters) = (VecDeque::new(), VecDeque::new());
+        Self { mark, used: 0, costs, waiters, next: Place(0), closed_from: None }
+    }
+
+    /// What a message with a payload of `len` bytes costs: never more than there is.
+    pub(super) fn cost(&self, len: usize) -> Cost {
+        Cost(len.saturating_add(MESSAGE_COST).min(self.mark))
+    }
+
+    /// The least that a message can cost.
+    pub(super) fn least_cost(&self) -> Cost {
+        Cost(1)
+    }
+
+    /// Takes room, if there is enough and nobody waits for it.
+    pub(super) fn try_take(&mut self, cost: Cost) -> bool {
+        let is_room = self.waiters.is_empty() && self.fits(cost);
+        if is_room {
+            self.take(cost);
+        }
+        is_room
+    }
+
+    /// Takes room, whether or not there is enough.
+    pub(super) fn take(&mut self, cost: Cost) {
+        self.used += cost.0;
+        self.costs.push_back(cost);
+    }
+
+    fn fits(&self, cost: Cost) -> bool {
+        self.used + cost.0 <= self.mark
+    }
+
+    /// Whether a message may go beyond the mark: there is room, and nobody waits for it.
+    pub(super) fn has_any(&self) -> bool {
+        self.waiters.is_empty() && self.used < self.mark
+    }
+
+    /// Waits behind all who wait.
+    pub(super) fn wait(&mut self, cost: Cost, what: T, waker: &Waker) -> Place {
+        let place = self.next;
+        self.next = Place(place.0 + 1);
+        self.waiters.push_back(Waiter { place, cost, what, waker: waker.clone() });
+        place
+    }
+
+    /// Whether somebody still waits, who is then woken by `waker`.
+    pub(super) fn is_waiting(&mut self, place: Place, waker: &Waker) -> bool {
+        let waiter = self.find(place).and_then(|at| self.waiters.get_mut(at));
+        if let Some(waiter) = waiter {
+            waiter.waker.clone_from(waker);
+            true
+        } else {
+            false
+        }
+    }
+
+    /// Whether somebody who does not wait any more waited in vain.
+    pub(super) fn was_in_vain(&self, place: Place) -> bool {
+        self.closed_from.is_some_and(|from| place >= from)
+    }
+
+    /// Somebody does not want to wait any more.
+    pub(super) fn leave(&mut self, place: Place) -> Option<T> {
+        let at = self.find(place)?;
+        self.waiters.remove(at).map(|waiter| waiter.what)
+    }
+
+    fn find(&self, place: Place) -> Option<usize> {
+        self.waiters.binary_search_by_key(&place, |waiter| waiter.place).ok()
+    }
+
+    /// Lets the first who waits go on, if there is room for it. It has taken the room if it `takes` any by itself.
+    pub(super) fn grant(&mut self, takes: impl FnOnce(&T) -> bool) -> Option<(T, Waker)> {
+        let first = self.waiters.front()?;
+        if !self.fits(first.cost) {
+            return None;
+        }
+        let Waiter { cost, what, waker, .. } = self.waiters.pop_front()?;
+        if takes(&what) {
+            self.take(cost);
+        }
+        Some((what, waker))
+    }
+
+    /// The transport has taken the oldest `messages`.
+    pub(super) fn release(&mut self, messages: u64) {
+        for cost in self.costs.drain(..self.costs.len().min(messages as usize)) {
+            self.used -= cost.0;
+        }
+        if self.costs.is_empty() {
+            self.costs.shrink_to(MAX_IDLE_PLACES);
+        }
+    }
+
+    /// Nobody gets room any more. Those who wait do so in vain.
+    pub(super) fn close(&mut self) -> impl Iterator<Item = Waker> {
+        self.closed_from.get_or_insert(self.waiters.front().map_or(self.next, |first| first.place));
+        std::mem::take(&mut self.waiters).into_iter().map(|waiter| waiter.waker)
+    }
+
+    /// Nothing is in use any more.
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+        self.costs = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MARK: usize = 1000;
+
+    /// What may happen to a room.
+    #[derive(Debug, Clone)]
+    enum Step {
+        TrySend(usize),
+        Send(usize),
+        /// The waiter at this index does not want to wait any more.
+        Leave(usize),
+        /// The transport has taken so many messages.
+        Release(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            2 => (0..2000usize).prop_map(Step::TrySend),
+            4 => (0..2000usize).prop_map(Step::Send),
+            1 => (0..10usize).prop_map(Step::Leave),
+            4 => (0..4u64).prop_map(Step::Release),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn who_waits_is_served_in_turn_and_all_room_comes_back(steps in prop::collection::vec(step(), 0..200)) {
+            let mut room = Room::new(MARK);
+            let (mut waiting, mut next, mut granted) = (Vec::<(Place, u64)>::new(), 0, Vec::new());
+            let mut queued = 0;
+            let mut grant = |room: &mut Room<u64>, waiting: &mut Vec<(Place, u64)>, queued: &mut u64| {
+                while let Some((id, _)) = room.grant(|_| true) {
+                    assert_eq!(waiting.remove(0).1, id, "the oldest comes first");
+                    granted.push(id);
+                    *queued += 1;
+                }
+            };
+            for step in steps {
+                match step {
+                    Step::TrySend(len) | Step::Send(len) => {
+                        let cost = room.cost(len);
+                        let (was_waiting, used) = (!waiting.is_empty(), room.used);
+                        if room.try_take(cost) {
+                            prop_assert!(!was_waiting && used + cost.0 <= MARK);
+                            queued += 1;
+                        } else if matches!(step, Step::Send(_)) {
+                            waiting.push((room.wait(cost, next, Waker::noop()), next));
+                            next += 1;
+                        }
+                    }
+                    Step::Leave(at) if at < waiting.len() => {
+                        let (place, id) = waiting.remove(at);
+                        prop_assert_eq!(room.leave(place), Some(id));
+                        prop_assert_eq!(room.leave(place), None);
+                        grant(&mut room, &mut waiting, &mut queued);
+                    }
+                    Step::Leave(_) => {}
+                    Step::Release(messages) => {
+                        let messages = messages.min(queued);
+                        queued -= messages;
+                        room.release(messages);
+                        grant(&mut room, &mut waiting, &mut queued);
+                    }
+                }
+                prop_assert!(room.used <= MARK);
+                // Nobody waits for what is there.
+                prop_assert!(room.waiters.front().is_none_or(|first| !room.fits(first.cost)));
+            }
+            // Once the transport has taken all, nobody waits any more, and all room is back.
+            while queued > 0 {
+                room.release(queued);
+                queued = 0;
+                grant(&mut room, &mut waiting, &mut queued);
+            }
+            prop_assert!(waiting.is_empty());
+            prop_assert_eq!(room.used, 0);
+        }
+    }
+}

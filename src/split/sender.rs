@@ -1,0 +1,208 @@
+//! `Sender`: the half that sends, shared by as many tasks as like.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::oneshot;
+use url::Url;
+
+use super::{Outgoing, Shared, TrySendError, sink::SenderSink};
+use crate::{
+    close::{CloseFrame, Closed},
+    error::Error,
+    message::Message,
+    protocol::{QueuedMessage, ReadyState, validate_close},
+    stats::Stats,
+};
+
+/// The half of a connection that sends: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
+///
+/// Clones send over the same connection. What is queued leaves by itself: [`flush`](Self::flush) is for who wants to know
+/// when it has.
+///
+/// # Room
+///
+/// What is queued here and in the connection costs together at most
+/// [`Config::write_high_water_mark`](crate::Config::write_high_water_mark); a message costs its payload and 32 bytes, but
+/// never more than the mark, until the transport has taken all of it. Who sends waits in turn: first come, first served,
+/// whatever the size. Pings, pongs and the Close frame do not wait.
+///
+/// # Drop
+///
+/// Dropping all senders closes nothing, as the [`Receiver`](super::Receiver) may still read. Once the receiver is dropped,
+/// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines.
+pub struct Sender {
+    shared: Arc<Shared>,
+}
+
+impl Sender {
+    /// The first of a connection: the others are its clones.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(super) fn outgoing(&self) -> &Outgoing {
+        &self.shared.outgoing
+    }
+
+    /// Queues a message, once there is [room](Self#room) for it and it is its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closing`] while the connection is closing, and then what ended it. The message is gone:
+    /// [`try_send`](Self::try_send) gives it back.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped while it waits leaves its place, and may have queued its message if its turn had come.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
+        self.shared.outgoing.send(QueuedMessage::from(message.into())).await
+    }
+
+    /// Queues a message, if there is room for it and nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// The message, with the reason.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.shared.outgoing.try_send(QueuedMessage::from(message.into()))
+    }
+
+    /// Waits until all that was queued before has left: the transport has taken it and was flushed, and it takes no room
+    /// any more. What is queued meanwhile waits until then.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection, if not all has left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.shared.outgoing.flush().await
+    }
+
+    /// Waits until [`buffered_amount`](Self::buffered_amount) is 0.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection, if it is not: then it does not fall any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn drained(&self) -> Result<(), Error> {
+        self.shared.outgoing.drained().await
+    }
+
+    /// Sends a ping, before messages that wait, and waits for its pong: the time from one to the other.
+    ///
+    /// The pong is read only while the [`Receiver`](super::Receiver) has room.
+    ///
+    /// # Errors
+    ///
+    /// If 16 pings wait for their pongs or to be sent already, or if the connection is not open, or ends before the pong.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have sent its ping.
+    pub async fn ping(&self) -> Result<std::time::Duration, Error> {
+        let (request, answer) = oneshot::channel();
+        self.shared.outgoing.ping(request)?;
+        match answer.await {
+            Ok(pong) => pong?.await,
+            // The connection ended before the driver saw the request.
+            Err(_) => Err(self.closed().await.into()),
+        }
+    }
+
+    /// Closes the connection: what is queued goes out, then a Close frame; then this waits for the peer's and for the end
+    /// of the transport. Those who wait for room get [`Error::Closing`]. The [`Receiver`](super::Receiver) still gets what
+    /// comes before the peer's Close; while it takes nothing the deadlines run all the same.
+    ///
+    /// On a connection that is closing already it sends nothing and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// Only if the code may not be sent or the reason is too long; then nothing was sent and the connection stays open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it was polled the connection closes, whether or not somebody waits.
+    pub async fn close_with(&self, frame: CloseFrame) -> Result<Closed, Error> {
+        validate_close(&frame)?;
+        self.shared.outgoing.close(frame);
+        Ok(self.closed().await)
+    }
+
+    /// Payload bytes that were queued and that the transport has not taken. Framing is not counted, nor are messages that
+    /// wait for room. What could not be sent when the connection ended stays in it for ever.
+    pub fn buffered_amount(&self) -> u64 {
+        self.shared.outgoing.buffered_amount()
+    }
+
+    /// Waits for the end of the connection, and says how it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn closed(&self) -> Closed {
+        self.shared.outgoing.until_closed().await
+    }
+
+    /// A [`Sink`](futures_sink::Sink) for messages. The `Sender` itself is none, since `SinkExt::send` would hide its own.
+    pub fn sink(&self) -> SenderSink {
+        SenderSink::new(self.clone())
+    }
+
+    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
+    pub fn url(&self) -> Option<&Url> {
+        self.shared.negotiated.url.as_ref()
+    }
+
+    /// The response to the upgrade request, with its headers. `None` when the transport was upgraded elsewhere.
+    pub fn response(&self) -> Option<&http::Response<()>> {
+        self.shared.negotiated.response.as_ref()
+    }
+
+    /// The subprotocol that the server chose, `""` if none.
+    pub fn protocol(&self) -> &str {
+        &self.shared.negotiated.protocol
+    }
+
+    /// The extensions in use, as in the response's `Sec-WebSocket-Extensions`, `""` if none.
+    pub fn extensions(&self) -> &str {
+        &self.shared.negotiated.extensions
+    }
+
+    /// Whether the connection is open, closing or closed.
+    pub fn ready_state(&self) -> ReadyState {
+        self.shared.outgoing.ready_state()
+    }
+
+    /// What the connection has counted when its task last ran.
+    pub fn stats(&self) -> Stats {
+        self.shared.outgoing.stats()
+    }
+}
+
+impl Clone for Sender {
+    fn clone(&self) -> Self {
+        self.shared.outgoing.add_sender();
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.outgoing.remove_sender();
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("ready_state", &self.ready_state())
+            .field("buffered_amount", &self.buffered_amount())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! The task between the halves: it drives the connection, takes what the senders queue, and queues what comes.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Shared,
+    incoming::{Demand, cost},
+};
+use crate::{
+    close::{CloseFrame, Closed},
+    driver::Driver,
+    error::Error,
+    limits::MAX_BATCH,
+    message::Message,
+    protocol::ReadyState,
+    stream::WebSocketStream,
+};
+
+/// What drives one connection. It does not keep the halves alive.
+pub(super) struct Task<S> {
+    shared: Arc<Shared>,
+    driver: Driver<S>,
+    /// What has come, and is queued for the receiver as one.
+    batch: VecDeque<Message>,
+    /// How many bytes had been parsed when the last message came.
+    parsed: u64,
+    /// Pings so far: each has a payload of its own.
+    pings: u64,
+}
+
+/// The halves are told of the end, also if the runtime is shut down before it comes.
+impl<S> Drop for Task<S> {
+    fn drop(&mut self) {
+        let closed = Closed::abnormal();
+        let error = Error::from(closed.clone());
+        self.shared.outgoing.end(closed, error.clone());
+        self.shared.incoming.end(Err(error));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
+    pub(super) fn new(shared: Arc<Shared>, stream: WebSocketStream<S>) -> Self {
+        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed: 0, pings: 0 }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        self.end(end);
+        // The peer may still be reading why.
+        while poll_fn(|cx| self.driver.poll_next(cx)).await.is_some() {}
+    }
+
+    /// Moves what there is to move, both ways. Ready with the end of the connection.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            self.take_requests();
+            self.driver.poll_send(&self.shared.outgoing, cx);
+            // Only now, since it comes behind what is queued.
+            let is_closing = self.close();
+            let item = self.poll_receive(cx);
+            let has_more = self.report();
+            match item {
+                Poll::Ready(end) => return Poll::Ready(end),
+                Poll::Pending if has_more || is_closing => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn take_requests(&mut self) {
+        for request in self.shared.outgoing.take_pings() {
+            self.pings += 1;
+            // Whoever asked may have stopped waiting.
+            let _ = request.send(self.driver.stream.send_ping(Bytes::copy_from_slice(&self.pings.to_be_bytes())));
+        }
+    }
+
+    /// Begins to close once the connection has all that is before the Close frame. Returns whether it did.
+    fn close(&mut self) -> bool {
+        if !self.driver.is_handed_over() {
+            return false;
+        }
+        let Some(frame) = self.shared.outgoing.take_close() else { return false };
+        // The frame was checked when it was asked for.
+        let _ = self.driver.stream.begin_close_and_read_on(frame);
+        true
+    }
+
+    /// Queues what has come. Ready when the connection has ended.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let mut room = match self.shared.incoming.demand(cx) {
+                Demand::Room(room) => room,
+                Demand::Full => return self.driver.stream.poll_write_only(cx).map(|()| self.outcome()),
+                Demand::Dropped => {
+                    self.driver.stream.discard_messages();
+                    if !self.shared.outgoing.has_senders() {
+                        self.shared.outgoing.close(CloseFrame::empty());
+                    }
+                    usize::MAX
+                }
+            };
+            let mut held = 0;
+            let end = loop {
+                match self.driver.poll_next(cx) {
+                    Poll::Ready(Some(Ok(message))) => {
+                        let cost = cost(&message);
+                        let message = self.unpin(message, cost);
+                        self.batch.push_back(message);
+                        held += cost;
+                        room = room.saturating_sub(cost);
+                        if room == 0 || self.batch.len() >= MAX_BATCH {
+                            break None;
+                        }
+                    }
+                    Poll::Ready(Some(Err(error))) => break Some(Poll::Ready(Err(error))),
+                    Poll::Ready(None) => break Some(Poll::Ready(Ok(()))),
+                    Poll::Pending => break Some(Poll::Pending),
+                }
+            };
+            if held > 0 {
+                self.shared.incoming.push(&mut self.batch, held);
+            }
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// A message is a slice of the read buffer, and keeps all of it. Where other things than messages fill that buffer, such
+    /// as pings, the message gets an allocation of its own: the messages that wait hold about what they cost.
+    fn unpin(&mut self, message: Message, cost: usize) -> Message {
+        let parsed = self.driver.stream.bytes_parsed();
+        let since_last = parsed - std::mem::replace(&mut self.parsed, parsed);
+        if since_last <= 2 * cost as u64 {
+            return message;
+        }
+        match message {
+            Message::Text(text) => Message::text(text.as_str()),
+            Message::Binary(data) => Message::binary(Bytes::copy_from_slice(&data)),
+        }
+    }
+
+    /// Tells the senders what has left. Returns whether there is more to take over.
+    fn report(&mut self) -> bool {
+        let (state, stats) = (self.driver.stream.ready_state(), self.driver.stream.stats());
+        let has_more = self.shared.outgoing.update(self.driver.take_sent(), self.driver.is_flushed(), state, stats);
+        has_more && state == ReadyState::Open && self.driver.is_handed_over()
+    }
+
+    /// How the connection has ended.
+    fn outcome(&self) -> Result<(), Error> {
+        self.driver.stream.error().cloned().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self, end: Result<(), Error>) {
+        self.report();
+        let is_unsent = self.driver.drop_batch() | self.shared.outgoing.has_unsent();
+        let mut closed = self.driver.stream.closed().cloned().unwrap_or_else(Closed::abnormal);
+        closed.was_clean &= !is_unsent;
+        let error = match &end {
+            Err(error) => error.clone(),
+            Ok(()) => closed.clone().into(),
+        };
+        let end = if is_unsent { Err(error.clone()) } else { end };
+        self.shared.outgoing.end(closed, error);
+        self.shared.incoming.end(end);
+    }
+}

@@ -1,0 +1,523 @@
+//! `into_split`: a `Sender` and a `Receiver` for tasks apart.
+//!
+//! `B<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
+
+mod support;
+
+use std::{future::Future, pin::pin, task::Poll, time::Duration};
+
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future::join_all, poll};
+use support::Peer;
+use tokio::{
+    io::DuplexStream,
+    task::yield_now,
+    time::{Instant, timeout},
+};
+use wsflow::{
+    CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, Receiver, Sender, TrySendError, WebSocketStream,
+};
+
+/// The halves of a connection over a pipe that holds `capacity` bytes each way.
+fn halves(capacity: usize, config: Config) -> (Peer<DuplexStream>, Sender, Receiver) {
+    let (peer, io) = Peer::pipe(capacity);
+    let (sender, receiver) = WebSocketStream::from_upgraded(io, config).into_split();
+    (peer, sender, receiver)
+}
+
+/// Lets the other tasks do all that they can.
+async fn settle() {
+    for _ in 0..50 {
+        yield_now().await;
+    }
+}
+
+/// Polls once, after the other tasks have done all that they can.
+async fn after_settling<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    settle().await;
+    poll!(future)
+}
+
+fn closed(code: u16, reason: &str, was_clean: bool) -> Closed {
+    Closed::new(code, reason, was_clean)
+}
+
+fn binary(len: usize) -> Message {
+    Message::binary(vec![7; len])
+}
+
+fn mark(bytes: usize) -> Config {
+    Config::default().write_high_water_mark(bytes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_leaves_without_a_flush_and_what_comes_is_received() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    let clone = sender.clone();
+    sender.send("one").await.unwrap();
+    clone.send(vec![1, 2, 3]).await.unwrap();
+    peer.expect_text("one").await;
+    peer.expect_binary([1, 2, 3]).await;
+    peer.text("answer").await;
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("answer"));
+    sender.flush().await.unwrap();
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (0, 2));
+    assert_eq!(receiver.stats().messages_received, 1);
+    assert_eq!((sender.ready_state(), sender.url(), sender.protocol()), (ReadyState::Open, None, ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_and_the_peers_close_are_answered_while_the_application_is_busy() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    peer.text("unread").await;
+    peer.ping("are you there").await;
+    peer.expect_pong("are you there").await;
+    peer.close(1001, "bye").await;
+    peer.expect_close(1001, "bye").await;
+    peer.finish().await;
+    assert_eq!(sender.closed().await, closed(1001, "bye", true));
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("unread"));
+    assert!(receiver.next().await.is_none());
+    assert_eq!(receiver.closed(), Some(closed(1001, "bye", true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_budget_covers_the_queue_and_the_connection() {
+    // Eight messages of 100 bytes fit; the transport takes next to nothing.
+    let (mut peer, sender, _receiver) = halves(1, mark(8 * 132));
+    for _ in 0..8 {
+        sender.send(binary(100)).now_or_never().expect("room").unwrap();
+    }
+    let mut ninth = pin!(sender.send(binary(100)));
+    assert!(after_settling(&mut ninth).await.is_pending());
+    assert!(matches!(sender.try_send(binary(1)), Err(TrySendError::Full(message)) if message == binary(1)));
+    // One byte at most has left the first.
+    assert!((798..=800).contains(&sender.buffered_amount()), "{}", sender.buffered_amount());
+    // The first message makes room for the ninth.
+    peer.expect_binary(vec![7; 100]).await;
+    assert!(after_settling(&mut ninth).await.is_ready());
+    for _ in 0..8 {
+        peer.expect_binary(vec![7; 100]).await;
+    }
+    sender.flush().await.unwrap();
+    assert_eq!(sender.buffered_amount(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_served_in_turn_whatever_the_size() {
+    let (mut peer, sender, _receiver) = halves(1, mark(1000));
+    sender.send(binary(900)).await.unwrap();
+    // Larger than the mark: it waits for all of it, and the small ones behind it do not pass.
+    let (large, small) = (sender.clone(), sender.clone());
+    let large = tokio::spawn(async move { large.send(binary(5000)).await });
+    settle().await;
+    let small = tokio::spawn(async move { small.send(binary(1)).await });
+    settle().await;
+    assert!(matches!(sender.try_send(binary(2)), Err(TrySendError::Full(_))));
+    for len in [900, 5000, 1] {
+        peer.expect_binary(vec![7; len]).await;
+    }
+    large.await.unwrap().unwrap();
+    small.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_is_dropped_leaves_no_message_and_no_place_behind() {
+    let (mut peer, sender, _receiver) = halves(1, mark(1000));
+    sender.send(binary(900)).await.unwrap();
+    let mut first = Box::pin(sender.send(binary(5000)));
+    let mut second = Box::pin(sender.send(binary(10)));
+    assert!(after_settling(&mut first).await.is_pending());
+    assert!(after_settling(&mut second).await.is_pending());
+    // The first stood before the second, for which there is room.
+    drop(first);
+    second.now_or_never().expect("room").unwrap();
+    peer.expect_binary(vec![7; 900]).await;
+    peer.expect_binary(vec![7; 10]).await;
+    sender.flush().await.unwrap();
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (0, 2));
+    // All room is back.
+    sender.try_send(binary(1000 - 32)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_waits_for_what_was_queued_before_it_also_while_others_go_on_sending() {
+    let (mut peer, sender, _receiver) = halves(1, mark(1000));
+    sender.send(binary(300)).await.unwrap();
+    let other = sender.clone();
+    let endless = tokio::spawn(async move { while other.send(binary(50)).await.is_ok() {} });
+    let mut flush = pin!(sender.flush());
+    assert!(after_settling(&mut flush).await.is_pending());
+    let reader = tokio::spawn(async move {
+        loop {
+            peer.expect_frame().await;
+        }
+    });
+    timeout(Duration::from_secs(1), flush).await.expect("it does not wait for ever").unwrap();
+    endless.abort();
+    reader.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_goes_out_before_the_close_and_who_waits_for_room_gets_closing() {
+    let (mut peer, sender, mut receiver) = halves(1, mark(1000));
+    sender.send(binary(900)).await.unwrap();
+    let mut waiting = pin!(sender.send(binary(500)));
+    assert!(after_settling(&mut waiting).await.is_pending());
+    let mut close = pin!(sender.close_with(CloseFrame::new(1000, "done")));
+    assert!(poll!(&mut close).is_pending());
+    assert!(matches!(waiting.await, Err(Error::Closing)));
+    assert!(matches!(sender.send("late").await, Err(Error::Closing)));
+    assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(message)) if message == "late".into()));
+    assert_eq!(sender.ready_state(), ReadyState::Closing);
+    peer.expect_binary(vec![7; 900]).await;
+    peer.expect_close(1000, "done").await;
+    // What comes before the peer's Close is still received.
+    let answer = async {
+        peer.text("last words").await;
+        peer.close(1000, "done").await;
+        peer.finish().await;
+    };
+    let receive = async {
+        assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("last words"));
+        assert!(receiver.next().await.is_none());
+    };
+    let (end, (), ()) = tokio::join!(close, answer, receive);
+    assert_eq!(end.unwrap(), closed(1000, "done", true));
+    assert_eq!(sender.buffered_amount(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_that_may_not_be_sent_is_an_error_and_closes_nothing() {
+    let (mut peer, sender, _receiver) = halves(1 << 16, Config::default());
+    assert!(matches!(sender.close_with(CloseFrame::new(1005, "")).await, Err(Error::InvalidControl(_))));
+    sender.send("still open").await.unwrap();
+    peer.expect_text("still open").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_mark_the_receiver_holds_the_peer_back() {
+    let config = Config::default().read_high_water_mark(1000).read_buffer_max(1024);
+    let (mut peer, _sender, mut receiver) = halves(64, config);
+    let pour = tokio::spawn(async move {
+        for i in 0..1000_u32 {
+            peer.binary([&i.to_be_bytes()[..], &[0; 96]].concat()).await;
+        }
+        peer
+    });
+    settle().await;
+    let held = receiver.stats().messages_received;
+    // 8 messages of 132 bytes reach the mark of 1000; nobody asked for them.
+    assert_eq!(held, 8);
+    for i in 0..1000_u32 {
+        let message = receiver.next().await.unwrap().unwrap();
+        assert_eq!(message.as_bytes()[..4], i.to_be_bytes());
+    }
+    pour.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn recv_many_takes_what_there_is_up_to_a_limit() {
+    let (mut peer, _sender, mut receiver) = halves(1 << 16, Config::default());
+    for text in ["a", "b", "c", "d"] {
+        peer.text(text).await;
+    }
+    peer.close(1011, "").await;
+    settle().await;
+    let mut messages = Vec::new();
+    assert_eq!(receiver.recv_many(&mut messages, 0).await.unwrap(), 0);
+    assert_eq!(receiver.recv_many(&mut messages, 3).await.unwrap(), 3);
+    assert_eq!(receiver.recv_many(&mut messages, 3).await.unwrap(), 1);
+    assert_eq!(messages.iter().filter_map(Message::as_text).collect::<String>(), "abcd");
+    peer.expect_close(1011, "").await;
+    peer.finish().await;
+    assert_eq!(receiver.recv_many(&mut messages, 3).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unclean_end_is_one_error_behind_all_that_came() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    peer.text("before").await;
+    drop(peer);
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("before"));
+    assert!(matches!(receiver.next().await, Some(Err(Error::Closed(_)))));
+    assert!(receiver.next().await.is_none());
+    assert_eq!(sender.closed().await, closed(1006, "", false));
+    assert!(matches!(sender.send("late").await, Err(Error::Closed(_))));
+    assert!(matches!(sender.ping().await, Err(Error::Closed(_))));
+    assert_eq!((sender.ready_state(), receiver.ready_state()), (ReadyState::Closed, ReadyState::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_transport_did_not_take_is_accounted_for() {
+    // A peer that takes nothing and goes.
+    let (peer, sender, mut receiver) = halves(16, mark(10_000));
+    for _ in 0..10 {
+        sender.send(binary(100)).await.unwrap();
+    }
+    settle().await;
+    drop(peer);
+    assert!(receiver.next().await.unwrap().is_err());
+    // 6 of the 16 bytes that left are the header.
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (990, 0));
+    assert!(sender.flush().await.is_err());
+    assert!(sender.drained().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b157_the_peers_close_before_all_was_sent_is_unclean_with_its_code() {
+    let (mut peer, sender, mut receiver) = halves(64, mark(100_000));
+    for _ in 0..100 {
+        sender.send(binary(500)).await.unwrap();
+    }
+    settle().await;
+    peer.close(1000, "enough").await;
+    let frames = tokio::spawn(async move {
+        // The frame that was begun is finished, and the answer follows.
+        let first = peer.expect_frame().await;
+        peer.expect_close(1000, "enough").await;
+        peer.finish().await;
+        first.payload.len()
+    });
+    let error = receiver.next().await.unwrap().unwrap_err();
+    assert!(matches!(&error, Error::Closed(end) if **end == closed(1000, "enough", false)), "{error}");
+    assert!(receiver.next().await.is_none());
+    assert_eq!(sender.closed().await, closed(1000, "enough", false));
+    assert_eq!(frames.await.unwrap(), 500);
+    assert_eq!(sender.buffered_amount(), 99 * 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ping_gives_the_round_trip() {
+    let (mut peer, sender, _receiver) = halves(1 << 16, Config::default());
+    let answer = async {
+        let payload = peer.expect_ping().await;
+        tokio::time::advance(Duration::from_millis(70)).await;
+        peer.pong(payload).await;
+    };
+    let (rtt, ()) = tokio::join!(sender.ping(), answer);
+    assert_eq!(rtt.unwrap(), Duration::from_millis(70));
+    settle().await;
+    assert_eq!(sender.stats().last_rtt, Some(Duration::from_millis(70)));
+    // Each has a payload of its own, and one that nobody answers ends with the connection.
+    let mut pings = Box::pin(join_all((0..3).map(|_| sender.ping())));
+    assert!(after_settling(&mut pings).await.is_pending());
+    let mut payloads = Vec::new();
+    for _ in 0..3 {
+        payloads.push(peer.expect_ping().await);
+    }
+    payloads.dedup();
+    assert_eq!(payloads.len(), 3);
+    peer.pong(&payloads[0]).await;
+    drop(peer);
+    let answers = pings.await;
+    assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_err(), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn b193_when_all_halves_are_dropped_what_is_queued_is_sent_and_then_a_close_without_a_code() {
+    for is_sender_last in [true, false] {
+        let (mut peer, sender, receiver) = halves(16, Config::default());
+        let clone = sender.clone();
+        for _ in 0..5 {
+            sender.send(binary(100)).await.unwrap();
+        }
+        if is_sender_last {
+            drop(receiver);
+            settle().await;
+            drop((sender, clone));
+        } else {
+            drop((sender, clone));
+            settle().await;
+            drop(receiver);
+        }
+        for _ in 0..5 {
+            peer.expect_binary(vec![7; 100]).await;
+        }
+        peer.expect_close(None, "").await;
+        peer.close(None, "").await;
+        peer.expect_eof().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_that_are_dropped_wait_for_a_silent_peer_no_longer_than_the_close_timers() {
+    let (mut peer, sender, receiver) = halves(1 << 16, Config::default());
+    drop((sender, receiver));
+    peer.expect_close(None, "").await;
+    let start = Instant::now();
+    peer.expect_eof().await;
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_all_senders_closes_nothing() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    sender.send("last").await.unwrap();
+    drop(sender);
+    peer.expect_text("last").await;
+    peer.text("still there").await;
+    peer.ping("x").await;
+    peer.expect_pong("x").await;
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("still there"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_receiver_discards_what_comes_and_the_senders_go_on() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().read_high_water_mark(1));
+    peer.text("one").await;
+    peer.text("two").await;
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("one"));
+    settle().await;
+    drop(receiver);
+    for _ in 0..1000 {
+        peer.text("unwanted").await;
+    }
+    peer.ping("x").await;
+    peer.expect_pong("x").await;
+    sender.send("on").await.unwrap();
+    peer.expect_text("on").await;
+    assert_eq!(sender.stats().discarded_messages, 1000);
+    let close = async {
+        peer.expect_close(1000, "").await;
+        peer.text("unwanted").await;
+        peer.close(1000, "").await;
+        peer.finish().await;
+    };
+    let (end, ()) = tokio::join!(sender.close_with(CloseFrame::new(1000, "")), close);
+    assert_eq!(end.unwrap(), closed(1000, "", true));
+    assert_eq!(sender.stats().discarded_messages, 1001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_within_its_timers_although_the_receiver_takes_nothing() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().read_high_water_mark(100));
+    peer.text(
+        "fills the mark, since it is a text of more than one hundred bytes, which it is once this is added to it",
+    )
+    .await;
+    peer.text("behind it").await;
+    settle().await;
+    let start = Instant::now();
+    let mut close = pin!(sender.close_with(CloseFrame::new(1000, "")));
+    assert!(poll!(&mut close).is_pending());
+    peer.expect_close(1000, "").await;
+    peer.close(1000, "").await;
+    assert_eq!(close.await.unwrap(), closed(1006, "", false));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert!(receiver.next().await.unwrap().is_ok());
+    assert!(matches!(receiver.next().await, Some(Err(Error::Timeout { phase: Phase::Close, .. }))));
+    assert!(receiver.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_ends_a_close_within_its_timers() {
+    let (_peer, sender, mut receiver) = halves(16, mark(1000));
+    sender.send(binary(900)).await.unwrap();
+    let waiting = sender.clone();
+    let waiting = tokio::spawn(async move { waiting.send(binary(900)).await });
+    let flushing = sender.clone();
+    let flushing = tokio::spawn(async move { flushing.flush().await });
+    settle().await;
+    let start = Instant::now();
+    assert_eq!(sender.close_with(CloseFrame::new(1000, "")).await.unwrap(), closed(1006, "", false));
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Closing)));
+    assert!(matches!(flushing.await.unwrap(), Err(Error::Timeout { phase: Phase::Close, .. })));
+    assert!(matches!(receiver.next().await, Some(Err(Error::Timeout { phase: Phase::Close, .. }))));
+    // 8 of the 16 bytes that left are the header.
+    assert_eq!(sender.buffered_amount(), 892);
+}
+
+#[test]
+fn the_halves_are_told_when_the_runtime_is_shut_down() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_peer, sender, mut receiver) = runtime.block_on(async { halves(16, Config::default()) });
+    drop(runtime);
+    assert!(matches!(receiver.next().now_or_never(), Some(Some(Err(Error::Closed(_))))));
+    assert_eq!(sender.closed().now_or_never(), Some(closed(1006, "", false)));
+    assert!(matches!(sender.send("late").now_or_never(), Some(Err(Error::Closed(_)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_of_a_sender_waits_its_turn_and_overshoots_by_one_message() {
+    let (mut peer, sender, _receiver) = halves(1, mark(1000));
+    let mut sink = sender.sink();
+    assert!(matches!(sink.start_send_unpin("not ready".into()), Err(Error::NotReady)));
+    // It is ready while there is any room, since nobody knows the size.
+    sender.send(binary(900)).await.unwrap();
+    sink.feed(binary(5000)).now_or_never().expect("ready").unwrap();
+    let mut another = sender.sink();
+    let mut ready = pin!(another.feed(binary(1)));
+    assert!(after_settling(&mut ready).await.is_pending());
+    peer.expect_binary(vec![7; 900]).await;
+    peer.expect_binary(vec![7; 5000]).await;
+    let (fed, ()) = tokio::join!(ready, peer.expect_binary([7]));
+    fed.unwrap();
+    another.flush().await.unwrap();
+    // One that is ready and sends nothing holds nothing.
+    futures::future::poll_fn(|cx| sink.poll_ready_unpin(cx)).await.unwrap();
+    sender.try_send(binary(968)).unwrap();
+    peer.expect_binary(vec![7; 968]).await;
+    let close = async {
+        peer.expect_close(None, "").await;
+        peer.close(None, "").await;
+        peer.finish().await;
+    };
+    let (end, ()) = tokio::join!(sink.close(), close);
+    end.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_senders_over_a_slow_transport_get_their_share_in_order() {
+    let (mut peer, sender, _receiver) = halves(64, mark(2000));
+    for id in 0..8_u8 {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            // One of them sends messages larger than the mark.
+            let len = if id == 7 { 3000 } else { 90 };
+            for i in 0_u32.. {
+                let message = [&[id][..], &i.to_be_bytes(), &vec![0; len]].concat();
+                if sender.send(message).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let mut counts = [0_u32; 8];
+    for _ in 0..1600 {
+        let (_, payload) = peer.expect_message().await;
+        let (id, i) = (usize::from(payload[0]), u32::from_be_bytes(payload[1..5].try_into().unwrap()));
+        assert_eq!(i, counts[id], "the order of sender {id}");
+        counts[id] += 1;
+    }
+    assert!(counts.iter().all(|count| (180..=220).contains(count)), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_violation_tells_the_peer_and_both_halves() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    peer.text("good").await;
+    peer.raw([0xff, 0x00]).await;
+    peer.expect_close(1002, "").await;
+    peer.finish().await;
+    assert!(receiver.next().await.unwrap().is_ok());
+    assert!(matches!(receiver.next().await, Some(Err(Error::ProtocolViolation(_)))));
+    assert_eq!(sender.closed().await, closed(1006, "", false));
+    assert!(matches!(sender.send("late").await, Err(Error::ProtocolViolation(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_while_a_message_is_half_sent_finishes_it() {
+    let (mut peer, sender, _receiver) = halves(10, mark(1 << 20));
+    sender.send(binary(100_000)).await.unwrap();
+    settle().await;
+    let close = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.close_with(CloseFrame::empty()).await }
+    });
+    peer.expect_binary(vec![7; 100_000]).await;
+    peer.expect_close(None, "").await;
+    peer.close(1000, "").await;
+    peer.finish().await;
+    assert_eq!(close.await.unwrap().unwrap(), closed(1000, "", true));
+}
