@@ -29,11 +29,11 @@ const CHANNEL: usize = 1024;
 /// Messages that `recv_many` takes at a time.
 const BATCH: usize = 256;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// How much moves in a round, in bytes on the wire or in messages, whatever comes first.
-const VOLUME: usize = 256 << 20;
-const MESSAGES: usize = 2_000_000;
+const VOLUME: usize = 128 << 20;
+const MESSAGES: usize = 400_000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Direction {

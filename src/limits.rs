@@ -57,7 +57,7 @@ pub(crate) const MESSAGE_COST: usize = 32;
 // Halves.
 
 /// Places that a queue between tasks keeps while it is empty: those of a burst are freed.
-pub(crate) const MAX_IDLE_PLACES: usize = 64;
+pub(crate) const MAX_IDLE_PLACES: usize = 32;
 
 /// Messages that move to a receiver at a time, at most: with more of them the receiver waits longer than the lock costs.
 pub(crate) const MAX_BATCH: usize = 256;

@@ -12,14 +12,27 @@ use crate::{
     sync::{Mutex, move_all, register},
 };
 
-/// What a message costs while it is held.
-pub(super) fn cost(message: &Message) -> usize {
-    message.len().saturating_add(MESSAGE_COST)
+/// A message that has come, and what it costs until it is handed out.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) message: Message,
+    pub(super) cost: usize,
+}
+
+impl Queued {
+    /// `parsed`: how many bytes came for it, with what stood before it since the last message.
+    ///
+    /// A message is a slice of the read buffer, and keeps all of that. Where other things than messages fill the buffer,
+    /// such as pings, their bytes are held as well.
+    pub(super) fn new(message: Message, parsed: u64) -> Self {
+        let own = message.len().saturating_add(MESSAGE_COST);
+        Self { message, cost: own.max(usize::try_from(parsed).unwrap_or(usize::MAX)) }
+    }
 }
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<Message>,
+    queue: VecDeque<Queued>,
     /// The cost of what is in the queue, or was taken from it and not yet handed out.
     held: usize,
     phase: Phase,
@@ -71,7 +84,7 @@ impl Incoming {
     /// Ready with `Some` when the connection has ended and nothing is left.
     pub(super) fn poll_take(
         &self,
-        batch: &mut VecDeque<Message>,
+        batch: &mut VecDeque<Queued>,
         released: usize,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<(), Error>>> {
@@ -125,7 +138,7 @@ impl Incoming {
     }
 
     /// Adds what has come, which costs `cost`, and wakes the receiver.
-    pub(super) fn push(&self, batch: &mut VecDeque<Message>, cost: usize) {
+    pub(super) fn push(&self, batch: &mut VecDeque<Queued>, cost: usize) {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Dropped) {
             batch.clear();
@@ -183,9 +196,9 @@ mod loom_tests {
             if demand == Demand::Dropped {
                 return;
             }
-            let message = Message::text("x");
-            let cost = cost(&message);
-            incoming.push(&mut VecDeque::from([message]), cost);
+            let queued = Queued::new(Message::text("x"), 0);
+            let cost = queued.cost;
+            incoming.push(&mut VecDeque::from([queued]), cost);
         }
         incoming.end(Ok(()));
     }
@@ -201,7 +214,7 @@ mod loom_tests {
             let (mut batch, mut released, mut received) = (VecDeque::new(), 0, 0);
             while block_on(poll_fn(|cx| incoming.poll_take(&mut batch, std::mem::take(&mut released), cx))).is_none() {
                 received += batch.len();
-                released += batch.drain(..).map(|message| cost(&message)).sum::<usize>();
+                released += batch.drain(..).map(|queued| queued.cost).sum::<usize>();
             }
             assert_eq!(received, 2);
             driver.join().unwrap();

@@ -13,7 +13,7 @@ use futures_core::{FusedStream, Stream};
 use tokio::task::coop;
 use url::Url;
 
-use super::{Shared, incoming::cost};
+use super::{Shared, incoming::Queued};
 use crate::{close::Closed, error::Error, limits::work, message::Message, protocol::ReadyState, stats::Stats};
 
 /// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
@@ -24,7 +24,8 @@ use crate::{close::Closed, error::Error, limits::work, message::Message, protoco
 /// # Room
 ///
 /// The connection's task reads ahead, up to [`Config::read_high_water_mark`](crate::Config::read_high_water_mark); a
-/// message costs its payload and 32 bytes until it is taken from here. From the mark on the socket is not read, so a slow
+/// message costs its payload and 32 bytes, or all that came since the one before if that is more, until it is taken from
+/// here. From the mark on the socket is not read, so a slow
 /// receiver slows the peer down. No pong leaves then either, and a server with a keepalive of its own may end the
 /// connection: a receiver whose messages take long to deal with passes them on, or has a larger mark.
 ///
@@ -35,7 +36,7 @@ use crate::{close::Closed, error::Error, limits::work, message::Message, protoco
 pub struct Receiver {
     shared: Arc<Shared>,
     /// What was taken from the queue and not handed out.
-    batch: VecDeque<Message>,
+    batch: VecDeque<Queued>,
     /// The cost of what was handed out since the queue was told.
     released: usize,
     /// Messages that were handed out since other tasks could run.
@@ -65,8 +66,10 @@ impl Receiver {
         let Some(first) = poll_fn(|cx| self.poll_message(cx)).await.transpose()? else { return Ok(0) };
         messages.push(first);
         let more = self.batch.len().min(limit - 1);
-        self.released += self.batch.iter().take(more).map(cost).sum::<usize>();
-        messages.extend(self.batch.drain(..more));
+        for Queued { message, cost } in self.batch.drain(..more) {
+            self.released += cost;
+            messages.push(message);
+        }
         self.handed_out += more;
         self.release();
         Ok(1 + more)
@@ -123,8 +126,8 @@ impl Receiver {
                 return Poll::Ready(end.err().map(Err));
             }
         }
-        let Some(message) = self.batch.pop_front() else { return Poll::Pending };
-        self.released += cost(&message);
+        let Some(Queued { message, cost }) = self.batch.pop_front() else { return Poll::Pending };
+        self.released += cost;
         self.handed_out += 1;
         self.release();
         Poll::Ready(Some(Ok(message)))

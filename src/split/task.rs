@@ -12,14 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Shared,
-    incoming::{Demand, cost},
+    incoming::{Demand, Queued},
 };
 use crate::{
     close::{CloseFrame, Closed},
     driver::Driver,
     error::Error,
     limits::MAX_BATCH,
-    message::Message,
     protocol::ReadyState,
     stream::WebSocketStream,
 };
@@ -29,7 +28,7 @@ pub(super) struct Task<S> {
     shared: Arc<Shared>,
     driver: Driver<S>,
     /// What has come, and is queued for the receiver as one.
-    batch: VecDeque<Message>,
+    batch: VecDeque<Queued>,
     /// How many bytes had been parsed when the last message came.
     parsed: u64,
     /// Pings so far: each has a payload of its own.
@@ -112,11 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             let end = loop {
                 match self.driver.poll_next(cx) {
                     Poll::Ready(Some(Ok(message))) => {
-                        let cost = cost(&message);
-                        let message = self.unpin(message, cost);
-                        self.batch.push_back(message);
-                        held += cost;
-                        room = room.saturating_sub(cost);
+                        let parsed = self.driver.stream.bytes_parsed();
+                        let queued = Queued::new(message, parsed - std::mem::replace(&mut self.parsed, parsed));
+                        held += queued.cost;
+                        room = room.saturating_sub(queued.cost);
+                        self.batch.push_back(queued);
                         if room == 0 || self.batch.len() >= MAX_BATCH {
                             break None;
                         }
@@ -132,20 +131,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             if let Some(end) = end {
                 return end;
             }
-        }
-    }
-
-    /// A message is a slice of the read buffer, and keeps all of it. Where other things than messages fill that buffer, such
-    /// as pings, the message gets an allocation of its own: the messages that wait hold about what they cost.
-    fn unpin(&mut self, message: Message, cost: usize) -> Message {
-        let parsed = self.driver.stream.bytes_parsed();
-        let since_last = parsed - std::mem::replace(&mut self.parsed, parsed);
-        if since_last <= 2 * cost as u64 {
-            return message;
-        }
-        match message {
-            Message::Text(text) => Message::text(text.as_str()),
-            Message::Binary(data) => Message::binary(Bytes::copy_from_slice(&data)),
         }
     }
 
