@@ -82,6 +82,27 @@ pub struct Config {
     /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
     /// time for what the TLS library has taken, some 64 KiB, to reach the network.
     pub write_timeout: Option<Duration>,
+    /// After how long without a byte from the peer it is asked by a ping whether it is there. Default 30 s; `None`: never,
+    /// there is no keepalive.
+    ///
+    /// The time begins when a read finds the transport empty, and runs only while somebody polls for reading. A peer that
+    /// sends more often is never asked. The pings also keep NATs and proxies from forgetting the connection, which many do
+    /// after 60 s: make it shorter where one does so earlier. `None` suits a peer that cannot answer pings.
+    pub keepalive_interval: Option<Duration>,
+    /// How long the peer may stay silent once it was asked by a ping. Default 30 s.
+    ///
+    /// Then the connection ends at once, with [`Phase::Keepalive`](crate::Phase::Keepalive) and without a Close frame, as
+    /// nobody is there to read it. Any byte is an answer. The time begins when the ping was flushed; before that, with each
+    /// byte that the transport takes, so that neither a long message of ours nor a slow network makes a peer a dead one.
+    /// Raise it for a peer that reads slowly: it comes to the ping only behind what the system still holds for it.
+    pub keepalive_timeout: Duration,
+    /// How long no byte of a message may come from the peer. Default `None`: for ever.
+    ///
+    /// It is for feeds that are known to say something: a server can be there, answer pings and have nothing more to send,
+    /// as when it lost a subscription. The time begins when a read finds the transport empty, and runs only while somebody
+    /// polls for reading; each byte of a message starts it again, also of one that is not whole, and no ping, pong or
+    /// Close. Then the connection ends with [`Phase::Message`](crate::Phase::Message) and Close 1011.
+    pub message_timeout: Option<Duration>,
     /// Which compression is offered to the server (permessage-deflate, RFC 7692). Default `None`: none.
     ///
     /// It pays where bandwidth is dear and messages are text; it costs CPU time and memory, of which the docs of
@@ -94,7 +115,7 @@ pub struct Config {
     /// Whether there are timers. Default `true`.
     ///
     /// Without them nothing that needs a clock is done, whatever else is set: no deadline of an open connection passes,
-    /// and the buffers of an idle connection are not freed.
+    /// there is no keepalive, and the buffers of an idle connection are not freed.
     pub has_timers: bool,
 }
 
@@ -118,6 +139,9 @@ impl Default for Config {
             close_timeout: Some(Duration::from_secs(10)),
             tcp_end_timeout: Duration::from_secs(2),
             write_timeout: None,
+            keepalive_interval: Some(Duration::from_secs(30)),
+            keepalive_timeout: Duration::from_secs(30),
+            message_timeout: None,
             deflate: None,
             nodelay: true,
             has_timers: true,
@@ -138,6 +162,9 @@ impl Config {
             close_timeout: self.close_timeout.map(at_most_forever),
             tcp_end_timeout: at_most_forever(self.tcp_end_timeout),
             write_timeout: self.write_timeout.map(at_most_forever),
+            keepalive_interval: self.keepalive_interval.map(at_most_forever),
+            keepalive_timeout: at_most_forever(self.keepalive_timeout),
+            message_timeout: self.message_timeout.map(at_most_forever),
             deflate: self.deflate.map(Deflate::in_bounds),
             ..self
         }
@@ -206,6 +233,24 @@ impl Config {
     /// Sets [`write_timeout`](Self#structfield.write_timeout).
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Sets [`keepalive_interval`](Self#structfield.keepalive_interval).
+    pub fn keepalive_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.keepalive_interval = interval.into();
+        self
+    }
+
+    /// Sets [`keepalive_timeout`](Self#structfield.keepalive_timeout).
+    pub fn keepalive_timeout(mut self, timeout: Duration) -> Self {
+        self.keepalive_timeout = timeout;
+        self
+    }
+
+    /// Sets [`message_timeout`](Self#structfield.message_timeout).
+    pub fn message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.message_timeout = timeout.into();
         self
     }
 

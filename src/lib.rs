@@ -30,7 +30,7 @@
 //! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
-//! | pings without an answer | 16 |
+//! | pings without an answer | 16, and one of keepalive |
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |

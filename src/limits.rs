@@ -3,6 +3,8 @@
 //! Bounds that a user can set are in [`Config`](crate::Config). Each number here is a measured compromise; one that
 //! depends on another is derived from it.
 
+use std::time::Duration;
+
 const KIB: usize = 1024;
 
 // Writing.
@@ -82,6 +84,10 @@ pub(crate) const MAX_INFLATED_INPUT: usize = 4 * KIB;
 pub(crate) const MAX_DEFLATED_INPUT: usize = 64 * KIB;
 
 // Waiting.
+
+/// A deadline of the peer's that is noticed so much later was nobody's to watch: the application did not poll, or the
+/// machine was held up. What came meanwhile then gets as long to be handed over before the peer is judged.
+pub(crate) const LATE: Duration = Duration::from_secs(1);
 
 /// What an idle connection may keep of its output buffers.
 pub(crate) const MAX_IDLE_OUTPUT: usize = 4 * KIB;

@@ -20,7 +20,8 @@ pub struct Stats {
     pub wire_bytes_sent: u64,
     /// Pings from the peer. Of pings that came faster than pongs could leave, only the latest are answered.
     pub pings_received: u64,
-    /// Pings sent by [`send_ping`](crate::WebSocketStream::send_ping).
+    /// Pings queued by [`send_ping`](crate::WebSocketStream::send_ping), and by keepalive
+    /// ([`Config::keepalive_interval`](crate::Config::keepalive_interval)).
     pub pings_sent: u64,
     /// The round-trip time that the last answered ping measured.
     pub last_rtt: Option<Duration>,

@@ -107,11 +107,24 @@ use crate::{
 /// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
 /// it.
 ///
+/// # Keepalive
+///
+/// A peer can vanish without a word, such as behind a network that is gone: then nothing comes, and nothing tells. So
+/// after [`Config::keepalive_interval`] (30 s) without a byte it is asked by a ping, and after
+/// [`Config::keepalive_timeout`] (30 s) without an answer the stream yields an [`Error::Timeout`] in
+/// [`Phase::Keepalive`](crate::Phase::Keepalive). Any byte is an answer; closing has deadlines of its own.
+///
+/// It runs while somebody polls for reading, and a silence that nobody listened to does not count: for an application
+/// that is busy for an hour, and does not read, no peer is dead. Who only writes has [`Config::write_timeout`]. A server
+/// with a keepalive of its own needs this side to read, too: what is not read is not answered, also no ping.
+///
+/// [`Config::message_timeout`] is for a server that is there and says nothing more.
+///
 /// # Runtime
 ///
-/// Deadlines, and the timer that frees the buffers of an idle connection, need a tokio runtime with timers around the
-/// task that polls. Without one the first poll that has to wait panics, unless [`Config::without_timers`] is set. A
-/// connection may move from one runtime to another, if its transport may.
+/// Deadlines, keepalive, and the timer that frees the buffers of an idle connection, need a tokio runtime with timers
+/// around the task that polls. Without one the first poll that has to wait panics, unless [`Config::without_timers`] is
+/// set. A connection may move from one runtime to another, if its transport may.
 ///
 /// # Drop
 ///

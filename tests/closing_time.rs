@@ -310,7 +310,8 @@ async fn an_answer_that_came_in_time_counts_although_nobody_polled_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn write_timeout_ends_a_connection_whose_peer_takes_nothing() {
-    let (mut peer, mut ws) = over_pipe(1000, Config::default().write_timeout(seconds(5)));
+    let config = Config::default().write_timeout(seconds(5)).keepalive_interval(None);
+    let (mut peer, mut ws) = over_pipe(1000, config);
     // Nothing is overdue while nothing waits.
     assert!(timeout(seconds(3600), ws.next()).await.is_err());
     ws.feed(Message::binary(vec![5; 100_000])).await.expect("room");
@@ -346,7 +347,7 @@ async fn write_timeout_is_seen_by_a_reader_too_while_the_peer_goes_on_talking() 
 
 #[tokio::test(start_paused = true)]
 async fn b169_an_idle_connection_stays_open() {
-    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+    let (mut peer, mut ws) = open(Config::default().keepalive_interval(None), 1 << 20);
     assert!(timeout(seconds(86_400), ws.next()).await.is_err());
     ws.send("still".into()).await.expect("open");
     peer.expect_text("still").await;

@@ -128,6 +128,9 @@ async fn into_parts_gives_back_what_counts_of_a_config() {
         .close_timeout(long)
         .tcp_end_timeout(long)
         .write_timeout(long)
+        .keepalive_interval(long)
+        .keepalive_timeout(long)
+        .message_timeout(long)
         .nodelay(false);
     // A field can be set, too.
     given.deflate = Some(deflate.threshold(4).client_no_context_takeover(true));
@@ -137,7 +140,14 @@ async fn into_parts_gives_back_what_counts_of_a_config() {
     assert_eq!(sizes, [1024, 1, 3]);
     let limits = [config.max_message_size, config.max_frame_size, config.max_fragments, config.fragment_size];
     assert_eq!(limits, [1, 2, 1, 1].map(Some));
-    let timeouts = [config.close_timeout.expect("set"), config.tcp_end_timeout, config.write_timeout.expect("set")];
+    let timeouts = [
+        config.close_timeout.expect("set"),
+        config.tcp_end_timeout,
+        config.write_timeout.expect("set"),
+        config.keepalive_interval.expect("set"),
+        config.keepalive_timeout,
+        config.message_timeout.expect("set"),
+    ];
     assert!(timeouts.iter().all(|&timeout| timeout == timeouts[0] && timeout < long), "{timeouts:?}");
     assert!(!config.nodelay);
     let deflate = config.deflate.expect("set");

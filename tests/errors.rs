@@ -232,6 +232,23 @@ async fn a_peer_that_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone() {
+    let (_peer, mut ws) = open(Config::default());
+    let failed = ws.next().await.expect("an item").expect_err("an error");
+    assert_documented!("the server is gone", failed, Error::Timeout { phase: Phase::Keepalive, .. });
+    assert!(failed.is_timeout() && failed.close_code().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_nothing() {
+    let (_peer, mut ws) = open(Config::default().message_timeout(Duration::from_secs(5)));
+    let failed = ws.next().await.expect("an item").expect_err("an error");
+    assert_documented!("the server sends no message", failed, Error::Timeout { phase: Phase::Message, .. });
+    assert!(failed.is_timeout());
+    assert_eq!(failed.close_code(), Some(CloseCode::INTERNAL_ERROR));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_close() {
     let (_peer, mut ws) = open(Config::default());
     let failed = ws.close().await.expect_err("closed");

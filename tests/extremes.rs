@@ -15,6 +15,9 @@ async fn a_timeout_of_any_length_is_no_panic() {
         .close_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
         .tcp_end_timeout(Duration::MAX)
+        .keepalive_interval(Duration::MAX)
+        .keepalive_timeout(Duration::MAX)
+        .message_timeout(Duration::MAX)
         .max_message_size(None);
     // The peer closes; we do; and we wait for room.
     let (mut peer, io) = Peer::pipe(1000);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures::{Sink, StreamExt, future::poll_fn};
-use script_io::{BINARY, Step, Task, encode, script_io};
+use script_io::{BINARY, PING, PONG, Step, Task, encode, script_io};
 use tokio::time::sleep;
 use wsflow::{Config, Message, WebSocketStream};
 
@@ -52,7 +52,8 @@ async fn nothing_moves_and_nobody_wakes() {
 
 async fn stands_still(waits: Waits) {
     let (io, script) = script_io();
-    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+    // A ping would move something.
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default().keepalive_interval(None));
     let frame = encode(true, 0, BINARY, &[7; FRAME]);
     script.writes([], Step::Pending);
     script.input(&frame[..waits.input]);
@@ -96,4 +97,31 @@ async fn stands_still(waits: Waits) {
     assert_eq!(reader.await.unwrap(), Message::binary(vec![7; FRAME]));
     let sent = if waits.output > 0 { vec![(false, vec![8; waits.output])] } else { vec![] };
     assert!(script.wire().messages() == sent, "{waits:?}: another message than was sent");
+}
+
+/// Keepalive wakes its task for the ping, for the pong, and where the timer was set too early.
+#[tokio::test(start_paused = true)]
+async fn keepalive_wakes_its_task_three_times_per_interval() {
+    let (io, script) = script_io();
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&polls);
+    let reader = tokio::spawn(async move {
+        poll_fn(|cx| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            ws.poll_next_unpin(cx)
+        })
+        .await
+    });
+    const ROUNDS: usize = 100;
+    for round in 1..=ROUNDS {
+        sleep(Duration::from_millis(30_010)).await;
+        let wire = script.wire();
+        let pings = wire.payloads(PING);
+        assert_eq!(pings.len(), round);
+        script.frame(PONG, pings[round - 1]);
+    }
+    let polls = polls.load(Ordering::Relaxed);
+    assert!(polls <= 3 * ROUNDS + 1, "polled {polls} times in {ROUNDS} intervals");
+    reader.abort();
 }

@@ -47,7 +47,7 @@ async fn is_answered(mut peer: Peer<DuplexStream>, echo: impl Future<Output = Re
     tokio::select! {
         end = echo => panic!("it ended: {end:?}"),
         () = dialogue => true,
-        () = sleep(Duration::from_secs(60)) => false,
+        () = sleep(Duration::from_secs(20)) => false,
     }
 }
 

@@ -134,7 +134,8 @@ impl WebSocket {
     pub fn builder(url: &str) -> Result<WebSocketBuilder, InvalidUrl> {
         let target = Target::parse(url)?;
         let shared = Shared::new(target.url());
-        let client = ClientBuilder::new(Ok(target)).config(Config::default().deflate(Deflate::default()));
+        let config = Config::default().deflate(Deflate::default()).keepalive_interval(None);
+        let client = ClientBuilder::new(Ok(target)).config(config);
         Ok(WebSocketBuilder { client, shared })
     }
 
@@ -305,7 +306,8 @@ impl WebSocketBuilder {
     }
 
     /// The bounds and deadlines of the connection. Without it they are the defaults with
-    /// [`Config::deflate`] on, since browsers offer compression; what is given here is taken as it is.
+    /// [`Config::deflate`] on, since browsers offer compression, and without
+    /// [keepalive](Config::keepalive_interval), since they send no pings; what is given here is taken as it is.
     pub fn config(mut self, config: Config) -> Self {
         self.client = self.client.config(config);
         self

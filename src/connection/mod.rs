@@ -178,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wakers.done(role);
             return Poll::Ready(());
         }
+        self.protocol.handle_quiet(self.read_buffer.peek(), || Instant::now().into_std());
         self.poll_deadline(role, cx)
     }
 
@@ -190,21 +191,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits for the next deadline. Ready when one has passed and was dealt with.
     fn poll_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.next_deadline();
+        let deadline = self.next_deadline(role);
         let timer = &mut self.timer;
         let now = ready!(self.wakers.poll(role, cx, |cx| timer.poll(cx, deadline)));
         self.handle_deadline(now);
+        if role == Role::Reader {
+            self.protocol.handle_silence(now.into_std());
+        }
         self.handle_idle(now);
         Poll::Ready(())
     }
 
-    /// The protocol's next deadline, or when to look whether the connection is idle.
-    fn next_deadline(&mut self) -> Option<Instant> {
+    /// The protocol's next deadline, or when to look whether the connection is idle. That the peer says nothing counts only
+    /// for who reads.
+    fn next_deadline(&mut self, role: Role) -> Option<Instant> {
         if self.timer.is_off() {
             return None;
         }
         let idle = self.can_shrink().then(|| self.idle_timer.set(self.protocol.bytes_moved()));
-        self.protocol.deadline().map(Instant::from_std).into_iter().chain(idle).min()
+        let silence = if role == Role::Reader { self.protocol.silence_deadline() } else { None };
+        [self.protocol.deadline(), silence].into_iter().flatten().map(Instant::from_std).chain(idle).min()
     }
 
     /// Deals with the protocol's deadline, if it has passed.

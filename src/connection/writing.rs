@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(Some(n))) => {
                     self.flush_state = FlushState::Written;
                     self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
-                    self.protocol.advance(n);
+                    self.protocol.advance(n, now);
                 }
                 Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
                 Poll::Pending => {

@@ -45,6 +45,8 @@ use crate::close::{CloseCode, Closed};
 /// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
 /// | RST | `transport error: Connection reset by peer (os error …)` | `Error::Io(_)` | yes |
 /// | the server does not read | `writing what was queued timed out after 5s` | `Error::Timeout { phase: Phase::Write, .. }` | yes |
+/// | the server is gone | `waiting for a sign of life from the peer timed out after 30s` | `Error::Timeout { phase: Phase::Keepalive, .. }` | yes |
+/// | the server sends no message | `waiting for a message timed out after 5s` | `Error::Timeout { phase: Phase::Message, .. }` | yes |
 /// | the server does not answer our Close | `the closing handshake timed out after 10s` | `Error::Timeout { phase: Phase::Close, .. }` | yes |
 /// | a message above the limit | `limit exceeded by the peer: a message of more than 1024 bytes (max_message_size)` | `Error::Limit(LimitExceeded::MessageSize { .. })` | no |
 /// | a frame that RFC 6455 forbids | `protocol violation by the peer: a masked frame from a server` | `Error::ProtocolViolation(_)` | no |
@@ -218,13 +220,15 @@ impl Error {
     /// The close code that belongs to this error.
     ///
     /// Of [`Closed`](Self::Closed) it is [`Closed::code`], the peer's. Of
-    /// [`ProtocolViolation`](Self::ProtocolViolation) and [`Limit`](Self::Limit) it is the code of the Close frame that
-    /// tells the peer, which is not sent where our own Close was sent before. All others have none.
+    /// [`ProtocolViolation`](Self::ProtocolViolation), of [`Limit`](Self::Limit) and of a [`Timeout`](Self::Timeout) in
+    /// [`Phase::Message`] (1011) it is the code of the Close frame that tells the peer, which is not sent where our own
+    /// Close was sent before. All others have none.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Closed(closed) => Some(closed.code),
             Self::ProtocolViolation(violation) => Some(violation.close_code()),
             Self::Limit(limit) => Some(limit.close_code()),
+            Self::Timeout { phase: Phase::Message, .. } => Some(CloseCode::INTERNAL_ERROR),
             _ => None,
         }
     }
@@ -291,6 +295,10 @@ pub enum Phase {
     Handshake,
     /// The transport taking what was queued ([`Config::write_timeout`](crate::Config::write_timeout)).
     Write,
+    /// Any byte from the peer, which had been sent a ping ([`Config::keepalive_timeout`](crate::Config::keepalive_timeout)).
+    Keepalive,
+    /// A byte of a message from the peer ([`Config::message_timeout`](crate::Config::message_timeout)).
+    Message,
     /// The transport taking our Close frame, or the peer answering it
     /// ([`Config::close_timeout`](crate::Config::close_timeout)).
     Close,
@@ -303,6 +311,8 @@ impl fmt::Display for Phase {
             Self::Tls => "the TLS handshake",
             Self::Handshake => "the opening handshake",
             Self::Write => "writing what was queued",
+            Self::Keepalive => "waiting for a sign of life from the peer",
+            Self::Message => "waiting for a message",
             Self::Close => "the closing handshake",
         })
     }

@@ -5,16 +5,19 @@
 //! * getters;
 //! * input: [`next_front`](Protocol::next_front), [`next_event`](Protocol::next_event),
 //!   [`apply_pending_end`](Protocol::apply_pending_end), [`handle_end`](Protocol::handle_end),
-//!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout);
+//!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout),
+//!   [`handle_quiet`](Protocol::handle_quiet), [`handle_silence`](Protocol::handle_silence);
 //! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`close`](Protocol::close),
 //!   [`ping`](Protocol::ping);
 //! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
-//!   [`deadline`](Protocol::deadline).
+//!   [`deadline`](Protocol::deadline), [`silence_deadline`](Protocol::silence_deadline).
 //!
 //! Whatever goes wrong goes through [`fail`](Protocol::fail).
 
 mod closing;
 mod inbound;
+mod keepalive;
+mod message_timer;
 mod outbound;
 mod pings;
 mod write_side;
@@ -26,6 +29,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use self::{
     closing::Closing,
     inbound::{Inbound, Item},
+    keepalive::{Keepalive, Silence},
+    message_timer::MessageTimer,
     outbound::Outbound,
     pings::Pings,
     write_side::WriteSide,
@@ -51,6 +56,8 @@ pub(crate) struct Protocol {
     outbound: Outbound,
     closing: Closing,
     pings: Pings,
+    keepalive: Keepalive,
+    message_timer: MessageTimer,
     stats: Stats,
     write_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
@@ -84,11 +91,14 @@ impl Protocol {
     pub(crate) fn new(config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
         let inflater = agreed.map(|agreed| Inflater::new(agreed.server));
         let deflater = agreed.map(|agreed| Deflater::new(config.deflate.as_ref(), agreed.client));
+        let if_timed = |limit: Option<Duration>| limit.filter(|_| config.has_timers);
         Self {
             inbound: Inbound::new(config, inflater),
             outbound: Outbound::new(config, deflater),
             closing: Closing::new(config.close_timeout, config.tcp_end_timeout),
             pings: Pings::default(),
+            keepalive: Keepalive::new(if_timed(config.keepalive_interval), config.keepalive_timeout),
+            message_timer: MessageTimer::new(if_timed(config.message_timeout)),
             stats: Stats::default(),
             write_timeout: config.write_timeout,
             tcp_end_timeout: config.tcp_end_timeout,
@@ -255,9 +265,11 @@ impl Protocol {
             Item::Part => {}
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;
+                self.message_timer.control(payload.len());
                 self.outbound.push_pong(payload);
             }
             Item::Pong(payload) => {
+                self.message_timer.control(payload.len());
                 if let Some(rtt) = self.pings.pong(&payload, now) {
                     self.stats.last_rtt = Some(rtt);
                 }
@@ -307,6 +319,45 @@ impl Protocol {
     /// `n` bytes were read from the transport.
     pub(crate) fn handle_read(&mut self, n: usize) {
         self.stats.wire_bytes_received += n as u64;
+        self.keepalive.heard();
+    }
+
+    /// A read has found the transport empty. `buf`: what was read before and is not whole.
+    #[inline]
+    pub(crate) fn handle_quiet(&mut self, buf: &[u8], now: impl Fn() -> Instant) {
+        if self.is_open() {
+            self.keepalive.quiet(&now);
+            self.message_timer.quiet(self.stats.wire_bytes_received, self.inbound.begun_control(buf), now);
+        }
+    }
+
+    /// A deadline of the peer's silence passed, or none. Only who reads may tell, and after a read that found the
+    /// transport empty: what was not read is no silence.
+    pub(crate) fn handle_silence(&mut self, now: Instant) {
+        if !self.is_open() {
+            return;
+        }
+        match self.keepalive.handle_timeout(now) {
+            Some(Silence::Ask) => self.queue_keepalive(now),
+            // Nobody is there to be told.
+            Some(Silence::Gone) => {
+                return self.handle_end(Some(Error::timeout(Phase::Keepalive, Some(self.keepalive.timeout()))));
+            }
+            None => {}
+        }
+        if self.message_timer.handle_timeout(now) {
+            self.fail(Error::timeout(Phase::Message, self.message_timer.timeout()), now);
+        }
+    }
+
+    fn queue_keepalive(&mut self, now: Instant) {
+        // One that has not left asks as well.
+        if !self.outbound.has_unsent_keepalive() {
+            let payload = Bytes::copy_from_slice(&self.stats.pings_sent.to_be_bytes());
+            self.stats.pings_sent += 1;
+            self.pings.push_keepalive(payload.clone(), now);
+            self.outbound.push_keepalive(payload);
+        }
     }
 
     /// The transport ended, or broke with `cause`.
@@ -446,8 +497,9 @@ impl Protocol {
     }
 
     /// The transport took the first `n` bytes of [`output`](Self::output).
-    pub(crate) fn advance(&mut self, n: usize) {
+    pub(crate) fn advance(&mut self, n: usize, now: impl FnOnce() -> Instant) {
         self.write_side = WriteSide::Flowing;
+        self.keepalive.taken(now);
         let released = self.outbound.advance(n);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
@@ -458,8 +510,9 @@ impl Protocol {
     }
 
     /// The transport was flushed: what it took has left.
-    pub(crate) fn handle_flushed(&mut self, now: impl FnOnce() -> Instant) {
+    pub(crate) fn handle_flushed(&mut self, now: impl Fn() -> Instant) {
         self.write_side = WriteSide::Flowing;
+        self.keepalive.flushed(&now);
         if self.closing.flushed(now) {
             self.on_state_change();
         }
@@ -473,6 +526,12 @@ impl Protocol {
             _ => None,
         };
         [closing, self.write_deadline(), end].into_iter().flatten().min()
+    }
+
+    /// When [`handle_silence`](Self::handle_silence) is to be called, by who reads.
+    pub(crate) fn silence_deadline(&self) -> Option<Instant> {
+        let silences = [self.keepalive.deadline(), self.message_timer.deadline()];
+        silences.into_iter().flatten().min().filter(|_| self.is_open())
     }
 
     fn write_deadline(&self) -> Option<Instant> {

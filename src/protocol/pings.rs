@@ -48,7 +48,32 @@ impl Future for Pong {
 struct Ping {
     payload: Bytes,
     sent: Instant,
-    answer: oneshot::Sender<Result<Duration, Error>>,
+    asker: Asker,
+}
+
+/// Who wants to know of the pong.
+#[derive(Debug)]
+enum Asker {
+    User(oneshot::Sender<Result<Duration, Error>>),
+    /// Any byte is an answer to it: this one only measures the time.
+    Keepalive,
+}
+
+impl Asker {
+    fn is_waiting_user(&self) -> bool {
+        matches!(self, Self::User(answer) if !answer.is_closed())
+    }
+
+    fn is_keepalive(&self) -> bool {
+        matches!(self, Self::Keepalive)
+    }
+
+    fn tell(self, answer: Result<Duration, Error>) {
+        if let Self::User(asker) = self {
+            // Whoever asked may have stopped waiting.
+            let _ = asker.send(answer);
+        }
+    }
 }
 
 /// The pings that wait, oldest first.
@@ -56,19 +81,26 @@ struct Ping {
 pub(crate) struct Pings(VecDeque<Ping>);
 
 impl Pings {
-    /// `unsent`: pings that have not left yet, whether or not somebody waits for their pongs.
+    /// A ping of the user. `unsent`: those that have not left yet, whether or not somebody waits for their pongs.
     pub(crate) fn push(&mut self, payload: Bytes, unsent: usize, now: Instant) -> Result<Pong, Error> {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(InvalidControl::PingPayload(payload.len()).into());
         }
         // A ping that nobody waits for any more gives its place to this one.
-        self.0.retain(|ping| !ping.answer.is_closed());
-        if self.0.len().max(unsent) >= MAX_PINGS {
+        self.0.retain(|ping| ping.asker.is_keepalive() || ping.asker.is_waiting_user());
+        let waiting = self.0.iter().filter(|ping| !ping.asker.is_keepalive()).count();
+        if waiting.max(unsent) >= MAX_PINGS {
             return Err(Error::TooManyPings { limit: MAX_PINGS });
         }
         let (answer, pong) = oneshot::channel();
-        self.0.push_back(Ping { payload, sent: now, answer });
+        self.0.push_back(Ping { payload, sent: now, asker: Asker::User(answer) });
         Ok(Pong { answer: pong })
+    }
+
+    /// A ping of keepalive. It takes the place of the one before and of no user's, and there is always room for it.
+    pub(crate) fn push_keepalive(&mut self, payload: Bytes, now: Instant) {
+        self.0.retain(|ping| !ping.asker.is_keepalive());
+        self.0.push_back(Ping { payload, sent: now, asker: Asker::Keepalive });
     }
 
     /// A pong answers the ping with its payload and, since a peer may answer the latest alone, all before it. An
@@ -79,8 +111,7 @@ impl Pings {
         for ping in self.0.drain(..=at) {
             let time = now.saturating_duration_since(ping.sent);
             rtt = Some(time);
-            // Whoever asked may have stopped waiting.
-            let _ = ping.answer.send(Ok(time));
+            ping.asker.tell(Ok(time));
         }
         rtt
     }
@@ -88,7 +119,7 @@ impl Pings {
     /// No pong will come any more.
     pub(crate) fn end(&mut self, error: &Error) {
         for ping in self.0.drain(..) {
-            let _ = ping.answer.send(Err(error.clone()));
+            ping.asker.tell(Err(error.clone()));
         }
     }
 }

@@ -132,7 +132,8 @@ async fn b163_b166_a_message_is_handed_out_when_it_is_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn b169_an_idle_socket_stays_open() {
-    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
+    let config = Config::default().keepalive_interval(None);
+    let (ws, log, mut peer) = Log::pipe(1 << 16, config, |ws, seen| {
         if matches!(seen, Seen::Message(_)) {
             ws.send("echo").unwrap();
         }

@@ -12,8 +12,15 @@ const MAX_PONGS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Control {
     pongs: VecDeque<Bytes>,
-    pings: VecDeque<Bytes>,
+    pings: VecDeque<Ping>,
     close: Close,
+}
+
+/// A ping of our own, by its payload.
+#[derive(Debug)]
+pub(super) enum Ping {
+    OfUser(Bytes),
+    OfKeepalive(Bytes),
 }
 
 /// Our Close frame.
@@ -30,9 +37,19 @@ impl Control {
         Self { pongs: VecDeque::new(), pings: VecDeque::new(), close: Close::None }
     }
 
-    /// Pings of our own that wait.
-    pub(super) fn pings(&self) -> usize {
-        self.pings.len()
+    /// Whether pings of our own wait.
+    pub(super) fn has_pings(&self) -> bool {
+        !self.pings.is_empty()
+    }
+
+    /// Pings of the user that wait.
+    pub(super) fn user_pings(&self) -> usize {
+        self.pings.iter().filter(|ping| matches!(ping, Ping::OfUser(_))).count()
+    }
+
+    /// Whether a ping of keepalive waits.
+    pub(super) fn has_keepalive(&self) -> bool {
+        self.pings.iter().any(|ping| matches!(ping, Ping::OfKeepalive(_)))
     }
 
     /// Whether there are pongs or pings to encode.
@@ -61,8 +78,8 @@ impl Control {
     }
 
     /// A ping of our own. The caller bounds their number.
-    pub(super) fn push_ping(&mut self, payload: Bytes) {
-        self.pings.push_back(payload);
+    pub(super) fn push_ping(&mut self, ping: Ping) {
+        self.pings.push_back(ping);
     }
 
     /// There is one Close frame only.
@@ -76,7 +93,7 @@ impl Control {
         self.pongs.pop_front()
     }
 
-    pub(super) fn take_ping(&mut self) -> Option<Bytes> {
+    pub(super) fn take_ping(&mut self) -> Option<Ping> {
         self.pings.pop_front()
     }
 

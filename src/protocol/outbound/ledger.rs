@@ -26,8 +26,10 @@ pub(super) enum SegmentKind {
     /// The last piece of a message.
     LastPiece,
     Pong,
-    /// A ping of our own.
+    /// A ping of the user.
     Ping,
+    /// A ping of keepalive.
+    Keepalive,
     Close,
 }
 
@@ -86,7 +88,7 @@ pub(super) struct Ledger {
     written: usize,
     /// The payloads of the messages in pieces whose last piece is among the segments.
     message_lens: VecDeque<usize>,
-    /// Pongs among the segments, and pings.
+    /// Pongs among the segments, and pings of the user.
     pongs: usize,
     pings: usize,
     /// Payload bytes of messages that were queued and not taken by the transport.
@@ -111,6 +113,10 @@ impl Ledger {
 
     pub(super) fn pings(&self) -> usize {
         self.pings
+    }
+
+    pub(super) fn has_keepalive(&self) -> bool {
+        self.segments.iter().any(|segment| segment.kind == SegmentKind::Keepalive)
     }
 
     /// How much memory it has allocated, in bytes.
@@ -189,7 +195,7 @@ impl Ledger {
             let message = match segment.kind {
                 SegmentKind::Message => Some(segment.payload as usize),
                 SegmentKind::LastPiece => self.message_lens.pop_front(),
-                SegmentKind::Piece => None,
+                SegmentKind::Piece | SegmentKind::Keepalive => None,
                 SegmentKind::Pong => {
                     self.pongs -= 1;
                     None

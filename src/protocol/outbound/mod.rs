@@ -19,7 +19,7 @@ use bytes::{Buf, Bytes};
 pub(crate) use self::ledger::Released;
 use self::{
     burst::Burst,
-    control::Control,
+    control::{Control, Ping},
     encoded::{Encoded, MAX_HEADER},
     ledger::{EncodedFrame, Ledger, Segment, SegmentKind},
     partial_message::{Frame, PartialMessage, Payload},
@@ -128,9 +128,14 @@ impl Outbound {
         self.ledger.cost() > 0
     }
 
-    /// Pings of our own of which not every byte was taken.
+    /// Pings of the user of which not every byte was taken.
     pub(crate) fn unsent_pings(&self) -> usize {
-        self.control.pings() + self.ledger.pings()
+        self.control.user_pings() + self.ledger.pings()
+    }
+
+    /// Whether keepalive has a ping of which not every byte was taken.
+    pub(crate) fn has_unsent_keepalive(&self) -> bool {
+        self.control.has_keepalive() || self.ledger.has_keepalive()
     }
 
     #[inline]
@@ -186,9 +191,15 @@ impl Outbound {
         self.encode_control();
     }
 
-    /// Queues a ping of our own. The caller bounds their number.
+    /// Queues a ping of the user. The caller bounds their number.
     pub(crate) fn push_ping(&mut self, payload: Bytes) {
-        self.control.push_ping(payload);
+        self.control.push_ping(Ping::OfUser(payload));
+        self.encode_control();
+    }
+
+    /// Queues a ping of keepalive. The caller sees to it that there is one.
+    pub(crate) fn push_keepalive(&mut self, payload: Bytes) {
+        self.control.push_ping(Ping::OfKeepalive(payload));
         self.encode_control();
     }
 
@@ -481,7 +492,7 @@ impl Outbound {
     fn encode_control(&mut self) {
         // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
         let are_pongs_due = !self.ledger.has_pongs();
-        if !are_pongs_due && self.control.pings() == 0 {
+        if !are_pongs_due && !self.control.has_pings() {
             return;
         }
         let Some(at) = self.insert_position() else { return };
@@ -491,8 +502,12 @@ impl Outbound {
                 self.encode_whole(OpCode::Pong, &payload, SegmentKind::Pong);
             }
         }
-        while let Some(payload) = self.control.take_ping() {
-            self.encode_whole(OpCode::Ping, &payload, SegmentKind::Ping);
+        while let Some(ping) = self.control.take_ping() {
+            let (payload, kind) = match ping {
+                Ping::OfUser(payload) => (payload, SegmentKind::Ping),
+                Ping::OfKeepalive(payload) => (payload, SegmentKind::Keepalive),
+            };
+            self.encode_whole(OpCode::Ping, &payload, kind);
         }
         if let InsertAt::Before(frame) = at {
             let added = self.encoded.len() - end;
