@@ -1,0 +1,170 @@
+//! TCP breaks off at any byte of a dialogue: what was whole is yielded, then there is one end, and nobody waits.
+
+#[path = "support/deflate.rs"]
+mod deflate;
+#[path = "support/script_io.rs"]
+mod script_io;
+
+use std::{io::ErrorKind, time::Duration};
+
+use deflate::{Compressor, RSV1};
+use futures::StreamExt as _;
+use script_io::{
+    BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, close_body, encode, payload_taken, script_io,
+};
+use tokio::time::timeout;
+use wsflow::{CloseCode, Config, Error, Message, UpgradedParts, WebSocketStream};
+
+/// What the server says, and what of it is whole where.
+#[derive(Debug, Default)]
+struct Dialogue {
+    bytes: Vec<u8>,
+    /// The messages, each with where it ends.
+    messages: Vec<(usize, Message)>,
+    /// The pings likewise.
+    pings: Vec<(usize, Vec<u8>)>,
+}
+
+impl Dialogue {
+    fn frame(&mut self, fin: bool, rsv: u8, opcode: u8, payload: &[u8]) {
+        self.bytes.extend(encode(fin, rsv, opcode, payload));
+    }
+
+    /// The bytes so far end with this message.
+    fn ends(&mut self, message: impl Into<Message>) {
+        self.messages.push((self.bytes.len(), message.into()));
+    }
+
+    fn ping(&mut self, payload: &[u8]) {
+        self.frame(true, 0, PING, payload);
+        self.pings.push((self.bytes.len(), payload.to_vec()));
+    }
+
+    /// Whole messages, fragments, compressed messages, both, with pings and pongs before, between and within, and the Close.
+    fn new() -> Self {
+        let (mut dialogue, mut compressor) = (Self::default(), Compressor::new(6, true));
+        dialogue.frame(true, 0, TEXT, "whole €".as_bytes());
+        dialogue.ends("whole €");
+        dialogue.ping(b"between");
+        dialogue.frame(false, 0, TEXT, b"in ");
+        dialogue.ping(b"within");
+        dialogue.frame(false, 0, CONTINUATION, b"");
+        dialogue.frame(true, 0, CONTINUATION, b"fragments");
+        dialogue.ends("in fragments");
+        dialogue.frame(true, RSV1, TEXT, &compressor.message(b"compressed, compressed"));
+        dialogue.ends("compressed, compressed");
+        dialogue.frame(true, 0, PONG, b"unasked");
+        let compressed = compressor.message(&[7; 1000]);
+        let (first, last) = compressed.split_at(compressed.len() / 2);
+        dialogue.frame(false, RSV1, BINARY, first);
+        dialogue.ping(b"within a compressed one");
+        dialogue.frame(true, 0, CONTINUATION, last);
+        dialogue.ends(vec![7; 1000]);
+        dialogue.frame(true, 0, BINARY, &[8; 300]);
+        dialogue.ends(vec![8; 300]);
+        dialogue.frame(true, 0, BINARY, b"");
+        dialogue.ends(Vec::new());
+        dialogue.frame(true, 0, CLOSE, &close_body(Some(4000), "enough"));
+        dialogue
+    }
+
+    fn messages(&self, cut: usize) -> Vec<Message> {
+        self.messages.iter().filter(|(end, _)| *end <= cut).map(|(_, message)| message.clone()).collect()
+    }
+}
+
+fn open() -> (WebSocketStream<ScriptIo>, Script) {
+    let (io, script) = script_io();
+    let parts = UpgradedParts::new(io).extensions("permessage-deflate").config(Config::default());
+    (WebSocketStream::from_upgraded_parts(parts).unwrap(), script)
+}
+
+/// The messages, and the one error. The end comes within a second, whoever else may have to be waited for.
+async fn read(ws: &mut WebSocketStream<ScriptIo>, what: &str) -> (Vec<Message>, Option<Error>) {
+    let (mut messages, mut error) = (Vec::new(), None);
+    let reading = async {
+        while let Some(item) = ws.next().await {
+            assert!(error.is_none(), "{what}: {item:?} behind {error:?}");
+            match item {
+                Ok(message) => messages.push(message),
+                Err(cause) => error = Some(cause),
+            }
+        }
+    };
+    timeout(Duration::from_secs(1), reading).await.unwrap_or_else(|_| panic!("{what}: it hangs"));
+    assert!(ws.next().await.is_none(), "{what}: something behind the end");
+    (messages, error)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_whole_is_yielded_before_the_end() {
+    let dialogue = Dialogue::new();
+    let all = dialogue.bytes.len();
+    for cut in 0..=all {
+        for is_reset in [false, true] {
+            for at_once in [1, all] {
+                let what = format!("cut at {cut} of {all}, {at_once} at once, reset: {is_reset}");
+                let (mut ws, script) = open();
+                let then = if is_reset { Step::Error(ErrorKind::ConnectionReset) } else { Step::Ready };
+                script.reads(vec![Step::Partial(at_once); cut.div_ceil(at_once)], then);
+                script.input(&dialogue.bytes[..cut]);
+                script.end();
+                ws.feed_uncompressed("ours").await.unwrap();
+                let pong = ws.send_ping("ours").unwrap();
+
+                let (messages, error) = read(&mut ws, &what).await;
+                assert_eq!(messages, dialogue.messages(cut), "{what}");
+                let closed = ws.closed().expect("an end").clone();
+                assert_eq!(closed.was_clean, error.is_none(), "{what}");
+                let wire = script.wire();
+                if cut == all {
+                    assert_eq!((u16::from(closed.code), closed.was_clean), (4000, true), "{what}");
+                    assert_eq!(wire.close(), Some(&close_body(Some(4000), "enough")[..]), "{what}");
+                } else {
+                    assert_eq!(closed.code, CloseCode::ABNORMAL_CLOSURE, "{what}");
+                    let error = error.unwrap_or_else(|| panic!("{what}: no error"));
+                    match error {
+                        Error::Io(cause) if is_reset => assert_eq!(cause.kind(), ErrorKind::ConnectionReset, "{what}"),
+                        Error::Closed(_) if !is_reset => {}
+                        other => panic!("{what}: {other:?}"),
+                    }
+                    let pings = dialogue.pings.iter().filter(|(end, _)| *end <= cut).map(|(_, payload)| &payload[..]);
+                    assert_eq!(wire.payloads(PONG), pings.collect::<Vec<_>>(), "{what}");
+                    assert_eq!(wire.close(), None, "{what}");
+                }
+                assert!(pong.await.is_err(), "{what}");
+                assert_eq!(wire.messages(), [(true, b"ours".to_vec())], "{what}");
+                assert_eq!(ws.buffered_amount(), 0, "{what}");
+            }
+        }
+    }
+}
+
+/// The other way: what the server said is there, and what we say breaks off.
+#[tokio::test(start_paused = true)]
+async fn what_came_is_yielded_although_nothing_can_be_sent_any_more() {
+    let dialogue = Dialogue::new();
+    let ours = "ours, ours";
+    let mut clean = 0;
+    for cut in 0..150 {
+        for has_close in [true, false] {
+            let what = format!("cut at {cut}, with the Close: {has_close}");
+            let (mut ws, script) = open();
+            script.writes(vec![Step::Partial(1); cut], Step::Error(ErrorKind::BrokenPipe));
+            let close = encode(true, 0, CLOSE, &close_body(Some(4000), "enough")).len();
+            let end = dialogue.bytes.len() - if has_close { 0 } else { close };
+            script.input(&dialogue.bytes[..end]);
+            script.end();
+            ws.feed_uncompressed(ours).await.unwrap();
+
+            let (messages, error) = read(&mut ws, &what).await;
+            assert_eq!(messages, dialogue.messages(end), "{what}");
+            let closed = ws.closed().expect("an end").clone();
+            assert_eq!(closed.was_clean, error.is_none(), "{what}");
+            assert_eq!(u16::from(closed.code), if has_close { 4000 } else { 1006 }, "{what}");
+            clean += usize::from(closed.was_clean);
+            assert_eq!(ws.buffered_amount(), ours.len() as u64 - payload_taken(&script.output()), "{what}");
+        }
+    }
+    assert!((1..150).contains(&clean), "{clean} of 300 were clean");
+}
