@@ -17,6 +17,9 @@ use rand::RngExt as _;
 use tokio::{task::JoinSet, time::sleep};
 use wsflow::{CloseFrame, Error, Receiver, Sender, WebSocketStream};
 
+/// How long the consumer is awake between two naps.
+const AWAKE: Duration = Duration::from_millis(300);
+
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sends from several tasks, and receives what an echo server sends back.
@@ -77,7 +80,7 @@ async fn produce(sender: Sender, producer: u32, time: Duration) -> Result<u64, E
 
 /// Checks that the messages of each producer come in order and without a gap, up to the last.
 async fn consume(mut receiver: Receiver, pause: f64) -> Result<u64, AnyError> {
-    let (mut next, mut received) = (HashMap::<u32, u64>::new(), 0);
+    let (mut next, mut received, mut awake) = (HashMap::<u32, u64>::new(), 0, Instant::now());
     while let Some(message) = receiver.next().await.transpose()? {
         let text = message.as_text().ok_or("the echo of a text is a text")?;
         if text == "end" {
@@ -90,10 +93,11 @@ async fn consume(mut receiver: Receiver, pause: f64) -> Result<u64, AnyError> {
         }
         *next += 1;
         received += 1;
-        let nap = rand::rng().random_bool(0.000_05).then(|| rand::rng().random_range(0.0..=pause));
-        if let Some(nap) = nap {
-            println!("{received} received; the consumer sleeps for {nap:.1} s");
-            sleep(Duration::from_secs_f64(nap)).await;
+        if awake.elapsed() > AWAKE {
+            let nap = Duration::from_secs_f64(rand::rng().random_range(0.0..=pause));
+            println!("{received} received; the consumer sleeps for {nap:.1?}");
+            sleep(nap).await;
+            awake = Instant::now();
         }
     }
     Err("the connection ended too early".into())

@@ -19,6 +19,7 @@
 //!
 //! * [`WebSocketStream`] is the connection; its docs say what waits for what, what a dropped future loses, and how
 //!   closing ends. [`ClientBuilder`] has the options of connecting, [`Config`] the bounds and deadlines.
+//! * [`into_split`](WebSocketStream::into_split) makes a [`Sender`] and a [`Receiver`] of it, for tasks apart.
 //! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
 //!
 //! # What is held in memory
@@ -29,6 +30,8 @@
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
 //! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
+//! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |
+//! | what came for a [`Receiver`] and was not taken | [`Config::read_high_water_mark`], two read buffers, and one message; besides 100 bytes a message |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
 //! | pings without an answer | 16, and one of keepalive |
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |

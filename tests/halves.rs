@@ -521,3 +521,84 @@ async fn close_while_a_message_is_half_sent_finishes_it() {
     peer.finish().await;
     assert_eq!(close.await.unwrap().unwrap(), closed(1000, "", true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_found_by_keepalive_and_everybody_is_told() {
+    // With writes that wait, and without.
+    for messages in [0, 3] {
+        let (peer, sender, mut receiver) = halves(16, mark(250));
+        let start = Instant::now();
+        let sends: Vec<_> = (0..messages)
+            .map(|_| {
+                let sender = sender.clone();
+                tokio::spawn(async move { sender.send(binary(100)).await })
+            })
+            .collect();
+        let is_keepalive = |error: &Error| matches!(error, Error::Timeout { phase: Phase::Keepalive, .. });
+        assert!(receiver.next().await.unwrap().is_err_and(|error| is_keepalive(&error)));
+        assert!(receiver.next().await.is_none());
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
+        assert_eq!(sender.closed().await, closed(1006, "", false));
+        // One fits, and a second; the third waited for room.
+        let sent: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(sent.iter().filter(|sent| sent.is_ok()).count(), messages.min(1));
+        assert!(sent.iter().flat_map(|sent| sent.as_ref().err()).all(is_keepalive), "{sent:?}");
+        drop(peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_takes_nothing_for_ten_keepalive_periods_is_no_dead_peer() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().read_high_water_mark(1));
+    peer.text("fills the mark").await;
+    peer.text("waits in the transport").await;
+    settle().await;
+    tokio::time::advance(Duration::from_secs(600)).await;
+    settle().await;
+    assert_eq!(sender.ready_state(), ReadyState::Open);
+    for _ in 0..2 {
+        receiver.next().await.unwrap().unwrap();
+    }
+    // Then it is asked as always.
+    let start = Instant::now();
+    assert!(matches!(receiver.next().await, Some(Err(Error::Timeout { phase: Phase::Keepalive, .. }))));
+    assert_eq!(start.elapsed(), Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keepalive_runs_while_the_application_is_busy() {
+    let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default());
+    // The application asks for nothing for ten minutes.
+    let answers = tokio::spawn(async move {
+        for _ in 0..20 {
+            let payload = peer.expect_ping().await;
+            peer.pong(payload).await;
+        }
+        peer
+    });
+    let mut peer = answers.await.unwrap();
+    assert_eq!(sender.ready_state(), ReadyState::Open);
+    assert!(sender.stats().last_rtt.is_some());
+    peer.text("alive").await;
+    assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("alive"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_falls_silent_ends_with_1011() {
+    let (mut peer, _sender, mut receiver) = halves(1 << 16, Config::default().message_timeout(Duration::from_secs(45)));
+    peer.text("the last").await;
+    let answers = async {
+        let payload = peer.expect_ping().await;
+        peer.pong(payload).await;
+        peer.expect_close(1011, "").await;
+        peer.finish().await;
+    };
+    let receive = async {
+        receiver.next().await.unwrap().unwrap();
+        receiver.next().await.unwrap().unwrap_err()
+    };
+    let start = Instant::now();
+    let (error, ()) = tokio::join!(receive, answers);
+    assert!(matches!(error, Error::Timeout { phase: Phase::Message, .. }), "{error}");
+    assert_eq!(start.elapsed(), Duration::from_secs(45));
+}

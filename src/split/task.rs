@@ -31,8 +31,6 @@ pub(super) struct Task<S> {
     batch: VecDeque<Queued>,
     /// How many bytes had been parsed when the last message came.
     parsed: u64,
-    /// Pings so far: each has a payload of its own.
-    pings: u64,
 }
 
 /// The halves are told of the end, also if the runtime is shut down before it comes.
@@ -47,7 +45,7 @@ impl<S> Drop for Task<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
     pub(super) fn new(shared: Arc<Shared>, stream: WebSocketStream<S>) -> Self {
-        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed: 0, pings: 0 }
+        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed: 0 }
     }
 
     pub(super) async fn run(mut self) {
@@ -76,9 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
 
     fn take_requests(&mut self) {
         for request in self.shared.outgoing.take_pings() {
-            self.pings += 1;
+            let stream = &mut self.driver.stream;
+            // Each has a payload of its own.
+            let payload = Bytes::copy_from_slice(&stream.stats().pings_sent.to_be_bytes());
             // Whoever asked may have stopped waiting.
-            let _ = request.send(self.driver.stream.send_ping(Bytes::copy_from_slice(&self.pings.to_be_bytes())));
+            let _ = request.send(stream.send_ping(payload));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The examples of the event API, run as a person runs them.
+//! The small examples, run as a person runs them.
 
 use std::{
     env,
@@ -47,4 +47,12 @@ fn bulk_upload_holds_more_behind_buffered_amount_than_behind_a_sink() {
     assert!(polled <= (1 << 20) + 2 * (64 << 10), "{polled}");
     assert!(sunk <= (128 << 10) + (64 << 10), "{sunk}");
     assert!(polled > sunk, "{out}");
+}
+
+#[test]
+fn split_loses_nothing() {
+    let (output, out) = run("split", &["--seconds", "0.5", "--pause", "0.1"]);
+    assert!(output.status.success(), "{output:?}");
+    let last = out.lines().last().expect("a line");
+    assert!(last.starts_with("sent ") && last.ends_with("closed with 1000 (clean: true)"), "{out}");
 }
