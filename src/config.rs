@@ -41,7 +41,9 @@ pub struct Config {
     pub read_high_water_mark: usize,
     /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
     ///
-    /// A larger one ends the connection with Close 1009, before it is held in memory.
+    /// A larger one ends the connection with Close 1009, before it is held in memory. It bounds messages that are put
+    /// together, and not one that is read by a [`MessageReader`](crate::MessageReader), of which no more is held than the
+    /// read buffer.
     pub max_message_size: Option<usize>,
     /// The largest frame that is accepted from the peer, in bytes of payload. Default `None`: only
     /// [`max_message_size`](Self::max_message_size) counts.
@@ -50,7 +52,9 @@ pub struct Config {
     pub max_frame_size: Option<usize>,
     /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
     ///
-    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments.
+    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments. It does
+    /// not bound a message that is read by a [`MessageReader`](crate::MessageReader): a long message in small frames is what
+    /// a reader is for.
     pub max_fragments: Option<usize>,
     /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
     /// 256 KiB; `None`: never; 0 counts as 1.

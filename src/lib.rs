@@ -28,6 +28,7 @@
 //! |---|---|
 //! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is freed when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
+//! | a message that is read by [`MessageReader`] | what was read and not yet asked for, of whatever size the message is; of a compressed one, no more is inflated than is asked for |
 //! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |
@@ -85,6 +86,7 @@ mod error;
 mod handshake;
 mod limits;
 mod message;
+mod message_reader;
 mod protocol;
 mod split;
 mod stats;
@@ -102,6 +104,7 @@ pub use error::{
     Phase, SharedError, Violation,
 };
 pub use message::{Kind, Message, MessageRef};
+pub use message_reader::MessageReader;
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.
 #[cfg(feature = "native-tls")]
 pub use native_tls;

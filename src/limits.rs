@@ -77,8 +77,14 @@ pub(crate) const LARGE_FRAME_START: usize = KIB * KIB + 16;
 /// its header is read moves to its own buffer.
 pub(crate) const AFTER_LARGE_FRAME: usize = 16 * KIB;
 
-/// How much of a compressed message is inflated at a time: at most a thousand times as much comes of it.
+/// How much of a compressed message is inflated at a time, before other tasks may run.
 pub(crate) const MAX_INFLATED_INPUT: usize = 4 * KIB;
+
+/// How much may come of it at a time: a thousand times as much as went in is possible.
+pub(crate) const MAX_INFLATED: usize = 64 * KIB;
+
+/// The most that a chunk of a message holds, where the reader does not say less.
+pub(crate) const MAX_READ_CHUNK: usize = 64 * KIB;
 
 /// How much of a message is compressed at a time, which takes one to two milliseconds.
 pub(crate) const MAX_DEFLATED_INPUT: usize = 64 * KIB;

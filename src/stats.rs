@@ -6,11 +6,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Messages handed to the reader.
+    /// Messages handed to the reader; one that is read by a [`MessageReader`](crate::MessageReader) once its end was.
     pub messages_received: u64,
     /// Messages of which every byte was taken by the transport.
     pub messages_sent: u64,
-    /// Payload bytes of the messages handed to the reader.
+    /// Payload bytes handed to the reader: of messages, and of the parts that a
+    /// [`MessageReader`](crate::MessageReader) gave.
     pub payload_bytes_received: u64,
     /// Payload bytes taken by the transport.
     pub payload_bytes_sent: u64,
@@ -25,6 +26,7 @@ pub struct Stats {
     pub pings_sent: u64,
     /// The round-trip time that the last answered ping measured.
     pub last_rtt: Option<Duration>,
-    /// Messages that still came after our Close was queued; they are not handed to the reader.
+    /// Messages that still came after our Close was queued, and are not handed to the reader; and messages whose
+    /// [`MessageReader`](crate::MessageReader) was dropped before their end, once that has come.
     pub discarded_messages: u64,
 }

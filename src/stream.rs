@@ -16,11 +16,12 @@ use url::Url;
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
-    connection::Connection,
+    connection::{Connection, Incoming},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
     message::{Message, MessageRef},
-    protocol::{Compression, Pong, QueuedMessage, ReadyState},
+    message_reader::MessageReader,
+    protocol::{Chunk, Compression, Pong, QueuedMessage, ReadyState},
     stats::Stats,
     transport::Transport,
     upgraded::UpgradedParts,
@@ -102,7 +103,7 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Nothing is lost when a future of `next`, `flush`, `ready`, `close` or [`close_with`](Self::close_with) is dropped:
+/// Nothing is lost when a future of `next`, `next_reader`, `flush`, `ready`, `close` or [`close_with`](Self::close_with) is dropped:
 /// what was read stays, what was queued stays queued, and a frame that was begun is finished by the next poll. A `feed`
 /// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
 /// it.
@@ -356,6 +357,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Poll::Ready(item.map(|loan| loan.map(|loan| self.connection.lent(loan))))
     }
 
+    /// Waits for the next message to begin, for reading it as it comes, in memory that does not grow with it. `None`: the
+    /// end, as of `next()`.
+    ///
+    /// Use it for messages that may be larger than [`Config::max_message_size`], which does not bound them here, or that
+    /// are passed on to a file or another socket. `next()`, `next_ref()` and this may be mixed: each gets what
+    /// comes next. [`MessageReader`] has an example, and says what its errors are and what happens when it is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// let mut first_kib = Vec::new();
+    /// if let Some(mut reader) = ws.next_reader().await.transpose()? {
+    ///     while first_kib.len() < 1024
+    ///         && let Some(chunk) = reader.chunk().await.transpose()?
+    ///     {
+    ///         first_kib.extend_from_slice(&chunk);
+    ///     }
+    /// } // the rest of the message is skipped
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`. If the connection ends within the message, the reader gives that
+    /// one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped. What a dropped `next()` has put together of a message is the start of
+    /// what the reader gets.
+    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_, S>, Error>> {
+        self.connection.skip_chunks();
+        // The first chunk is empty, however much may come.
+        let begun = poll_fn(|cx| self.connection.poll_chunk(cx, 1)).await?;
+        Some(begun.map(|begun| MessageReader::in_place(self, begun.kind)))
+    }
+
     /// As `SinkExt::feed`, for a message in a buffer of the caller's: it is copied into the connection's output.
     ///
     /// Use it where messages are serialised into a buffer that is used again. A message above 16 KiB, and one that has to
@@ -465,6 +502,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         QueuedMessage { message, compression }: QueuedMessage,
     ) -> Result<(), Error> {
         self.connection.start_send(message, compression)
+    }
+
+    /// The next chunk of the message that is read in chunks, of at most `max` bytes.
+    #[inline]
+    pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
+        self.connection.poll_chunk(cx, max)
+    }
+
+    /// The next message, or a chunk of at most `max` bytes of one that has more than `max_whole` bytes.
+    #[inline]
+    #[allow(dead_code, reason = "for who drives a connection for others")]
+    pub(crate) fn poll_incoming(
+        &mut self,
+        max_whole: usize,
+        max: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Incoming, Error>>> {
+        self.connection.poll_incoming(cx, max_whole, max)
     }
 
     /// Queues our Close frame behind what is queued, without waiting for anything. Messages that still come are counted,

@@ -5,7 +5,8 @@
 mod flood;
 
 use std::{
-    pin::Pin,
+    future::Future as _,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -87,6 +88,18 @@ fn next(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
     })
 }
 
+/// Within a message, or before one while the rest of another is skipped.
+fn read(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
+    match pin!(ws.get_mut().next_reader()).poll(cx) {
+        Poll::Ready(Some(Ok(mut reader))) => reader.poll_chunk(cx).map(|chunk| match chunk {
+            None => Ok(()),
+            other => Err(format!("{other:?}")),
+        }),
+        Poll::Ready(other) => Poll::Ready(Err(format!("{other:?}"))),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
 fn ready(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
     ws.poll_ready(cx).map_err(|error| error.to_string())
 }
@@ -136,6 +149,13 @@ fn one_poll_reads_a_bounded_amount_of_a_flood_of_empty_fragments() {
 #[test]
 fn one_poll_reads_a_bounded_amount_of_a_flood_of_empty_messages() {
     assert_reads_are_bounded(Flood::Messages, next);
+}
+
+#[test]
+fn one_poll_of_a_reader_reads_a_bounded_amount_of_any_flood() {
+    for flood in Flood::ALL {
+        assert_reads_are_bounded(flood, read);
+    }
 }
 
 /// Closing waits for the peer's Close frame, which may stand behind any of them.

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("transport", 3),
     ("client", 4),
     ("driver", 4),
+    ("message_reader", 4),
     ("split", 4),
     ("stream", 4),
     ("upgraded", 4),

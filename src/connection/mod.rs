@@ -6,6 +6,7 @@
 //! [`poll_closed`](Connection::poll_closed) to wait for the end.
 
 mod budget;
+mod chunks;
 mod idle_timer;
 mod read_buffer;
 mod reading;
@@ -21,6 +22,7 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use self::chunks::Incoming;
 use self::{
     budget::Budget,
     idle_timer::IdleTimer,
@@ -34,7 +36,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl},
-    protocol::{Event, Protocol, ReadyState},
+    protocol::{Delivery, Event, Protocol, ReadyState},
     stats::Stats,
     wire::deflate::NegotiatedDeflate,
 };
@@ -120,12 +122,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             ready!(self.budget.poll(cx));
             // No message is yielded once our Close is queued.
-            match self.next_event() {
+            match self.next_event(Delivery::Whole) {
                 Some(Event::Message(received)) => {
                     drop(received.take(self.read_buffer.unread(), 0));
                     continue;
                 }
-                Some(Event::Handled) => continue,
+                Some(Event::Chunk(_) | Event::Handled) => continue,
                 None => {}
             }
             let step = self.poll_step(Role::Writer, cx);

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -15,7 +16,7 @@ use crate::{
     error::Error,
     limits::work,
     message::{Message, MessageRef},
-    protocol::{Event, Payload, Received},
+    protocol::{Delivery, Event, Payload, Received},
 };
 
 /// Where a message stands that is lent, until the next call.
@@ -108,13 +109,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[cold]
     #[inline(never)]
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, Error>> {
+        self.protocol.skip_chunks();
+        self.poll_event(cx, Delivery::Whole, |event, _| match event {
+            Event::Message(received) => Some(received),
+            Event::Chunk(_) | Event::Handled => None,
+        })
+    }
+
+    /// What `pick` takes of the next event of which it takes anything; `None`: the end. It is given the read buffer, too.
+    pub(super) fn poll_event<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        delivery: Delivery,
+        pick: impl Fn(Event, &mut BytesMut) -> Option<T>,
+    ) -> Poll<Result<Option<T>, Error>> {
         self.budget.begin_poll();
         loop {
             ready!(self.budget.poll(cx));
-            match self.next_event() {
-                Some(Event::Message(received)) => return Poll::Ready(Ok(Some(received))),
-                Some(Event::Handled) => continue,
-                None => {}
+            if let Some(event) = self.next_event(delivery) {
+                match pick(event, self.read_buffer.unread()) {
+                    Some(picked) => return Poll::Ready(Ok(Some(picked))),
+                    None => continue,
+                }
             }
             if self.read_side == ReadSide::Ended {
                 return Poll::Ready(Ok(None));
@@ -146,8 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What comes next in the read buffer.
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        let event = self.protocol.next_event(self.read_at.into_std(), self.read_buffer.unread());
+    pub(super) fn next_event(&mut self, delivery: Delivery) -> Option<Event> {
+        let event = self.protocol.next_event(self.read_at.into_std(), self.read_buffer.unread(), delivery);
         self.budget.spend(self.protocol.take_work() + usize::from(event.is_some()));
         if event.is_none() && self.protocol.is_pending_end_due() {
             self.end_input();

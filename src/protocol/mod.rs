@@ -37,7 +37,7 @@ use self::{
 };
 pub use self::{closing::ReadyState, pings::Pong};
 pub(crate) use self::{
-    inbound::{Payload, Received},
+    inbound::{Chunk, Delivery, Payload, Received},
     outbound::{Compression, QueuedMessage},
 };
 use crate::{
@@ -82,6 +82,8 @@ pub(crate) fn validate_close(frame: &CloseFrame) -> Result<(), InvalidControl> {
 pub(crate) enum Event {
     /// A message, which is to be taken or lent before the next call.
     Message(Received),
+    /// A part of a message that is handed out as it comes.
+    Chunk(Chunk),
     /// Something that the protocol deals with by itself.
     Handled,
 }
@@ -230,15 +232,26 @@ impl Protocol {
         self.inbound.lent()
     }
 
-    /// Parses what stands at the front of `buf`, at most one message. `None`: nothing whole does, or nothing is wanted
-    /// any more.
+    /// Nobody wants the rest of a message that is handed out in chunks: it is dropped as it comes.
+    #[inline]
+    pub(crate) fn skip_chunks(&mut self) {
+        self.inbound.skip_chunks();
+    }
+
+    /// Parses what stands at the front of `buf`, at most one message, or a chunk of one. `None`: nothing whole does, or
+    /// nothing is wanted any more.
     ///
     /// `now` is when the bytes were read.
-    pub(crate) fn next_event(&mut self, now: Instant, buf: &mut BytesMut) -> Option<Event> {
-        match self.inbound.next(buf) {
+    pub(crate) fn next_event(&mut self, now: Instant, buf: &mut BytesMut, delivery: Delivery) -> Option<Event> {
+        match self.inbound.next(buf, delivery) {
             Ok(Some(Item::Message(message))) => {
                 self.count_received(message.len());
                 return Some(Event::Message(message));
+            }
+            Ok(Some(Item::Chunk(chunk))) => {
+                self.stats.messages_received += u64::from(chunk.fin);
+                self.stats.payload_bytes_received += chunk.data.len() as u64;
+                return Some(Event::Chunk(chunk));
             }
             Ok(Some(item)) => self.handle_item(item, now),
             Ok(None) => return None,
@@ -261,7 +274,7 @@ impl Protocol {
 
     fn handle_item(&mut self, item: Item, now: Instant) {
         match item {
-            Item::Message(_) | Item::Discarded => self.stats.discarded_messages += 1,
+            Item::Message(_) | Item::Chunk(_) | Item::Discarded => self.stats.discarded_messages += 1,
             Item::Part => {}
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;

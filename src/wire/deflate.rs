@@ -134,70 +134,127 @@ pub(crate) struct Inflater {
     context: Option<Decompressor>,
     /// The last bytes that were inflated, as many as the window has: a context that came to an end has forgotten them.
     window: VecDeque<u8>,
-    /// Whether the context stands where a stream begins, and must not be given the end of a flush.
-    is_at_start: bool,
+    position: Position,
     /// Blocks of this message that were said to be the last.
     final_blocks: usize,
 }
 
+/// Where in a message an inflater stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// Where a stream begins: it was given nothing, and must not be given the end of a flush.
+    Start,
+    Within,
+    /// Behind the last byte: of what the message leaves out so many bytes were put back.
+    Tail(usize),
+}
+
+/// How far inflating came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inflated {
+    /// Bytes of the input that were taken.
+    pub(crate) taken: usize,
+    /// Bytes that came of them.
+    pub(crate) made: usize,
+    /// Whether all of the input was taken, and nothing more comes of it.
+    pub(crate) is_done: bool,
+}
+
 impl Inflater {
     pub(crate) fn new(direction: Direction) -> Self {
-        Self { direction, context: None, window: VecDeque::new(), is_at_start: true, final_blocks: 0 }
+        Self { direction, context: None, window: VecDeque::new(), position: Position::Start, final_blocks: 0 }
     }
 
-    /// Inflates a piece of a message, and hands out what comes of it, a bounded piece at a time. `sink` may refuse.
+    /// Inflates a piece of a message, and hands out at most `max` bytes of what comes of it, at least 1, a bounded piece at
+    /// a time. `sink` may refuse. `is_last`: the message ends behind this piece.
+    ///
+    /// As long as it is not done, the next call goes on with what was not taken, if only to get what is still to come.
     pub(crate) fn inflate<E: From<Violation>>(
         &mut self,
         piece: &[u8],
+        is_last: bool,
+        max: usize,
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        // A window that is larger than agreed reads everything, and one of 8 bits is not to be had (zlib).
-        let context = self.context.get_or_insert_with(|| Decompressor::new(false, WindowBits::MAX.get()));
-        let window = &mut self.window;
-        self.is_at_start &= piece.is_empty();
-        let (is_at_start, final_blocks) = (&mut self.is_at_start, &mut self.final_blocks);
+    ) -> Result<Inflated, E> {
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let mut rest = piece;
+            let (mut taken, mut left) = (0, max.max(1));
             loop {
-                let (total_in, total_out) = (context.total_in(), context.total_out());
-                let status = context
-                    .decompress(rest, scratch, InflateFlush::SyncFlush)
-                    .map_err(|_| E::from(Violation::CompressedData))?;
-                rest = &rest[(context.total_in() - total_in) as usize..];
-                let made = &scratch[..(context.total_out() - total_out) as usize];
-                sink(made)?;
-                push_window(window, made);
-                match status {
-                    // A block said to be the last ended the stream, not the message (section 7.2.3.4). The next block
-                    // goes on with the same window.
-                    Status::StreamEnd => {
-                        *final_blocks += 1;
-                        if *final_blocks > MAX_FINAL_BLOCKS {
-                            return Err(Violation::CompressedData.into());
-                        }
-                        context.reset(false);
-                        if !window.is_empty() {
-                            let dictionary = context.set_dictionary(window.make_contiguous());
-                            dictionary.map_err(|_| E::from(Violation::CompressedData))?;
-                        }
-                        if rest.is_empty() {
-                            *is_at_start = true;
-                            return Ok(());
-                        }
-                    }
-                    Status::Ok | Status::BufError if made.len() < scratch.len() => return Ok(()),
-                    Status::Ok | Status::BufError => {}
+                let out = &mut scratch[..left.min(SCRATCH)];
+                let step = self.step(&piece[taken..], is_last, out)?;
+                sink(&out[..step.made])?;
+                taken += step.taken;
+                left -= step.made;
+                if step.is_done || left == 0 {
+                    return Ok(Inflated { taken, made: max.max(1) - left, is_done: step.is_done });
                 }
             }
         })
     }
 
-    /// A message ends: what it leaves out is put back.
-    pub(crate) fn finish<E: From<Violation>>(&mut self, sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        if !self.is_at_start {
-            self.inflate(&TAIL, sink)?;
+    /// Inflates until `out` is full, or nothing more comes.
+    fn step(&mut self, piece: &[u8], is_last: bool, out: &mut [u8]) -> Result<Inflated, Violation> {
+        // A window that is larger than agreed reads everything, and one of 8 bits is not to be had (zlib).
+        let context = self.context.get_or_insert_with(|| Decompressor::new(false, WindowBits::MAX.get()));
+        let (mut taken, mut made) = (0, 0);
+        loop {
+            let input = match self.position {
+                Position::Tail(put_back) => &TAIL[put_back..],
+                Position::Start if taken == piece.len() => break,
+                Position::Start | Position::Within => &piece[taken..],
+            };
+            if made == out.len() {
+                return Ok(Inflated { taken, made, is_done: false });
+            }
+            let (total_in, total_out) = (context.total_in(), context.total_out());
+            let status = context.decompress(input, &mut out[made..], InflateFlush::SyncFlush);
+            let status = status.map_err(|_| Violation::CompressedData)?;
+            let consumed = (context.total_in() - total_in) as usize;
+            let end = made + (context.total_out() - total_out) as usize;
+            push_window(&mut self.window, &out[made..end]);
+            made = end;
+            let is_used_up = consumed == input.len();
+            match &mut self.position {
+                Position::Tail(put_back) => *put_back += consumed,
+                position => {
+                    *position = Position::Within;
+                    taken += consumed;
+                }
+            }
+            match (status, self.position) {
+                // A block said to be the last ended the stream, not the message (section 7.2.3.4). The next block goes
+                // on with the same window.
+                (Status::StreamEnd, position) => {
+                    self.final_blocks += 1;
+                    if self.final_blocks > MAX_FINAL_BLOCKS {
+                        return Err(Violation::CompressedData);
+                    }
+                    context.reset(false);
+                    if !self.window.is_empty() {
+                        let dictionary = context.set_dictionary(self.window.make_contiguous());
+                        dictionary.map_err(|_| Violation::CompressedData)?;
+                    }
+                    if position == Position::Within {
+                        self.position = Position::Start;
+                    } else if is_used_up {
+                        break;
+                    }
+                }
+                // More may come of what was taken.
+                _ if made == out.len() => {}
+                _ if !is_used_up => return Err(Violation::CompressedData),
+                (_, Position::Within) if is_last => self.position = Position::Tail(0),
+                (_, Position::Tail(_)) => break,
+                _ => return Ok(Inflated { taken, made, is_done: true }),
+            }
         }
-        self.is_at_start = true;
+        if is_last {
+            self.end_message();
+        }
+        Ok(Inflated { taken, made, is_done: true })
+    }
+
+    fn end_message(&mut self) {
+        self.position = Position::Start;
         self.final_blocks = 0;
         if !self.direction.has_context_takeover
             && let Some(context) = &mut self.context
@@ -205,7 +262,6 @@ impl Inflater {
             context.reset(false);
             self.window.clear();
         }
-        Ok(())
     }
 }
 
@@ -246,19 +302,31 @@ mod tests {
         }
     }
 
-    fn inflated(inflater: &mut Inflater, message: &[u8]) -> Result<Vec<u8>, Violation> {
-        let mut out = Vec::new();
-        for piece in message.chunks(7) {
-            inflater.inflate(piece, |piece| {
+    /// Inflates a message that comes in pieces of 7 bytes, with these limits of output in turn.
+    fn inflated(inflater: &mut Inflater, message: &[u8], limits: &[usize]) -> Result<Vec<u8>, Violation> {
+        let mut limits = limits.iter().copied().cycle();
+        let (mut out, mut at) = (Vec::new(), 0);
+        loop {
+            let end = message.len().min(at - at % 7 + 7);
+            let (max, before) = (limits.next().unwrap(), out.len());
+            let step = inflater.inflate(&message[at..end], end == message.len(), max, |piece| {
                 out.extend_from_slice(piece);
                 Ok::<_, Violation>(())
             })?;
+            assert_eq!(step.made, out.len() - before);
+            assert!(step.made <= max, "{} bytes instead of {max}", step.made);
+            assert!(step.is_done || step.made == max, "it stopped without need");
+            assert!(!step.is_done || step.taken == end - at, "it is done with more than it took");
+            at += step.taken;
+            if step.is_done && at == message.len() {
+                return Ok(out);
+            }
         }
-        inflater.finish(|piece| {
-            out.extend_from_slice(piece);
-            Ok::<_, Violation>(())
-        })?;
-        Ok(out)
+    }
+
+    /// How much may come at a time.
+    fn limits() -> impl Strategy<Value = Vec<usize>> {
+        prop::collection::vec(prop_oneof![1 => 1..50usize, 2 => 200..2000usize, 2 => 10_000..100_000usize], 1..5)
     }
 
     /// Payloads that compress well, that do not at all, and that are longer than a window.
@@ -280,6 +348,7 @@ mod tests {
             level in 0u8..=9,
             mem_level in 1u8..=9,
             frame in 1usize..5000,
+            limits in limits(),
         ) {
             let config = Deflate::default().level(level).mem_level(mem_level);
             let direction = direction(window_bits, has_context_takeover);
@@ -301,13 +370,14 @@ mod tests {
                     deflater.compress(&payload, Flush::Message, &mut message);
                 }
                 prop_assert_eq!(&twin.inflate(&message), &payload);
-                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+                prop_assert_eq!(inflated(&mut inflater, &message, &limits), Ok(payload));
             }
         }
 
         #[test]
         fn what_another_library_compressed_inflates_with_final_blocks_or_without(
             payloads in prop::collection::vec((payloads(), any::<bool>()), 1..6),
+            limits in limits(),
         ) {
             let mut compressor = flate2::Compress::new(flate2::Compression::default(), false);
             let mut inflater = Inflater::new(direction(15, true));
@@ -323,15 +393,20 @@ mod tests {
                 } else {
                     message.truncate(message.len() - TAIL.len());
                 }
-                prop_assert_eq!(inflated(&mut inflater, &message), Ok(payload));
+                prop_assert_eq!(inflated(&mut inflater, &message, &limits), Ok(payload));
             }
         }
 
         #[test]
-        fn noise_is_an_error_or_a_payload_and_never_a_panic(message in prop::collection::vec(any::<u8>(), 0..300)) {
-            let mut inflater = Inflater::new(direction(15, true));
-            let _ = inflated(&mut inflater, &message);
-            let _ = inflated(&mut inflater, &message);
+        fn noise_is_an_error_or_a_payload_however_little_may_come_at_a_time(
+            message in prop::collection::vec(any::<u8>(), 0..300),
+            limits in limits(),
+        ) {
+            let outcomes = [&[usize::MAX][..], &limits].map(|limits| {
+                let mut inflater = Inflater::new(direction(15, true));
+                [(); 2].map(|()| inflated(&mut inflater, &message, limits))
+            });
+            prop_assert_eq!(&outcomes[0], &outcomes[1]);
         }
     }
 
@@ -352,8 +427,8 @@ mod tests {
         assert!(referring.len() < 20, "it refers to the first: {} bytes", referring.len());
 
         let mut inflater = Inflater::new(direction(15, true));
-        assert_eq!(inflated(&mut inflater, &message), Ok(text.clone()));
-        assert_eq!(inflated(&mut inflater, &referring), Ok(text));
+        assert_eq!(inflated(&mut inflater, &message, &[50]), Ok(text.clone()));
+        assert_eq!(inflated(&mut inflater, &referring, &[50]), Ok(text));
     }
 
     #[test]
@@ -363,12 +438,28 @@ mod tests {
         deflater.compress(&vec![0; 10 << 20], Flush::Message, &mut bomb);
         let mut left = 1 << 20;
         let mut inflater = Inflater::new(direction(15, true));
-        let refused = inflater.inflate(&bomb, |piece| {
+        let refused = inflater.inflate(&bomb, true, usize::MAX, |piece| {
             left = usize::checked_sub(left, piece.len()).ok_or(Violation::CompressedData)?;
             Ok::<_, Violation>(())
         });
         assert_eq!(refused, Err(Violation::CompressedData));
         assert!(left < SCRATCH, "{left}");
+    }
+
+    #[test]
+    fn a_bomb_stops_where_no_more_is_wanted_and_goes_on_there() {
+        let mut deflater = Deflater::new(None, direction(15, true));
+        let mut bomb = Vec::new();
+        deflater.compress(&vec![0; 10 << 20], Flush::Message, &mut bomb);
+        let mut inflater = Inflater::new(direction(15, true));
+        let (mut at, mut len, mut is_done) = (0, 0, false);
+        while !is_done {
+            let step = inflater.inflate(&bomb[at..], true, 100_000, |_| Ok::<_, Violation>(())).unwrap();
+            assert!(is_done == step.is_done || len + step.made == 10 << 20, "{len}");
+            (at, len, is_done) = (at + step.taken, len + step.made, step.is_done);
+            assert!(step.made <= 100_000 && at <= bomb.len() / 100 * (len / 100_000 + 3), "{at} bytes for {len}");
+        }
+        assert_eq!((at, len), (bomb.len(), 10 << 20));
     }
 
     #[test]

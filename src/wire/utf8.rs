@@ -24,7 +24,8 @@ impl Utf8Checker {
 
     /// Checks the next piece of the text.
     pub(crate) fn check(&mut self, mut piece: &[u8]) -> Result<(), Violation> {
-        self.checked += piece.len();
+        // What is not kept may be longer than an address is wide: of that nobody asks the length.
+        self.checked = self.checked.wrapping_add(piece.len());
         // A character takes at most three more bytes than it has.
         while self.partial_len > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
@@ -54,10 +55,16 @@ impl Utf8Checker {
     /// [`check`](Self::check) piece by piece.
     pub(crate) fn finish(self, buf: &[u8], start: usize) -> Result<CheckedText, Violation> {
         let end = start + self.checked;
-        if self.partial_len > 0 || buf.len() < end {
+        self.end()?;
+        if buf.len() < end {
             return Err(Violation::InvalidUtf8);
         }
         Ok(CheckedText { start, end })
+    }
+
+    /// The text has ended, which it must not do within a character.
+    pub(crate) fn end(&self) -> Result<(), Violation> {
+        if self.partial_len > 0 { Err(Violation::InvalidUtf8) } else { Ok(()) }
     }
 }
 

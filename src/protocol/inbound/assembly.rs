@@ -8,7 +8,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Assembly {
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) is_compressed: bool,
     /// The frames that it has come in so far.
     pub(super) frames: usize,
@@ -44,6 +44,11 @@ impl Assembly {
         }
         self.data.extend_from_slice(piece);
         Ok(())
+    }
+
+    /// What has come so far, and what has checked it, for another form of the message. Nothing is left here.
+    pub(super) fn take(&mut self) -> (Vec<u8>, Utf8Checker) {
+        (std::mem::take(&mut self.data), std::mem::take(&mut self.utf8))
     }
 
     /// The payload, once all of it has come, and for text where in it the text stands.

@@ -1,20 +1,24 @@
 //! What comes in: frames become messages, within limits.
 
 mod assembly;
+mod chunked;
 mod received;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use self::assembly::Assembly;
-pub(crate) use self::received::{Payload, Received};
+use self::{assembly::Assembly, chunked::Chunked};
+pub(crate) use self::{
+    chunked::{Chunk, Delivery},
+    received::{Payload, Received},
+};
 use crate::{
     close::{CloseCode, CloseFrame},
     config::Config,
     error::{Error, LimitExceeded, Violation},
-    limits::MAX_INFLATED_INPUT,
+    limits::{MAX_INFLATED, MAX_INFLATED_INPUT},
     message::Kind,
     wire::{
-        deflate::Inflater,
+        deflate::{Inflated, Inflater},
         frame::{Header, OpCode, RSV1},
         utf8::{CheckedText, Utf8Checker},
     },
@@ -24,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Item {
     Message(Received),
+    /// A part of a message that is handed out as it comes.
+    Chunk(Chunk),
     /// A message that was not kept.
     Discarded,
     /// A part of a message, with more to come.
@@ -41,14 +47,24 @@ enum State {
     /// In an unfragmented message, which waits in the read buffer, header first, until it is whole. Text is checked as it
     /// comes.
     Slice { kind: Kind, header: usize, len: usize, utf8: Utf8Checker },
-    /// In a frame whose payload moves to `message` as it comes.
-    InFrame { message: Assembly, fin: bool, left: u64 },
+    /// In a frame whose payload moves to `message` as it comes. Once nothing is left to come, some of it may still have to
+    /// be inflated.
+    InFrame { message: Partial, fin: bool, left: u64 },
     /// Before a further frame of `message`.
-    BetweenFrames { message: Assembly },
+    BetweenFrames { message: Partial },
     /// Messages are counted, and not kept.
     Discarding(Discarding),
     /// What still comes means nothing.
     Ended,
+}
+
+/// A message of which a part has come.
+#[derive(Debug)]
+enum Partial {
+    /// It is put together.
+    Assembled(Assembly),
+    /// It is handed out as it comes.
+    Chunked(Chunked),
 }
 
 /// Where the parser stands while messages are not kept.
@@ -180,13 +196,32 @@ impl Inbound {
         self.lent = Vec::new();
     }
 
-    /// Takes the next item from `buf`, or says that a message stands at its front, which stays there. `None`: more bytes are needed, or none are wanted any more.
-    pub(crate) fn next(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+    /// Nobody wants the rest of a message that is handed out in chunks.
+    pub(crate) fn skip_chunks(&mut self) {
+        if let State::InFrame { message: Partial::Chunked(message), .. }
+        | State::BetweenFrames { message: Partial::Chunked(message) } = &mut self.state
+        {
+            message.skip();
+        }
+    }
+
+    /// Takes the next item from `buf`, or says that a message stands at its front, which stays there. `None`: more bytes are
+    /// needed, or none are wanted any more.
+    pub(crate) fn next(&mut self, buf: &mut BytesMut, delivery: Delivery) -> Result<Option<Item>, Error> {
+        if let Delivery::Chunks { max, .. } = delivery {
+            let chunk = self.begin_chunks(buf, self.chunked_from(delivery)).or_else(|| self.ready_chunk(max));
+            if let Some(chunk) = chunk {
+                return Ok(Some(Item::Chunk(chunk)));
+            }
+        }
         match &mut self.state {
             State::Slice { .. } => self.find_slice(buf),
-            State::InFrame { .. } => self.assemble(buf),
+            State::InFrame { message: Partial::Assembled(_), .. } => self.assemble(buf, delivery),
+            State::InFrame { message: Partial::Chunked(_), .. } => self.take_chunk(buf, delivery),
             State::Discarding(Discarding::Slice { .. } | Discarding::InFrame { .. }) => Ok(self.discard(buf)),
-            State::BetweenMessages | State::BetweenFrames { .. } | State::Discarding(_) => self.take_header(buf),
+            State::BetweenMessages | State::BetweenFrames { .. } | State::Discarding(_) => {
+                self.take_header(buf, delivery)
+            }
             State::Ended => {
                 buf.clear();
                 Ok(None)
@@ -194,10 +229,43 @@ impl Inbound {
         }
     }
 
+    /// How large a message is handed out in chunks. One that is too large to be put together always is, if any is.
+    fn chunked_from(&self, delivery: Delivery) -> u64 {
+        match delivery {
+            Delivery::Whole => u64::MAX,
+            Delivery::Chunks { from, .. } => from.min(self.max_message_size + 1) as u64,
+        }
+    }
+
+    /// A message that has begun, and is as large, is handed out in chunks from now on.
+    fn begin_chunks(&mut self, buf: &mut BytesMut, from: u64) -> Option<Chunk> {
+        match &mut self.state {
+            State::Slice { kind, header, len, .. } if *len as u64 >= from => {
+                let message = Chunked::new(*kind, false, Utf8Checker::default(), Vec::new());
+                let (begun, left) = (message.begin(), *len as u64);
+                buf.advance(*header);
+                self.state = State::InFrame { message: Partial::Chunked(message), fin: true, left };
+                Some(begun)
+            }
+            State::InFrame { message, left, .. } => message.begin_chunks(*left, from),
+            State::BetweenFrames { message } => message.begin_chunks(0, from),
+            _ => None,
+        }
+    }
+
+    fn ready_chunk(&mut self, max: usize) -> Option<Chunk> {
+        match &mut self.state {
+            State::InFrame { message: Partial::Chunked(message), .. }
+            | State::BetweenFrames { message: Partial::Chunked(message) } => message.next(max),
+            _ => None,
+        }
+    }
+
     /// A frame begins: a control frame is taken as a whole, of another one the header, and what has come of it.
-    fn take_header(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+    fn take_header(&mut self, buf: &mut BytesMut, delivery: Delivery) -> Result<Option<Item>, Error> {
         let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
-        self.validate(&header)?;
+        let chunked_from = self.chunked_from(delivery);
+        self.validate(&header, chunked_from)?;
         let kind = match header.opcode {
             OpCode::Close | OpCode::Ping | OpCode::Pong => return take_control(&header, size, buf),
             OpCode::Text => Some(Kind::Text),
@@ -212,22 +280,27 @@ impl Inbound {
         }
         let mut message = match (std::mem::replace(&mut self.state, State::BetweenMessages), kind) {
             (State::BetweenFrames { message }, _) => message,
-            (_, Some(kind)) if fin && header.rsv == 0 => {
+            (_, Some(kind)) if fin && header.rsv == 0 && left < chunked_from => {
                 self.state = State::Slice { kind, header: size, len: left as usize, utf8: Utf8Checker::default() };
                 return self.find_slice(buf);
             }
-            (_, Some(kind)) => Assembly::new(kind, header.rsv == RSV1, std::mem::take(&mut self.lent)),
+            (_, Some(kind)) => {
+                Partial::Assembled(Assembly::new(kind, header.rsv == RSV1, std::mem::take(&mut self.lent)))
+            }
             (_, None) => return Err(Violation::UnexpectedContinuation.into()),
         };
-        message.frames += 1;
+        if let Partial::Assembled(message) = &mut message {
+            message.frames += 1;
+        }
         buf.advance(size);
         self.state = State::InFrame { message, fin, left };
-        self.assemble(buf)
+        self.next(buf, delivery)
     }
 
-    /// What depends on the connection's state and on the limits.
+    /// What depends on the connection's state and on the limits. A message of `chunked_from` bytes or more is handed out in
+    /// chunks, and may be of any size.
     #[inline]
-    fn validate(&self, header: &Header) -> Result<(), Error> {
+    fn validate(&self, header: &Header, chunked_from: u64) -> Result<(), Error> {
         if header.rsv != 0 {
             self.validate_rsv(header)?;
         }
@@ -250,11 +323,13 @@ impl Inbound {
             return Err(LimitExceeded::FrameSize { len: header.len, limit: self.max_frame_size as usize }.into());
         }
         let (frames, len, is_compressed) = match message {
-            Some(message) => (message.frames, message.len(), message.is_compressed),
+            Some(Partial::Chunked(_)) => return Ok(()),
+            Some(Partial::Assembled(message)) => (message.frames, message.len(), message.is_compressed),
             None => (0, 0, header.rsv == RSV1),
         };
         // How large a compressed message is shows only as it is inflated.
-        if !is_compressed && header.len > (self.max_message_size - len) as u64 {
+        let known_len = if is_compressed { 0 } else { len as u64 + header.len };
+        if known_len > self.max_message_size as u64 && known_len < chunked_from {
             return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
         }
         if frames >= self.max_fragments {
@@ -291,49 +366,97 @@ impl Inbound {
         Ok(Some(Item::Message(Received::Front(payload))))
     }
 
-    /// Moves what has come of a frame to its message.
-    fn assemble(&mut self, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
-        let State::InFrame { message, fin, left } = &mut self.state else { return Ok(None) };
-        let limit = self.max_message_size;
+    /// Moves what has come of a frame to the message that is put together.
+    fn assemble(&mut self, buf: &mut BytesMut, delivery: Delivery) -> Result<Option<Item>, Error> {
+        let chunked_from = self.chunked_from(delivery);
+        let State::InFrame { message: Partial::Assembled(message), fin, left } = &mut self.state else {
+            return Ok(None);
+        };
+        // What becomes too large to be put together is handed out in chunks, if anything is.
+        let limit = if delivery == Delivery::Whole { self.max_message_size } else { isize::MAX as usize };
         let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
-        let len = message.len();
-        let mut inflater = self.inflater.as_mut().filter(|_| message.is_compressed);
-        let taken = match &mut inflater {
+        let step = match self.inflater.as_mut().filter(|_| message.is_compressed) {
             Some(inflater) => {
-                // So little that what comes of it keeps nobody waiting: it may be a thousand times as much.
-                let taken = arrived.min(MAX_INFLATED_INPUT);
-                inflater.inflate(&buf[..taken], |piece| message.push(piece, limit))?;
-                taken
+                // So little that what comes of it keeps nobody waiting.
+                let input = &buf[..arrived.min(MAX_INFLATED_INPUT)];
+                let is_last = *fin && input.len() as u64 == *left;
+                let room = usize::try_from(chunked_from - message.len() as u64).unwrap_or(usize::MAX);
+                let step =
+                    inflater.inflate(input, is_last, room.min(MAX_INFLATED), |piece| message.push(piece, limit))?;
+                self.inflated += step.made;
+                step
             }
             None => {
                 message.push(&buf[..arrived], limit)?;
-                arrived
+                Inflated { taken: arrived, made: arrived, is_done: true }
             }
         };
-        buf.advance(taken);
-        *left -= taken as u64;
-        if *left > 0 {
-            if inflater.is_some() {
-                self.inflated += message.len() - len;
-            }
-            return Ok((taken < arrived).then_some(Item::Part));
+        buf.advance(step.taken);
+        *left -= step.taken as u64;
+        if message.len() as u64 >= chunked_from {
+            return self.next(buf, delivery);
         }
-        if let (true, Some(inflater)) = (*fin, &mut inflater) {
-            inflater.finish(|piece| message.push(piece, limit))?;
-        }
-        if inflater.is_some() {
-            self.inflated += message.len() - len;
+        if *left > 0 || !step.is_done {
+            return Ok((step.taken < arrived || !step.is_done).then_some(Item::Part));
         }
         let is_last = *fin;
-        let State::InFrame { message, .. } = std::mem::replace(&mut self.state, State::BetweenMessages) else {
+        match std::mem::replace(&mut self.state, State::BetweenMessages) {
+            State::InFrame { message: Partial::Assembled(message), .. } if is_last => {
+                let (data, text) = message.finish()?;
+                Ok(Some(Item::Message(Received::assembled(data, text))))
+            }
+            State::InFrame { message, .. } => {
+                self.state = State::BetweenFrames { message };
+                Ok(Some(Item::Part))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The next chunk of what has come of a frame, or the end of the frame.
+    fn take_chunk(&mut self, buf: &mut BytesMut, delivery: Delivery) -> Result<Option<Item>, Error> {
+        let State::InFrame { message: Partial::Chunked(message), fin, left } = &mut self.state else {
             return Ok(None);
         };
-        if is_last {
-            let (data, text) = message.finish()?;
-            return Ok(Some(Item::Message(Received::assembled(data, text))));
+        let max = match delivery {
+            Delivery::Whole => MAX_INFLATED,
+            Delivery::Chunks { max, .. } => max,
+        };
+        let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
+        let step = match self.inflater.as_mut().filter(|_| message.is_compressed) {
+            Some(inflater) => {
+                let input = &buf[..arrived.min(MAX_INFLATED_INPUT)];
+                let is_last = *fin && input.len() as u64 == *left;
+                let mut data = Vec::new();
+                let step =
+                    inflater.inflate(input, is_last, max.min(MAX_INFLATED), |piece| message.push(piece, &mut data))?;
+                buf.advance(step.taken);
+                message.set_ready(data);
+                self.inflated += step.made;
+                step
+            }
+            None => {
+                let taken = arrived.min(max);
+                message.take(buf, taken)?;
+                Inflated { taken, made: taken, is_done: true }
+            }
+        };
+        *left -= step.taken as u64;
+        if *left > 0 || !step.is_done {
+            let chunk = message.next(max).map(Item::Chunk);
+            return Ok(chunk.or((step.taken < arrived || !step.is_done).then_some(Item::Part)));
         }
-        self.state = State::BetweenFrames { message };
-        Ok(Some(Item::Part))
+        let is_last = *fin;
+        match std::mem::replace(&mut self.state, State::BetweenMessages) {
+            State::InFrame { message: Partial::Chunked(message), .. } if is_last => {
+                Ok(Some(message.finish()?.map_or(Item::Discarded, Item::Chunk)))
+            }
+            State::InFrame { message, .. } => {
+                self.state = State::BetweenFrames { message };
+                Ok(Some(self.ready_chunk(max).map_or(Item::Part, Item::Chunk)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Skips what has come of a frame of a message that is not kept.
@@ -353,6 +476,23 @@ impl Inbound {
         let is_last = *fin;
         *discarding = if is_last { Discarding::BetweenMessages } else { Discarding::BetweenFrames };
         Some(if is_last { Item::Discarded } else { Item::Part })
+    }
+}
+
+impl Partial {
+    /// If the message has `from` bytes or more, it is handed out in chunks from now on. `left`: what its frame lacks.
+    fn begin_chunks(&mut self, left: u64, from: u64) -> Option<Chunk> {
+        let Self::Assembled(message) = self else { return None };
+        // How much is to come of a compressed frame is not known.
+        let known_len = message.len() as u64 + if message.is_compressed { 0 } else { left };
+        if known_len < from {
+            return None;
+        }
+        let (data, utf8) = message.take();
+        let message = Chunked::new(message.kind, message.is_compressed, utf8, data);
+        let begun = message.begin();
+        *self = Self::Chunked(message);
+        Some(begun)
     }
 }
 
@@ -433,7 +573,7 @@ mod tests {
                     items.push(format!("{:?}", payload.take(&mut buf)));
                     continue;
                 }
-                match inbound.next(&mut buf) {
+                match inbound.next(&mut buf, Delivery::Whole) {
                     Ok(Some(Item::Part)) => {}
                     Ok(Some(Item::Message(received))) => {
                         items.push(format!("{:?}", received.take(&mut buf, config.copy_payloads_up_to)));
