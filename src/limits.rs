@@ -127,7 +127,13 @@ mod tests {
     #[test]
     fn the_docs_name_these_numbers() {
         let kib = |bytes: usize| bytes / KIB;
-        let docs = [include_str!("lib.rs"), include_str!("stream.rs"), include_str!("config.rs")].concat();
+        let docs = [
+            include_str!("lib.rs"),
+            include_str!("stream.rs"),
+            include_str!("config.rs"),
+            include_str!("message_reader.rs"),
+        ];
+        let docs = docs.concat();
         let docs = docs.split_whitespace().filter(|word| *word != "///").collect::<Vec<_>>().join(" ");
         for text in [
             format!("it starts at {} KiB", kib(MIN_READ_BUFFER)),
@@ -136,6 +142,7 @@ mod tests {
             format!("they go out from {} KiB (or the mark) on, {} KiB while", kib(MIN_WRITE), kib(GROWN_WRITE)),
             format!("is cut to blocks of {} KiB", kib(TLS_RECORD)),
             format!("at no more than {} KiB", kib(AFTER_LARGE_FRAME)),
+            format!("of 1 byte to {} KiB", kib(MAX_READ_CHUNK)),
         ] {
             assert!(docs.contains(&text), "the docs do not say {text:?}");
         }

@@ -19,6 +19,7 @@ use crate::{
     connection::{Connection, Incoming},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
+    limits::MAX_READ_CHUNK,
     message::{Message, MessageRef},
     message_reader::MessageReader,
     protocol::{Chunk, Compression, Pong, QueuedMessage, ReadyState},
@@ -388,8 +389,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// what the reader gets.
     pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_, S>, Error>> {
         self.connection.skip_chunks();
-        // The first chunk is empty, however much may come.
-        let begun = poll_fn(|cx| self.connection.poll_chunk(cx, 1)).await?;
+        // The first chunk is empty.
+        let begun = poll_fn(|cx| self.connection.poll_chunk(cx, MAX_READ_CHUNK)).await?;
         Some(begun.map(|begun| MessageReader::in_place(self, begun.kind)))
     }
 

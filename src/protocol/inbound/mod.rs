@@ -18,7 +18,7 @@ use crate::{
     limits::{MAX_INFLATED, MAX_INFLATED_INPUT},
     message::Kind,
     wire::{
-        deflate::{Inflated, Inflater},
+        deflate::Inflater,
         frame::{Header, OpCode, RSV1},
         utf8::{CheckedText, Utf8Checker},
     },
@@ -375,7 +375,7 @@ impl Inbound {
         // What becomes too large to be put together is handed out in chunks, if anything is.
         let limit = if delivery == Delivery::Whole { self.max_message_size } else { isize::MAX as usize };
         let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
-        let step = match self.inflater.as_mut().filter(|_| message.is_compressed) {
+        let (taken, is_done) = match self.inflater.as_mut().filter(|_| message.is_compressed) {
             Some(inflater) => {
                 // So little that what comes of it keeps nobody waiting.
                 let input = &buf[..arrived.min(MAX_INFLATED_INPUT)];
@@ -384,20 +384,20 @@ impl Inbound {
                 let step =
                     inflater.inflate(input, is_last, room.min(MAX_INFLATED), |piece| message.push(piece, limit))?;
                 self.inflated += step.made;
-                step
+                (step.taken, step.is_done)
             }
             None => {
                 message.push(&buf[..arrived], limit)?;
-                Inflated { taken: arrived, made: arrived, is_done: true }
+                (arrived, true)
             }
         };
-        buf.advance(step.taken);
-        *left -= step.taken as u64;
+        buf.advance(taken);
+        *left -= taken as u64;
         if message.len() as u64 >= chunked_from {
             return self.next(buf, delivery);
         }
-        if *left > 0 || !step.is_done {
-            return Ok((step.taken < arrived || !step.is_done).then_some(Item::Part));
+        if *left > 0 || !is_done {
+            return Ok((taken < arrived || !is_done).then_some(Item::Part));
         }
         let is_last = *fin;
         match std::mem::replace(&mut self.state, State::BetweenMessages) {
@@ -423,7 +423,7 @@ impl Inbound {
             Delivery::Chunks { max, .. } => max,
         };
         let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
-        let step = match self.inflater.as_mut().filter(|_| message.is_compressed) {
+        let (taken, is_done) = match self.inflater.as_mut().filter(|_| message.is_compressed) {
             Some(inflater) => {
                 let input = &buf[..arrived.min(MAX_INFLATED_INPUT)];
                 let is_last = *fin && input.len() as u64 == *left;
@@ -433,18 +433,18 @@ impl Inbound {
                 buf.advance(step.taken);
                 message.set_ready(data);
                 self.inflated += step.made;
-                step
+                (step.taken, step.is_done)
             }
             None => {
                 let taken = arrived.min(max);
                 message.take(buf, taken)?;
-                Inflated { taken, made: taken, is_done: true }
+                (taken, true)
             }
         };
-        *left -= step.taken as u64;
-        if *left > 0 || !step.is_done {
+        *left -= taken as u64;
+        if *left > 0 || !is_done {
             let chunk = message.next(max).map(Item::Chunk);
-            return Ok(chunk.or((step.taken < arrived || !step.is_done).then_some(Item::Part)));
+            return Ok(chunk.or((taken < arrived || !is_done).then_some(Item::Part)));
         }
         let is_last = *fin;
         match std::mem::replace(&mut self.state, State::BetweenMessages) {
