@@ -61,6 +61,9 @@ pub(crate) const MESSAGE_COST: usize = 32;
 /// Places that a queue between tasks keeps while it is empty: those of a burst are freed.
 pub(crate) const MAX_IDLE_PLACES: usize = 32;
 
+/// Larger messages move to a receiver in chunks, unless they have come as a whole: nobody knows yet who asks for them.
+pub(crate) const MAX_WHOLE: usize = 64 * KIB;
+
 /// Messages that move to a receiver at a time, at most: with more of them the receiver waits longer than the lock costs.
 pub(crate) const MAX_BATCH: usize = 256;
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    close::Closed, error::Error, limits::MAX_READ_CHUNK, message::Kind, protocol::Chunk, stream::WebSocketStream,
-    transport::Transport,
+    close::Closed, error::Error, limits::MAX_READ_CHUNK, message::Kind, protocol::Chunk, split::Receiver,
+    stream::WebSocketStream, transport::Transport,
 };
 
 /// One message that is read as it comes, however long it is: [`WebSocketStream::next_reader`] gives it.
@@ -67,6 +67,7 @@ pub struct MessageReader<'a, S = Transport> {
 /// Where the message comes from.
 enum Source<'a, S> {
     InPlace(&'a mut WebSocketStream<S>),
+    Half(&'a mut Receiver),
 }
 
 /// How far it was read.
@@ -83,6 +84,12 @@ enum State {
 impl<S> fmt::Debug for MessageReader<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageReader").field("kind", &self.kind).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl<'a> MessageReader<'a> {
+    pub(crate) fn of_half(receiver: &'a mut Receiver, kind: Kind) -> Self {
+        Self { source: Source::Half(receiver), kind, state: State::Open }
     }
 }
 
@@ -161,14 +168,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<'_, S> {
     fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
         match self {
             Self::InPlace(stream) => stream.poll_chunk(max, cx),
+            Self::Half(receiver) => receiver.poll_chunk(max, cx),
         }
     }
 
     /// How the connection ended.
     fn closed(&self) -> Closed {
         match self {
-            Self::InPlace(stream) => stream.closed().cloned().unwrap_or_else(Closed::abnormal),
+            Self::InPlace(stream) => stream.closed().cloned(),
+            Self::Half(receiver) => receiver.closed(),
         }
+        .unwrap_or_else(Closed::abnormal)
     }
 }
 

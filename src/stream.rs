@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
-    connection::{Connection, Incoming},
+    connection::{Connection, MessageOrChunk},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
     limits::MAX_READ_CHUNK,
@@ -513,14 +513,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 
     /// The next message, or a chunk of at most `max` bytes of one that has more than `max_whole` bytes.
     #[inline]
-    #[allow(dead_code, reason = "for who drives a connection for others")]
-    pub(crate) fn poll_incoming(
+    pub(crate) fn poll_message_or_chunk(
         &mut self,
         max_whole: usize,
         max: usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Incoming, Error>>> {
-        self.connection.poll_incoming(cx, max_whole, max)
+    ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
+        self.connection.poll_message_or_chunk(cx, max_whole, max)
+    }
+
+    /// Fails the connection: the peer is told why, and nothing else is sent.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.connection.fail(error);
     }
 
     /// Queues our Close frame behind what is queued, without waiting for anything. Messages that still come are counted,

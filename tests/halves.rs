@@ -602,3 +602,127 @@ async fn a_feed_that_falls_silent_ends_with_1011() {
     assert!(matches!(error, Error::Timeout { phase: Phase::Message, .. }), "{error}");
     assert_eq!(start.elapsed(), Duration::from_secs(45));
 }
+
+/// A payload that is not the same anywhere.
+fn noise(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * i / 7 % 251) as u8).collect()
+}
+
+/// Sends messages of these lengths, each in frames of `frame` bytes at most, then a Close, and waits for the answer.
+async fn serve(mut peer: Peer<DuplexStream>, lens: Vec<usize>, frame: usize) {
+    for len in lens {
+        let payload = noise(len);
+        let last = len.saturating_sub(1) / frame;
+        for (i, part) in (0..=last).map(|i| (i, &payload[i * frame..len.min((i + 1) * frame)])) {
+            peer.frame(i == last, 0, if i == 0 { 2 } else { 0 }, part).await;
+        }
+    }
+    peer.close(1000, "").await;
+    peer.expect_close(1000, "").await;
+    peer.finish().await;
+}
+
+const LENS: [usize; 9] = [0, 1, 1000, 65_535, 65_536, 65_537, 100_000, 300_000, 5];
+
+#[tokio::test(start_paused = true)]
+async fn large_messages_travel_in_chunks_and_next_puts_them_together() {
+    for frame in [usize::MAX >> 1, 70_000, 10_000] {
+        let (peer, _sender, mut receiver) = halves(20_000, Config::default().read_high_water_mark(10_000));
+        let server = tokio::spawn(serve(peer, LENS.to_vec(), frame));
+        for len in LENS {
+            assert!(receiver.next().await.unwrap().unwrap() == Message::from(noise(len)), "{len} in {frame}");
+        }
+        assert!(receiver.next().await.is_none());
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_read_as_it_comes_and_skipped_where_its_reader_is_dropped() {
+    use tokio::io::AsyncReadExt as _;
+    for frame in [usize::MAX >> 1, 10_000] {
+        for way in 0..4 {
+            let (peer, _sender, mut receiver) = halves(20_000, Config::default().read_high_water_mark(10_000));
+            let server = tokio::spawn(serve(peer, LENS.to_vec(), frame));
+            for (i, len) in LENS.into_iter().enumerate() {
+                let what = format!("{len} in {frame}, way {way}");
+                // Every other message is taken as a whole.
+                if i % 2 == way % 2 {
+                    assert!(receiver.next().await.unwrap().unwrap() == Message::from(noise(len)), "{what}");
+                    continue;
+                }
+                let mut reader = receiver.next_reader().await.unwrap().unwrap();
+                let mut data = Vec::new();
+                if way < 2 {
+                    reader.read_to_end(&mut data).await.unwrap();
+                    assert!(reader.chunk().await.is_none(), "{what}");
+                } else {
+                    let first = reader.chunk().await;
+                    data.extend(first.into_iter().flat_map(Result::unwrap));
+                }
+                assert!(noise(len).starts_with(&data) && (way >= 2 || data.len() == len), "{what}: {}", data.len());
+            }
+            assert!(receiver.next_reader().await.is_none());
+            server.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_that_is_dropped_leaves_its_message_to_a_reader() {
+    let (mut peer, _sender, mut receiver) = halves(1 << 20, Config::default());
+    peer.frame(false, 0, 2, noise(100_000)).await;
+    assert!(timeout(Duration::from_millis(1), receiver.next()).await.is_err());
+    peer.frame(true, 0, 0, [9; 10]).await;
+    let mut reader = receiver.next_reader().await.unwrap().unwrap();
+    let mut data = Vec::new();
+    while let Some(chunk) = reader.chunk().await {
+        data.extend(chunk.unwrap());
+    }
+    assert!(data == [noise(100_000), vec![9; 10]].concat(), "{} bytes", data.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_message_size_bounds_what_is_put_together_and_not_what_is_read() {
+    let config = || Config::default().max_message_size(150_000);
+    let (mut peer, sender, mut receiver) = halves(1 << 20, config());
+    peer.binary(noise(150_000)).await;
+    assert_eq!(receiver.next().await.unwrap().unwrap().len(), 150_000);
+    peer.binary(noise(150_001)).await;
+    let answer = async {
+        peer.expect_close(1009, "").await;
+        peer.finish().await;
+    };
+    let (end, ()) = tokio::join!(receiver.next(), answer);
+    assert!(matches!(end, Some(Err(Error::Limit(_)))), "{end:?}");
+    assert!(receiver.next().await.is_none());
+    assert!(matches!(sender.send("late").await, Err(Error::Limit(_))));
+
+    let (mut peer, _sender, mut receiver) = halves(1 << 20, config());
+    let server = tokio::spawn(async move { peer.binary(noise(1_000_000)).await });
+    let mut reader = receiver.next_reader().await.unwrap().unwrap();
+    let mut len = 0;
+    while let Some(chunk) = reader.chunk().await {
+        len += chunk.unwrap().len();
+    }
+    assert_eq!(len, 1_000_000);
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_breaks_off_is_an_error_and_not_an_end() {
+    let (mut peer, _sender, mut receiver) = halves(1 << 20, Config::default());
+    peer.frame(false, 0, 2, noise(100_000)).await;
+    let mut reader = receiver.next_reader().await.unwrap().unwrap();
+    drop(peer);
+    let mut len = 0;
+    let error = loop {
+        match reader.chunk().await.expect("it does not end") {
+            Ok(chunk) => len += chunk.len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(len, 100_000);
+    assert!(matches!(error, Error::Closed(_)), "{error}");
+    assert!(receiver.next().await.is_none());
+}

@@ -13,8 +13,7 @@ use crate::{
 
 /// What comes for somebody who passes it on.
 #[derive(Debug)]
-#[allow(dead_code, reason = "for who drives a connection for others")]
-pub(crate) enum Incoming {
+pub(crate) enum MessageOrChunk {
     Message(Message),
     Chunk(Chunk),
 }
@@ -42,13 +41,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// than `max_whole` bytes that are not there as a whole already. What is larger than the limit of messages is among
     /// them, for whoever puts it together to judge.
     #[inline]
-    #[allow(dead_code, reason = "for who drives a connection for others")]
-    pub(crate) fn poll_incoming(
+    pub(crate) fn poll_message_or_chunk(
         &mut self,
         cx: &mut Context<'_>,
         max_whole: usize,
         max: usize,
-    ) -> Poll<Option<Result<Incoming, Error>>> {
+    ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         if self.budget.is_due() {
             self.budget.begin_poll();
             ready!(self.budget.poll(cx));
@@ -58,23 +56,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.budget.spend(1);
             let message =
                 if payload.len() > self.copy_payloads_up_to { payload.take(buf) } else { payload.take_copy(buf) };
-            return Poll::Ready(Some(Ok(Incoming::Message(message))));
+            return Poll::Ready(Some(Ok(MessageOrChunk::Message(message))));
         }
-        self.poll_rare_incoming(cx, Delivery::Chunks { from: max_whole.saturating_add(1), max: max.max(1) })
+        self.poll_rare_message_or_chunk(cx, Delivery::Chunks { from: max_whole.saturating_add(1), max: max.max(1) })
     }
 
     /// The same, whatever stands before it.
     #[cold]
     #[inline(never)]
-    fn poll_rare_incoming(
+    fn poll_rare_message_or_chunk(
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
-    ) -> Poll<Option<Result<Incoming, Error>>> {
+    ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         let copy_up_to = self.copy_payloads_up_to;
         let incoming = self.poll_event(cx, delivery, |event, buf| match event {
-            Event::Message(received) => Some(Incoming::Message(received.take(buf, copy_up_to))),
-            Event::Chunk(chunk) => Some(Incoming::Chunk(chunk)),
+            Event::Message(received) => Some(MessageOrChunk::Message(received.take(buf, copy_up_to))),
+            Event::Chunk(chunk) => Some(MessageOrChunk::Chunk(chunk)),
             Event::Handled => None,
         });
         incoming.map(Result::transpose)
@@ -161,13 +159,13 @@ mod tests {
         loop {
             let mut cx = Context::from_waker(Waker::noop());
             // Pending: other tasks may run.
-            let Poll::Ready(incoming) = connection.poll_incoming(&mut cx, MAX_WHOLE, MAX) else { continue };
+            let Poll::Ready(incoming) = connection.poll_message_or_chunk(&mut cx, MAX_WHOLE, MAX) else { continue };
             match incoming.expect("no end").expect("no error") {
-                Incoming::Message(message) => {
+                MessageOrChunk::Message(message) => {
                     assert!(chunks.is_none(), "a message within another");
                     return (message.as_bytes().to_vec(), false);
                 }
-                Incoming::Chunk(chunk) => {
+                MessageOrChunk::Chunk(chunk) => {
                     assert_eq!(chunk.kind, Kind::Text);
                     assert!(chunk.data.len() <= MAX, "{} bytes", chunk.data.len());
                     let is_first = chunks.is_none();
@@ -223,8 +221,8 @@ mod tests {
         let bytes = [message(&[b'x'; 200_000], true, 50), message(b"next", false, usize::MAX)].concat();
         let mut connection = open(bytes, 1000, Config::default());
         let mut cx = Context::from_waker(Waker::noop());
-        let begun = connection.poll_incoming(&mut cx, MAX_WHOLE, MAX);
-        assert!(matches!(begun, Poll::Ready(Some(Ok(Incoming::Chunk(_))))), "{begun:?}");
+        let begun = connection.poll_message_or_chunk(&mut cx, MAX_WHOLE, MAX);
+        assert!(matches!(begun, Poll::Ready(Some(Ok(MessageOrChunk::Chunk(_))))), "{begun:?}");
         connection.skip_chunks();
         assert_eq!(receive(&mut connection), (b"next".to_vec(), false));
         assert_eq!(connection.stats().discarded_messages, 1);

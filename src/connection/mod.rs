@@ -22,7 +22,7 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::chunks::Incoming;
+pub(crate) use self::chunks::MessageOrChunk;
 use self::{
     budget::Budget,
     idle_timer::IdleTimer,
@@ -109,6 +109,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// From now on messages that come are counted, and not handed out.
     pub(crate) fn discard_messages(&mut self) {
         self.protocol.discard_messages();
+    }
+
+    /// Fails the connection: the peer is told why, and nothing else is sent.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.protocol.fail(error, Instant::now().into_std());
     }
 
     /// Begins the closing handshake, unless it has begun.

@@ -552,7 +552,7 @@ impl Protocol {
     }
 
     /// The one way to fail: the peer is told why, nothing else is sent, and nothing more is read.
-    fn fail(&mut self, error: Error, now: Instant) {
+    pub(crate) fn fail(&mut self, error: Error, now: Instant) {
         let close = error.close_code().map(|code| CloseFrame::new(code, ""));
         let is_close_due = self.closing.fail(error, now);
         self.end_output(close.filter(|_| is_close_due), now);

@@ -1,4 +1,4 @@
-//! What the driver and the receiver share: messages that have come and were not asked for, up to a mark.
+//! What the task and the receiver share: messages that have come and were not asked for, up to a mark.
 
 use std::{
     collections::VecDeque,
@@ -6,16 +6,16 @@ use std::{
 };
 
 use crate::{
+    connection::MessageOrChunk,
     error::Error,
     limits::MESSAGE_COST,
-    message::Message,
     sync::{Mutex, move_all, register},
 };
 
-/// A message that has come, and what it costs until it is handed out.
+/// A message that has come, or a chunk of one, and what it costs until it is handed out.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub(super) message: Message,
+    pub(super) item: MessageOrChunk,
     pub(super) cost: usize,
 }
 
@@ -24,9 +24,13 @@ impl Queued {
     ///
     /// A message is a slice of the read buffer, and keeps all of that. Where other things than messages fill the buffer,
     /// such as pings, their bytes are held as well.
-    pub(super) fn new(message: Message, parsed: u64) -> Self {
-        let own = message.len().saturating_add(MESSAGE_COST);
-        Self { message, cost: own.max(usize::try_from(parsed).unwrap_or(usize::MAX)) }
+    pub(super) fn new(item: MessageOrChunk, parsed: u64) -> Self {
+        let len = match &item {
+            MessageOrChunk::Message(message) => message.len(),
+            MessageOrChunk::Chunk(chunk) => chunk.data.len(),
+        };
+        let own = len.saturating_add(MESSAGE_COST);
+        Self { item, cost: own.max(usize::try_from(parsed).unwrap_or(usize::MAX)) }
     }
 }
 
@@ -36,6 +40,8 @@ struct State {
     /// The cost of what is in the queue, or was taken from it and not yet handed out.
     held: usize,
     phase: Phase,
+    /// Why the receiver cannot take what came, until the task fails the connection with it.
+    failure: Option<Error>,
     receiver: Option<Waker>,
     driver: Option<Waker>,
 }
@@ -69,7 +75,7 @@ pub(super) enum Demand {
 impl Incoming {
     pub(super) fn new(mark: usize) -> Self {
         let (queue, phase) = (VecDeque::new(), Phase::Open);
-        Self { mark, state: Mutex::new(State { queue, held: 0, phase, receiver: None, driver: None }) }
+        Self { mark, state: Mutex::new(State { queue, held: 0, phase, failure: None, receiver: None, driver: None }) }
     }
 
     pub(super) fn mark(&self) -> usize {
@@ -111,6 +117,15 @@ impl Incoming {
         driver.into_iter().for_each(Waker::wake);
     }
 
+    /// What came cannot be taken: the connection is to fail.
+    pub(super) fn fail(&self, error: Error) {
+        let mut state = self.state.lock();
+        state.failure = Some(error);
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+    }
+
     /// There is no receiver any more.
     pub(super) fn drop_receiver(&self) {
         let mut state = self.state.lock();
@@ -122,6 +137,11 @@ impl Incoming {
     }
 
     // What the driver does.
+
+    /// Why the connection is to fail, if it is.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.state.lock().failure.take()
+    }
 
     /// Whether messages are wanted.
     pub(super) fn demand(&self, cx: &Context<'_>) -> Demand {
@@ -180,6 +200,7 @@ mod loom_tests {
     use loom::{future::block_on, sync::Arc, thread};
 
     use super::*;
+    use crate::message::Message;
 
     fn incoming() -> Arc<Incoming> {
         // Full with one message.
@@ -196,7 +217,7 @@ mod loom_tests {
             if demand == Demand::Dropped {
                 return;
             }
-            let queued = Queued::new(Message::text("x"), 0);
+            let queued = Queued::new(MessageOrChunk::Message(Message::text("x")), 0);
             let cost = queued.cost;
             incoming.push(&mut VecDeque::from([queued]), cost);
         }

@@ -5,6 +5,7 @@
 //!  Receiver ◄── incoming (read_high_water_mark) ◄────────┘
 //! ```
 
+mod inbox;
 mod incoming;
 mod outgoing;
 mod receiver;
@@ -65,7 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
             incoming: Incoming::new(self.config().read_high_water_mark),
             negotiated: self.take_negotiated(),
         });
+        let max_message_size = self.config().max_message_size;
         tokio::spawn(Task::new(Arc::clone(&shared), self).run());
-        (Sender::new(Arc::clone(&shared)), Receiver::new(shared))
+        (Sender::new(Arc::clone(&shared)), Receiver::new(shared, max_message_size))
     }
 }

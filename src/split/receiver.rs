@@ -1,20 +1,25 @@
 //! `Receiver`: the half that receives.
 
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures_core::{FusedStream, Stream};
-use tokio::task::coop;
 use url::Url;
 
-use super::{Shared, incoming::Queued};
-use crate::{close::Closed, error::Error, limits::work, message::Message, protocol::ReadyState, stats::Stats};
+use super::{Shared, inbox::Inbox};
+use crate::{
+    close::Closed,
+    error::Error,
+    message::Message,
+    message_reader::MessageReader,
+    protocol::{Chunk, ReadyState},
+    stats::Stats,
+};
 
 /// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
@@ -35,18 +40,12 @@ use crate::{close::Closed, error::Error, limits::work, message::Message, protoco
 /// [`Sender`](super::Sender) gone, too, the connection closes.
 pub struct Receiver {
     shared: Arc<Shared>,
-    /// What was taken from the queue and not handed out.
-    batch: VecDeque<Queued>,
-    /// The cost of what was handed out since the queue was told.
-    released: usize,
-    /// Messages that were handed out since other tasks could run.
-    handed_out: usize,
-    is_ended: bool,
+    inbox: Inbox,
 }
 
 impl Receiver {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, batch: VecDeque::new(), released: 0, handed_out: 0, is_ended: false }
+    pub(super) fn new(shared: Arc<Shared>, max_message_size: Option<usize>) -> Self {
+        Self { inbox: Inbox::new(Arc::clone(&shared), max_message_size), shared }
     }
 
     /// Takes up to `limit` messages at once, and appends them to `messages`; waits for the first. Returns how many: 0 is the
@@ -63,16 +62,36 @@ impl Receiver {
         if limit == 0 {
             return Ok(0);
         }
-        let Some(first) = poll_fn(|cx| self.poll_message(cx)).await.transpose()? else { return Ok(0) };
+        let Some(first) = poll_fn(|cx| self.inbox.poll_message(cx)).await.transpose()? else { return Ok(0) };
+        let before = messages.len();
         messages.push(first);
-        let more = self.batch.len().min(limit - 1);
-        for Queued { message, cost } in self.batch.drain(..more) {
-            self.released += cost;
-            messages.push(message);
+        messages.extend(std::iter::from_fn(|| self.inbox.next_whole()).take(limit - 1));
+        self.inbox.release();
+        Ok(messages.len() - before)
+    }
+
+    /// As [`WebSocketStream::next_reader`](crate::WebSocketStream::next_reader): the next message as it comes, of any size.
+    ///
+    /// A message of up to 64 KiB, and one that has come as a whole by the time that the connection's task sees it, has been
+    /// put together already.
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
+        match poll_fn(|cx| self.inbox.poll_begin_chunks(cx)).await? {
+            Ok(kind) => Some(Ok(MessageReader::of_half(self, kind))),
+            Err(error) => Some(Err(error)),
         }
-        self.handed_out += more;
-        self.release();
-        Ok(1 + more)
+    }
+
+    /// The next chunk of the message that is read, of at most `max` bytes.
+    pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
+        self.inbox.poll_chunk(max, cx)
     }
 
     /// How the connection ended, once it has.
@@ -109,55 +128,19 @@ impl Receiver {
     pub fn stats(&self) -> Stats {
         self.shared.outgoing.stats()
     }
-
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        // A receiver that never has to wait lets others run all the same.
-        if self.handed_out >= work::PER_STEP {
-            ready!(coop::poll_proceed(cx)).made_progress();
-            self.handed_out = 0;
-        }
-        if self.batch.is_empty() {
-            if self.is_ended {
-                return Poll::Ready(None);
-            }
-            let released = std::mem::take(&mut self.released);
-            if let Some(end) = ready!(self.shared.incoming.poll_take(&mut self.batch, released, cx)) {
-                self.is_ended = end.is_ok();
-                return Poll::Ready(end.err().map(Err));
-            }
-        }
-        let Some(Queued { message, cost }) = self.batch.pop_front() else { return Poll::Pending };
-        self.released += cost;
-        self.handed_out += 1;
-        self.release();
-        Poll::Ready(Some(Ok(message)))
-    }
-
-    /// Tells the queue what was handed out, where that is enough to be worth a lock.
-    fn release(&mut self) {
-        if self.released >= self.shared.incoming.mark() / 4 {
-            self.shared.incoming.release(std::mem::take(&mut self.released));
-        }
-    }
 }
 
 impl Stream for Receiver {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_message(cx)
+        self.inbox.poll_message(cx)
     }
 }
 
 impl FusedStream for Receiver {
     fn is_terminated(&self) -> bool {
-        self.is_ended
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.shared.incoming.drop_receiver();
+        self.inbox.has_ended()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     close::{CloseFrame, Closed},
     driver::Driver,
     error::Error,
-    limits::MAX_BATCH,
+    limits::{MAX_BATCH, MAX_READ_CHUNK, MAX_WHOLE},
     protocol::ReadyState,
     stream::WebSocketStream,
 };
@@ -73,6 +73,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
     }
 
     fn take_requests(&mut self) {
+        if let Some(error) = self.shared.incoming.take_failure() {
+            self.driver.stream.fail(error);
+        }
         for request in self.shared.outgoing.take_pings() {
             let stream = &mut self.driver.stream;
             // Each has a payload of its own.
@@ -109,10 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             };
             let mut held = 0;
             let end = loop {
-                match self.driver.poll_next(cx) {
-                    Poll::Ready(Some(Ok(message))) => {
+                match self.driver.stream.poll_message_or_chunk(MAX_WHOLE, MAX_READ_CHUNK, cx) {
+                    Poll::Ready(Some(Ok(item))) => {
                         let parsed = self.driver.stream.bytes_parsed();
-                        let queued = Queued::new(message, parsed - std::mem::replace(&mut self.parsed, parsed));
+                        let queued = Queued::new(item, parsed - std::mem::replace(&mut self.parsed, parsed));
                         held += queued.cost;
                         room = room.saturating_sub(queued.cost);
                         self.batch.push_back(queued);
