@@ -419,7 +419,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     #[inline]
     pub async fn feed_ref(&mut self, message: impl Into<MessageRef<'_>>) -> Result<(), Error> {
         poll_fn(|cx| self.connection.poll_ready(cx)).await?;
-        self.connection.start_send_ref(message.into(), Compression::Allowed)
+        self.connection.start_send_ref(message.into())
     }
 
     /// As `SinkExt::send`, for a message in a buffer of the caller's: [`feed_ref`](Self::feed_ref), then `flush`.
@@ -432,24 +432,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         poll_fn(|cx| self.connection.poll_flush(cx)).await
     }
 
-    /// As `SinkExt::send`, without compressing the message: for data that is compressed already, such as pictures.
+    /// Says whether messages are compressed that are queued from now on, in whatever way: `feed`, `send`,
+    /// [`feed_ref`](Self::feed_ref) or [`send_ref`](Self::send_ref). It is on at first.
     ///
-    /// # Cancel safety
+    /// Switch it off for what is compressed already, such as pictures: compressing that again costs time and gains
+    /// nothing. Where no compression was agreed on it makes no difference.
     ///
-    /// A future that is dropped may have queued its message.
-    pub async fn send_uncompressed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        self.feed_uncompressed(message).await?;
-        poll_fn(|cx| self.connection.poll_flush(cx)).await
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream, picture: Vec<u8>) -> Result<(), wsflow::Error> {
+    /// use futures::SinkExt;
+    ///
+    /// ws.feed("a picture of the chart".into()).await?;
+    /// ws.set_compression(false);
+    /// ws.feed(picture.into()).await?;
+    /// ws.set_compression(true);
+    /// ws.send("the next tick".into()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn set_compression(&mut self, is_on: bool) {
+        self.connection.set_compression(if is_on { Compression::Allowed } else { Compression::Off });
     }
 
-    /// As `SinkExt::feed`, without compressing the message.
-    ///
-    /// # Cancel safety
-    ///
-    /// A future that is dropped while it waits has not queued its message.
-    pub async fn feed_uncompressed(&mut self, message: impl Into<Message>) -> Result<(), Error> {
-        poll_fn(|cx| self.connection.poll_ready(cx)).await?;
-        self.connection.start_send(message.into(), Compression::Off)
+    /// Whether messages are compressed that are queued from now on, as [`set_compression`](Self::set_compression) says.
+    /// Whether compression was agreed on is in [`extensions`](Self::extensions).
+    pub fn compression(&self) -> bool {
+        self.connection.compression() == Compression::Allowed
     }
 
     /// Queues a ping with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait.
@@ -498,11 +505,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 
     /// Queues a message, whatever the mark.
     #[inline]
-    pub(crate) fn start_send_now(
-        &mut self,
-        QueuedMessage { message, compression }: QueuedMessage,
-    ) -> Result<(), Error> {
-        self.connection.start_send(message, compression)
+    pub(crate) fn start_send_now(&mut self, message: Message) -> Result<(), Error> {
+        self.connection.start_send(message)
     }
 
     /// The next chunk of the message that is read in chunks, of at most `max` bytes.
@@ -589,7 +593,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
         if self.connection.is_above_high_water_mark() {
             return Err(Error::NotReady);
         }
-        self.start_send_now(message.into())
+        self.start_send_now(message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

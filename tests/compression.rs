@@ -140,11 +140,8 @@ impl<'a> Sender<'a> {
 
     /// Feeds a message, unless the sink waits. Returns whether it did.
     fn try_feed(&mut self, Outgoing { message, is_uncompressed }: &Outgoing) -> bool {
-        let fed = if *is_uncompressed {
-            self.task.poll_once(self.ws.feed_uncompressed(message.clone()))
-        } else {
-            self.task.poll_once(self.ws.feed(message.clone()))
-        };
+        self.ws.set_compression(!is_uncompressed);
+        let fed = self.task.poll_once(self.ws.feed(message.clone()));
         if let Poll::Ready(fed) = &fed {
             fed.as_ref().expect("open");
             self.frames.extend(self.client.frames(message));
@@ -357,18 +354,59 @@ async fn b87_stats_show_the_ratio_both_ways() {
     assert!((20..300).contains(&stats.wire_bytes_received), "{stats:?}");
 }
 
+/// Sends a message in each way that there is.
+async fn send_in_every_way(ws: &mut WebSocketStream<ScriptIo>, message: &str) -> usize {
+    ws.feed(message.into()).await.unwrap();
+    ws.send(message.into()).await.unwrap();
+    ws.start_send_unpin(message.into()).unwrap();
+    ws.feed_ref(message).await.unwrap();
+    ws.send_ref(message).await.unwrap();
+    5
+}
+
 #[tokio::test]
-async fn messages_that_are_compressed_already_are_sent_as_they_are_on_request() {
+async fn messages_are_sent_as_they_are_while_compression_is_switched_off() {
     let (script, mut ws) = open(Config::default(), "permessage-deflate");
-    for message in ["one", "two", "three"] {
-        ws.send(message.into()).await.unwrap();
-        ws.send_uncompressed(message).await.unwrap();
+    assert!(ws.compression(), "it is on at first");
+    let mut expected = Vec::new();
+    for (is_on, message) in [(true, "one"), (false, "two"), (true, "three")] {
+        ws.set_compression(is_on);
+        assert_eq!(ws.compression(), is_on);
+        let ways = send_in_every_way(&mut ws, message).await;
+        expected.extend(std::iter::repeat_n((is_on, message), ways));
     }
-    let wire = Wire::read_with(&script.output(), RSV1);
-    assert_eq!(wire.frames.iter().map(|frame| frame.rsv).collect::<Vec<_>>(), [RSV1, 0, RSV1, 0, RSV1, 0]);
     let mut reader = Reader::new(15, true);
-    for (frames, message) in wire.frames.chunks(2).zip(["one", "two", "three"]) {
-        assert_eq!(reader.message(&frames[0].payload, 10), message.as_bytes());
-        assert_eq!(frames[1].payload, message.as_bytes());
+    let wire = Wire::read_with(&script.output(), RSV1);
+    assert_eq!(wire.frames.len(), expected.len());
+    for (frame, (is_on, message)) in wire.frames.iter().zip(expected) {
+        assert_eq!((frame.fin, frame.rsv == RSV1), (true, is_on), "{message}");
+        let payload = if is_on { reader.message(&frame.payload, 10) } else { frame.payload.clone() };
+        assert_eq!(payload, message.as_bytes());
     }
+}
+
+#[tokio::test]
+async fn the_switch_counts_when_a_message_is_queued() {
+    let (script, mut ws) = open(Config::default(), "permessage-deflate");
+    script.writes([], Step::Pending);
+    let large = "a large message has to wait ".repeat(1000);
+    for is_on in [true, false, true] {
+        ws.set_compression(is_on);
+        ws.start_send_unpin(large.as_str().into()).unwrap();
+    }
+    ws.set_compression(false);
+    script.writes([], Step::Ready);
+    ws.flush().await.unwrap();
+    let wire = Wire::read_with(&script.output(), RSV1);
+    assert_eq!(wire.frames.iter().map(|frame| frame.rsv).collect::<Vec<_>>(), [RSV1, 0, RSV1]);
+}
+
+#[tokio::test]
+async fn without_an_agreement_the_switch_makes_no_difference() {
+    let (script, mut ws) = open(Config::default(), "");
+    for is_on in [true, false] {
+        ws.set_compression(is_on);
+        send_in_every_way(&mut ws, "plain").await;
+    }
+    assert!(script.wire().messages().iter().all(|message| message == &(true, b"plain".to_vec())));
 }

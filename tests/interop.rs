@@ -257,7 +257,9 @@ async fn echo_compressed(peer: &Peer, path: &str, deflate: Deflate, [client, ser
             Message::from(noise.into_iter().cycle().take(len).collect::<Vec<u8>>())
         };
         if number % 7 == 6 {
-            ws.feed_uncompressed(message.clone()).await.unwrap();
+            ws.set_compression(false);
+            ws.feed(message.clone()).await.unwrap();
+            ws.set_compression(true);
         }
         assert_echo(&mut ws, message.clone()).await;
         if number % 7 == 6 {

@@ -87,14 +87,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Queues a message. Nothing is written.
     #[inline]
-    pub(crate) fn start_send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
-        self.protocol.send(message, compression)
+    pub(crate) fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        self.protocol.send(message)
     }
 
     /// The same, with a copy of a message that is lent.
     #[inline]
-    pub(crate) fn start_send_ref(&mut self, message: MessageRef<'_>, compression: Compression) -> Result<(), Error> {
-        self.protocol.send_ref(message, compression)
+    pub(crate) fn start_send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
+        self.protocol.send_ref(message)
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        self.protocol.compression()
+    }
+
+    pub(crate) fn set_compression(&mut self, compression: Compression) {
+        self.protocol.set_compression(compression);
     }
 
     /// Ready when the transport has taken everything that was queued, and was flushed.

@@ -7,8 +7,8 @@
 //!   [`apply_pending_end`](Protocol::apply_pending_end), [`handle_end`](Protocol::handle_end),
 //!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout),
 //!   [`handle_quiet`](Protocol::handle_quiet), [`handle_silence`](Protocol::handle_silence);
-//! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`close`](Protocol::close),
-//!   [`ping`](Protocol::ping);
+//! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref),
+//!   [`set_compression`](Protocol::set_compression), [`close`](Protocol::close), [`ping`](Protocol::ping);
 //! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
 //!   [`deadline`](Protocol::deadline), [`silence_deadline`](Protocol::silence_deadline).
 //!
@@ -204,6 +204,10 @@ impl Protocol {
     #[inline]
     pub(crate) fn should_write(&self) -> bool {
         self.outbound.should_write()
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        self.outbound.compression()
     }
 
     /// How many bytes the message that is being read lacks, if it is to be a slice of `buf`.
@@ -440,19 +444,24 @@ impl Protocol {
 
     // Commands.
 
+    /// Says of all that is queued from now on whether it may be compressed.
+    pub(crate) fn set_compression(&mut self, compression: Compression) {
+        self.outbound.set_compression(compression);
+    }
+
     /// Queues a message.
     #[inline]
-    pub(crate) fn send(&mut self, message: Message, compression: Compression) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, message: Message) -> Result<(), Error> {
         self.check_open()?;
-        self.outbound.push(message, compression);
+        self.outbound.push(message);
         Ok(())
     }
 
     /// Queues a copy of a message that is lent.
     #[inline]
-    pub(crate) fn send_ref(&mut self, message: MessageRef<'_>, compression: Compression) -> Result<(), Error> {
+    pub(crate) fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
         self.check_open()?;
-        self.outbound.push_ref(message, compression);
+        self.outbound.push_ref(message);
         Ok(())
     }
 

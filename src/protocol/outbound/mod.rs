@@ -41,27 +41,13 @@ use crate::{
 
 /// A message of which nothing has been encoded.
 #[derive(Debug)]
-pub(crate) struct QueuedMessage {
-    pub(crate) message: Message,
-    pub(crate) compression: Compression,
+struct QueuedMessage {
+    message: Message,
+    /// As it stood when this was queued.
+    compression: Compression,
 }
 
-impl QueuedMessage {
-    /// The length of its payload, in bytes.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.message.len()
-    }
-}
-
-impl From<Message> for QueuedMessage {
-    #[inline]
-    fn from(message: Message) -> Self {
-        Self { message, compression: Compression::Allowed }
-    }
-}
-
-/// Whether a message may be compressed.
+/// Whether messages may be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     /// If it was agreed on and the message is worth it.
@@ -84,6 +70,8 @@ pub(crate) struct Outbound {
     masks: Masks,
     /// There is one if compression was agreed on.
     deflater: Option<Deflater>,
+    /// Of what is queued from now on.
+    compression: Compression,
     fragment_size: usize,
     high_water_mark: usize,
     queue: VecDeque<QueuedMessage>,
@@ -104,6 +92,7 @@ impl Outbound {
         Self {
             masks: Masks::new(),
             deflater,
+            compression: Compression::Allowed,
             fragment_size: config.fragment_size.unwrap_or(usize::MAX),
             high_water_mark: config.write_high_water_mark,
             queue: VecDeque::new(),
@@ -153,34 +142,47 @@ impl Outbound {
             || self.is_above_high_water_mark()
     }
 
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
     // What it is told to send.
+
+    /// Says of all that is queued from now on whether it may be compressed.
+    pub(crate) fn set_compression(&mut self, compression: Compression) {
+        self.compression = compression;
+    }
 
     /// Queues a message.
     #[inline]
-    pub(crate) fn push(&mut self, message: Message, compression: Compression) {
-        if !self.try_encode((&message).into(), compression) {
-            self.queue.push_back(QueuedMessage { message, compression });
+    pub(crate) fn push(&mut self, message: Message) {
+        if !self.try_encode((&message).into()) {
+            self.enqueue(message);
         }
     }
 
     /// Queues a message that is lent: it is copied into the output or, where something waits before it, into a message of
     /// its own.
     #[inline]
-    pub(crate) fn push_ref(&mut self, message: MessageRef<'_>, compression: Compression) {
-        if !self.try_encode(message, compression) {
-            self.queue.push_back(QueuedMessage { message: message.to_message(), compression });
+    pub(crate) fn push_ref(&mut self, message: MessageRef<'_>) {
+        if !self.try_encode(message) {
+            self.enqueue(message.to_message());
         }
+    }
+
+    fn enqueue(&mut self, message: Message) {
+        self.queue.push_back(QueuedMessage { message, compression: self.compression });
     }
 
     /// Encodes a message if nothing waits before it and it is small. Else it has to wait.
     #[inline]
-    fn try_encode(&mut self, message: MessageRef<'_>, compression: Compression) -> bool {
+    fn try_encode(&mut self, message: MessageRef<'_>) -> bool {
         let len = message.len();
         self.ledger.queued(len);
         let is_next = self.partial.is_none() && self.queue.is_empty();
         let is_due = is_next && self.is_small(len) && self.encoded.len() + len <= ENCODE_AHEAD;
         if is_due {
-            self.encode_small(message, compression);
+            self.encode_small(message, self.compression);
         }
         is_due
     }
