@@ -28,7 +28,8 @@ pub struct Config {
     /// From which queued cost on the sink waits, in bytes. Default 128 KiB; 0 counts as 1.
     ///
     /// A message costs its payload and 32 bytes until all of it has been written. The mark is overshot by at most one
-    /// message. Larger lets a bursty producer run ahead; smaller keeps what is sent fresh.
+    /// message. Of a [`MessageWriter`](crate::MessageWriter) each frame costs as much as a message. Larger lets a bursty
+    /// producer run ahead; smaller keeps what is sent fresh.
     ///
     /// After [`into_split`](crate::WebSocketStream::into_split) it is the room of all senders together.
     pub write_high_water_mark: usize,
@@ -62,6 +63,9 @@ pub struct Config {
     /// Pings, pongs and the answer to the peer's Close can go out between two frames, not within one, and do so even
     /// where later frames are encoded already. `None` suits a peer that cannot put fragments together; a message that
     /// goes out compressed is then compressed, and held, as a whole.
+    ///
+    /// A [`MessageWriter`](crate::MessageWriter) holds one such frame, and cannot do without: for it `None` counts as
+    /// 256 KiB.
     pub fragment_size: Option<usize>,
     /// Received payloads up to this many bytes get an allocation of their own. Default 0: never.
     ///

@@ -33,6 +33,7 @@
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |
 //! | what came for a [`Receiver`] and was not taken | [`Config::read_high_water_mark`], two read buffers, and one message; besides 100 bytes a message |
+//! | written by a [`MessageWriter`] | the frame being filled, of [`Config::fragment_size`]; what it has queued is the row above, a frame for a message |
 //! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
 //! | pings without an answer | 16, and one of keepalive |
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
@@ -87,6 +88,7 @@ mod handshake;
 mod limits;
 mod message;
 mod message_reader;
+mod message_writer;
 mod protocol;
 mod split;
 mod stats;
@@ -105,6 +107,7 @@ pub use error::{
 };
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;
+pub use message_writer::MessageWriter;
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.
 #[cfg(feature = "native-tls")]
 pub use native_tls;

@@ -43,6 +43,9 @@ pub(crate) const MAX_LEFTOVER: usize = TLS_RECORD;
 /// Payloads up to this size are copied next to other frames; larger ones are masked in place where they are owned.
 pub(crate) const MAX_COPIED_PAYLOAD: usize = 16 * KIB;
 
+/// The frames of a message that is written piece by piece, in bytes of payload, where no size is set.
+pub(crate) const WRITER_FRAME: usize = CHUNK;
+
 /// A message in more frames than this is not encoded at once when it is queued.
 pub(crate) const MAX_FRAMES_AT_ONCE: usize = 64;
 
@@ -91,6 +94,10 @@ pub(crate) const MAX_READ_CHUNK: usize = 64 * KIB;
 
 /// How much of a message is compressed at a time, which takes one to two milliseconds.
 pub(crate) const MAX_DEFLATED_INPUT: usize = 64 * KIB;
+
+/// The largest frame that is compressed, in bytes of payload: what is encoded is counted in 32 bits, and a larger frame
+/// gains nothing that matters.
+pub(crate) const MAX_DEFLATED_FRAME: usize = (u32::MAX / 2) as usize;
 
 // Waiting.
 
@@ -146,6 +153,7 @@ mod tests {
             format!("is cut to blocks of {} KiB", kib(TLS_RECORD)),
             format!("at no more than {} KiB", kib(AFTER_LARGE_FRAME)),
             format!("of 1 byte to {} KiB", kib(MAX_READ_CHUNK)),
+            format!("`None` counts as {} KiB", kib(WRITER_FRAME)),
         ] {
             assert!(docs.contains(&text), "the docs do not say {text:?}");
         }

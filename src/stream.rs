@@ -19,10 +19,11 @@ use crate::{
     connection::{Connection, MessageOrChunk},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
-    limits::MAX_READ_CHUNK,
-    message::{Message, MessageRef},
+    limits::{MAX_DEFLATED_FRAME, MAX_READ_CHUNK, WRITER_FRAME},
+    message::{Kind, Message, MessageRef},
     message_reader::MessageReader,
-    protocol::{Chunk, Compression, Pong, QueuedMessage, ReadyState},
+    message_writer::MessageWriter,
+    protocol::{Chunk, Compression, Part, Pong, ReadyState},
     stats::Stats,
     transport::Transport,
     upgraded::UpgradedParts,
@@ -91,6 +92,11 @@ use crate::{
 /// # Ok(()) }
 /// ```
 ///
+/// # Messages larger than memory
+///
+/// [`writer`](Self::writer) sends one message piece by piece: it is never held as a whole. Messages wait for one
+/// another, so while a writer lives the stream is borrowed by it.
+///
 /// # Closing
 ///
 /// After our Close is queued no message is yielded any more. The end shows when it is over: an `Err` once the peer was
@@ -107,7 +113,7 @@ use crate::{
 /// Nothing is lost when a future of `next`, `next_reader`, `flush`, `ready`, `close` or [`close_with`](Self::close_with) is dropped:
 /// what was read stays, what was queued stays queued, and a frame that was begun is finished by the next poll. A `feed`
 /// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
-/// it.
+/// it. A [`MessageWriter`] that is dropped before [`finish`](MessageWriter::finish) fails the connection.
 ///
 /// # Keepalive
 ///
@@ -432,8 +438,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         poll_fn(|cx| self.connection.poll_flush(cx)).await
     }
 
+    /// Begins a message that is written piece by piece, in constant memory, however long it becomes: a file, or what is
+    /// made while it is sent.
+    ///
+    /// The docs of [`MessageWriter`] have the rules: what waits, what a frame is, and what a writer does that is dropped
+    /// before [`finish`](MessageWriter::finish). Use `send` for a message that is in memory already.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wsflow::Kind;
+    ///
+    /// let mut file = tokio::fs::File::open("video.mp4").await?;
+    /// let mut writer = ws.writer(Kind::Binary);
+    /// tokio::io::copy(&mut file, &mut writer).await?;
+    /// writer.finish().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn writer(&mut self, kind: Kind) -> MessageWriter<'_, S> {
+        MessageWriter::in_place(self, kind)
+    }
+
     /// Says whether messages are compressed that are queued from now on, in whatever way: `feed`, `send`,
-    /// [`feed_ref`](Self::feed_ref) or [`send_ref`](Self::send_ref). It is on at first.
+    /// [`feed_ref`](Self::feed_ref), [`send_ref`](Self::send_ref) or [`writer`](Self::writer). It is on at first.
     ///
     /// Switch it off for what is compressed already, such as pictures: compressing that again costs time and gains
     /// nothing. Where no compression was agreed on it makes no difference.
@@ -509,6 +535,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.start_send(message)
     }
 
+    /// Ready when a part of a message may be queued.
+    pub(crate) fn poll_part_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_part_ready(cx)
+    }
+
+    /// Writes the parts that are worth a write. Ready when another one may be queued.
+    pub(crate) fn poll_write_parts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.connection.poll_capacity(cx)
+    }
+
+    /// Queues a part of a message, whatever the mark. Until its last part nothing else may be queued.
+    pub(crate) fn start_send_part(&mut self, part: Part) -> Result<(), Error> {
+        self.connection.start_send_part(part)
+    }
+
     /// The next chunk of the message that is read in chunks, of at most `max` bytes.
     #[inline]
     pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
@@ -562,6 +603,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Writes what there is, and waits for deadlines, without reading. Ready when the connection has ended.
     pub(crate) fn poll_write_only(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.connection.poll_write_only(cx)
+    }
+}
+
+impl<S> WebSocketStream<S> {
+    /// How many bytes of payload a frame has at most of a message that is sent in parts.
+    pub(crate) fn part_size(&self) -> usize {
+        self.config.fragment_size.unwrap_or(WRITER_FRAME).min(MAX_DEFLATED_FRAME)
+    }
+
+    /// The message that is being sent in parts will not be finished: the connection fails. `unsent`: payload bytes that
+    /// were taken for it, and not queued.
+    pub(crate) fn abandon_message(&mut self, unsent: usize) {
+        self.connection.abandon_message(unsent);
     }
 }
 

@@ -13,7 +13,8 @@ use deflate::{Compressor, RSV1, Reader, deflated};
 use futures::{SinkExt as _, StreamExt as _};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use script_io::{BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, Wire, encode, script_io};
-use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+use tokio::io::AsyncWriteExt as _;
+use wsflow::{Config, Deflate, Kind, Message, UpgradedParts, WebSocketStream};
 
 /// A connection on which the server agreed to these extensions.
 fn open(config: Config, extensions: &str) -> (Script, WebSocketStream<ScriptIo>) {
@@ -361,7 +362,10 @@ async fn send_in_every_way(ws: &mut WebSocketStream<ScriptIo>, message: &str) ->
     ws.start_send_unpin(message.into()).unwrap();
     ws.feed_ref(message).await.unwrap();
     ws.send_ref(message).await.unwrap();
-    5
+    let mut writer = ws.writer(Kind::Text);
+    writer.write_all(message.as_bytes()).await.unwrap();
+    writer.finish().await.unwrap();
+    6
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use support::{Peer, Script, TEXT, encode, error};
-use wsflow::{CloseCode, Config, Error, LimitExceeded, Message, Phase, WebSocketStream};
+use tokio::io::AsyncWriteExt as _;
+use wsflow::{CloseCode, Config, Error, Kind, LimitExceeded, Message, Phase, WebSocketStream};
 
 /// Asserts that the error matches the pattern, and that the docs have this very line for it.
 macro_rules! assert_documented {
@@ -172,6 +173,29 @@ async fn a_masked_frame() {
     let failed = ws.next().await.expect("an item").expect_err("an error");
     assert_documented!("a frame that RFC 6455 forbids", failed, Error::ProtocolViolation(_));
     assert_eq!(failed.close_code(), Some(CloseCode::PROTOCOL_ERROR));
+}
+
+#[tokio::test]
+async fn a_message_writer_that_is_dropped() {
+    let (mut peer, mut ws) = open(Config::default());
+    drop(ws.writer(Kind::Binary));
+    let (failed, ()) = tokio::join!(ws.next(), async {
+        peer.expect_close(1011, "").await;
+        peer.finish().await;
+    });
+    let failed = failed.expect("an item").expect_err("an error");
+    assert_documented!("a message writer is dropped too early", failed, Error::UnfinishedMessage);
+    assert_eq!(failed.close_code(), Some(CloseCode::INTERNAL_ERROR));
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf_8() {
+    let (_peer, mut ws) = open(Config::default());
+    let failed = ws.writer(Kind::Text).write(b"\xff").await.expect_err("an error");
+    assert_eq!(failed.kind(), std::io::ErrorKind::InvalidData);
+    let failed: Error =
+        failed.get_ref().and_then(|cause| cause.downcast_ref()).cloned().expect("an error of this crate");
+    assert_documented!("a text that is not UTF-8 is written", failed, Error::InvalidText);
 }
 
 #[tokio::test]

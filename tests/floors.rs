@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("driver", 4),
     ("message_reader", 4),
     ("split", 4),
+    ("message_writer", 4),
     ("stream", 4),
     ("upgraded", 4),
     ("compat", 5),

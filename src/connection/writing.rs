@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     limits::{TLS_RECORD, work},
     message::{Message, MessageRef},
-    protocol::{Compression, Pong},
+    protocol::{Compression, Part, Pong},
 };
 
 /// How much of what is queued is to be written.
@@ -41,6 +41,14 @@ pub(super) enum FlushState {
     ShutDown,
 }
 
+impl<S> Connection<S> {
+    /// A message that is sent in parts will not be finished: the connection fails. `unsent`: payload bytes that were taken
+    /// for it, and not queued.
+    pub(crate) fn abandon_message(&mut self, unsent: usize) {
+        self.protocol.abandon_message(unsent, Instant::now().into_std());
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when another message may be queued.
     #[inline]
@@ -49,12 +57,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wakers.done(Role::Writer);
             return Poll::Ready(Ok(()));
         }
+        self.poll_message_capacity(cx)
+    }
+
+    /// Makes room for another message. The one before must be whole: a writer that did not finish it, and was not dropped
+    /// either, is forgotten.
+    #[inline(never)]
+    fn poll_message_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.protocol.has_unfinished_message() {
+            self.abandon_message(0);
+        }
         self.poll_capacity(cx)
     }
 
-    /// Makes room for another message, if there may be one at all.
-    #[inline(never)]
-    fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Ready when another part of a message may be queued. Nothing is written that need not be.
+    pub(crate) fn poll_part_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.has_room() {
+            self.wakers.done(Role::Writer);
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_capacity(cx)
+    }
+
+    /// Writes what is worth a write. Ready when there is room for another message or part of one, if there may be one at
+    /// all.
+    pub(crate) fn poll_capacity(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.budget.begin_poll();
         loop {
             if self.protocol.should_write() {
@@ -95,6 +122,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[inline]
     pub(crate) fn start_send_ref(&mut self, message: MessageRef<'_>) -> Result<(), Error> {
         self.protocol.send_ref(message)
+    }
+
+    /// Queues a part of a message. Nothing is written.
+    pub(crate) fn start_send_part(&mut self, part: Part) -> Result<(), Error> {
+        self.protocol.send_part(part, Instant::now().into_std())
     }
 
     pub(crate) fn compression(&self) -> Compression {

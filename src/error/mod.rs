@@ -50,6 +50,8 @@ use crate::close::{CloseCode, Closed};
 /// | the server does not answer our Close | `the closing handshake timed out after 10s` | `Error::Timeout { phase: Phase::Close, .. }` | yes |
 /// | a message above the limit | `limit exceeded by the peer: a message of more than 1024 bytes (max_message_size)` | `Error::Limit(LimitExceeded::MessageSize { .. })` | no |
 /// | a frame that RFC 6455 forbids | `protocol violation by the peer: a masked frame from a server` | `Error::ProtocolViolation(_)` | no |
+/// | a message writer is dropped too early | `a message was not finished: its writer was dropped before finish` | `Error::UnfinishedMessage` | no |
+/// | a text that is not UTF-8 is written | `invalid text: what was written is not UTF-8` | `Error::InvalidText` | no |
 /// | a URL without a scheme | `invalid URL: relative URL without a base` | `Error::InvalidUrl(_)` | no |
 ///
 /// # Retrying
@@ -101,6 +103,14 @@ pub enum Error {
     /// `poll_ready` has returned `Ready`, which `send` and `feed` wait for. The message was not queued.
     #[error("the sink is not ready: start_send was called before poll_ready returned Ready")]
     NotReady,
+    /// A [`MessageWriter`](crate::MessageWriter) of a text was given bytes that are not UTF-8, and took none of them; or it
+    /// was finished in the middle of a character, and counts as dropped before `finish`.
+    #[error("invalid text: what was written is not UTF-8")]
+    InvalidText,
+    /// A [`MessageWriter`](crate::MessageWriter) was dropped before `finish`. The connection failed, so that half a message
+    /// never looks whole: the peer was told by a Close frame with [`Error::close_code`].
+    #[error("a message was not finished: its writer was dropped before finish")]
+    UnfinishedMessage,
     /// The event API was given more to send than its
     /// [`max_buffered_amount`](crate::compat::WebSocketBuilder::max_buffered_amount) allows.
     #[error("more than {0} bytes would wait to be sent (max_buffered_amount)")]
@@ -220,15 +230,16 @@ impl Error {
     /// The close code that belongs to this error.
     ///
     /// Of [`Closed`](Self::Closed) it is [`Closed::code`], the peer's. Of
-    /// [`ProtocolViolation`](Self::ProtocolViolation), of [`Limit`](Self::Limit) and of a [`Timeout`](Self::Timeout) in
-    /// [`Phase::Message`] (1011) it is the code of the Close frame that tells the peer, which is not sent where our own
-    /// Close was sent before. All others have none.
+    /// [`ProtocolViolation`](Self::ProtocolViolation), of [`Limit`](Self::Limit), of
+    /// [`UnfinishedMessage`](Self::UnfinishedMessage) and of a [`Timeout`](Self::Timeout) in [`Phase::Message`] (both 1011) it
+    /// is the code of the Close frame that tells the peer, which is not sent where our own Close was sent before. All others
+    /// have none.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Closed(closed) => Some(closed.code),
             Self::ProtocolViolation(violation) => Some(violation.close_code()),
             Self::Limit(limit) => Some(limit.close_code()),
-            Self::Timeout { phase: Phase::Message, .. } => Some(CloseCode::INTERNAL_ERROR),
+            Self::UnfinishedMessage | Self::Timeout { phase: Phase::Message, .. } => Some(CloseCode::INTERNAL_ERROR),
             _ => None,
         }
     }
@@ -287,6 +298,21 @@ from_parts! {
     InvalidResponse => Handshake,
     Violation => ProtocolViolation,
     LimitExceeded => Limit,
+}
+
+/// For what has to be an [`io::Error`], such as that of an `AsyncWrite`. The error itself is in it: `get_ref` gives it, to be
+/// downcast. The kind is that of the cause where it has one.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io(cause) | Error::Connect { cause, .. } => cause.kind(),
+            Error::Timeout { .. } => io::ErrorKind::TimedOut,
+            Error::Closing | Error::Closed(_) | Error::UnfinishedMessage => io::ErrorKind::BrokenPipe,
+            Error::InvalidText => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
 }
 
 impl From<Closed> for Error {
@@ -378,6 +404,8 @@ mod tests {
             Error::Overflow(1),
             Error::Aborted,
             Error::Closing,
+            Error::InvalidText,
+            Error::UnfinishedMessage,
             Error::tls("no TLS in this build"),
             InvalidResponse::NoSubprotocol.into(),
             Violation::MaskedFrame.into(),

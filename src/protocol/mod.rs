@@ -7,8 +7,9 @@
 //!   [`apply_pending_end`](Protocol::apply_pending_end), [`handle_end`](Protocol::handle_end),
 //!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout),
 //!   [`handle_quiet`](Protocol::handle_quiet), [`handle_silence`](Protocol::handle_silence);
-//! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref),
-//!   [`set_compression`](Protocol::set_compression), [`close`](Protocol::close), [`ping`](Protocol::ping);
+//! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`send_part`](Protocol::send_part),
+//!   [`abandon_message`](Protocol::abandon_message), [`set_compression`](Protocol::set_compression),
+//!   [`close`](Protocol::close), [`ping`](Protocol::ping);
 //! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
 //!   [`deadline`](Protocol::deadline), [`silence_deadline`](Protocol::silence_deadline).
 //!
@@ -38,7 +39,7 @@ use self::{
 pub use self::{closing::ReadyState, pings::Pong};
 pub(crate) use self::{
     inbound::{Chunk, Delivery, Payload, Received},
-    outbound::{Compression, QueuedMessage},
+    outbound::{Compression, Part, Place},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -182,7 +183,7 @@ impl Protocol {
     /// Whether a message may be queued, and nothing need be written before.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_open() && !self.outbound.should_write()
+        self.is_open() && self.outbound.is_ready()
     }
 
     /// Whether messages can be sent.
@@ -204,6 +205,11 @@ impl Protocol {
     #[inline]
     pub(crate) fn should_write(&self) -> bool {
         self.outbound.should_write()
+    }
+
+    /// Whether a message lacks parts.
+    pub(crate) fn has_unfinished_message(&self) -> bool {
+        self.outbound.has_unfinished_message()
     }
 
     pub(crate) fn compression(&self) -> Compression {
@@ -465,6 +471,35 @@ impl Protocol {
         Ok(())
     }
 
+    /// Queues a part of a message. Its bytes count as taken also where they cannot be sent any more.
+    pub(crate) fn send_part(&mut self, part: Part, now: Instant) -> Result<(), Error> {
+        if part.place.is_first() {
+            self.abandon_unfinished(now);
+        }
+        if let Err(error) = self.check_open() {
+            self.outbound.abandon_message(part.payload.len());
+            return Err(error);
+        }
+        self.outbound.push_part(part);
+        Ok(())
+    }
+
+    /// A message that is sent in parts will not be finished: the connection fails, so that what was sent of it never looks
+    /// whole. `unsent`: payload bytes that were taken for it, and not queued.
+    pub(crate) fn abandon_message(&mut self, unsent: usize, now: Instant) {
+        self.outbound.abandon_message(unsent);
+        if self.is_open() {
+            self.fail(Error::UnfinishedMessage, now);
+        }
+    }
+
+    /// Something else is to be sent: if a message lacks parts, they will not come.
+    pub(crate) fn abandon_unfinished(&mut self, now: Instant) {
+        if self.outbound.has_unfinished_message() {
+            self.abandon_message(0, now);
+        }
+    }
+
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
         if self.is_open() { Ok(()) } else { Err(self.send_error().unwrap_or(Error::Closing)) }
@@ -473,6 +508,7 @@ impl Protocol {
     /// Begins to close, if the connection is open: messages that are queued go out before the Close frame.
     pub(crate) fn close(&mut self, frame: CloseFrame, now: Instant) -> Result<(), InvalidControl> {
         validate_close(&frame)?;
+        self.abandon_unfinished(now);
         if self.closing.close(now) {
             self.outbound.push_close(frame);
             if self.write_side.is_broken() {

@@ -51,6 +51,11 @@ impl Utf8Checker {
         Ok(())
     }
 
+    /// Whether the rest of a character is still to come.
+    pub(crate) fn is_within_character(&self) -> bool {
+        self.partial_len > 0
+    }
+
     /// The whole text, once every byte has come: the bytes from `start` on in `buf`, which were given to
     /// [`check`](Self::check) piece by piece.
     pub(crate) fn finish(self, buf: &[u8], start: usize) -> Result<CheckedText, Violation> {

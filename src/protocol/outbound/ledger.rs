@@ -25,6 +25,8 @@ pub(super) enum SegmentKind {
     Piece,
     /// The last piece of a message.
     LastPiece,
+    /// The last piece of a part of a message, with more parts to come.
+    LastPieceOfPart,
     Pong,
     /// A ping of the user.
     Ping,
@@ -46,7 +48,12 @@ impl Segment {
 
     /// Whether it belongs to a message, and not to a control frame.
     fn is_of_message(&self) -> bool {
-        matches!(self.kind, SegmentKind::Message | SegmentKind::Piece | SegmentKind::LastPiece)
+        matches!(self.kind, SegmentKind::Message | SegmentKind::Piece) || self.has_len()
+    }
+
+    /// Whether the length of what ends here is among [`Ledger::lens`].
+    fn has_len(&self) -> bool {
+        matches!(self.kind, SegmentKind::LastPiece | SegmentKind::LastPieceOfPart)
     }
 
     /// How many bytes of a message's payload are among the first `written` bytes.
@@ -86,14 +93,14 @@ pub(super) struct Ledger {
     segments: Vec<Segment>,
     /// How much of the first segment has been taken.
     written: usize,
-    /// The payloads of the messages in pieces whose last piece is among the segments.
-    message_lens: VecDeque<usize>,
+    /// The payloads of the messages in pieces whose last piece is among the segments, and of such parts of messages.
+    lens: VecDeque<usize>,
     /// Pongs among the segments, and pings of the user.
     pongs: usize,
     pings: usize,
     /// Payload bytes of messages that were queued and not taken by the transport.
     buffered: u64,
-    /// The cost of all messages that were queued and not wholly taken by the transport.
+    /// The cost of all messages, and parts of messages, that were queued and not wholly taken by the transport.
     cost: usize,
 }
 
@@ -121,16 +128,16 @@ impl Ledger {
 
     /// How much memory it has allocated, in bytes.
     pub(super) fn allocated(&self) -> usize {
-        self.segments.capacity() * size_of::<Segment>() + self.message_lens.capacity() * size_of::<usize>()
+        self.segments.capacity() * size_of::<Segment>() + self.lens.capacity() * size_of::<usize>()
     }
 
     /// Frees the memory that it does not use.
     pub(super) fn shrink_to_fit(&mut self) {
         self.segments.shrink_to_fit();
-        self.message_lens.shrink_to_fit();
+        self.lens.shrink_to_fit();
     }
 
-    /// A message with a payload of `len` bytes is queued.
+    /// A message, or a part of one, with a payload of `len` bytes is queued.
     #[inline]
     pub(super) fn queued(&mut self, len: usize) {
         self.buffered += len as u64;
@@ -148,9 +155,9 @@ impl Ledger {
         self.segments.push(segment);
     }
 
-    /// The last piece of a message with a payload of `len` bytes is encoded next.
+    /// The last piece of a message, or of a part of one, with a payload of `len` bytes is encoded next.
     pub(super) fn queue_last_piece(&mut self, len: usize) {
-        self.message_lens.push_back(len);
+        self.lens.push_back(len);
     }
 
     /// How many segments there are.
@@ -194,7 +201,11 @@ impl Ledger {
             payload += u64::from(segment.payload);
             let message = match segment.kind {
                 SegmentKind::Message => Some(segment.payload as usize),
-                SegmentKind::LastPiece => self.message_lens.pop_front(),
+                SegmentKind::LastPiece => self.lens.pop_front(),
+                SegmentKind::LastPieceOfPart => {
+                    self.cost -= self.lens.pop_front().map_or(0, |len| len + MESSAGE_COST);
+                    None
+                }
                 SegmentKind::Piece | SegmentKind::Keepalive => None,
                 SegmentKind::Pong => {
                     self.pongs -= 1;
@@ -245,7 +256,7 @@ impl Ledger {
         let is_close_dropped = self.segments.drain(kept..).any(|segment| segment.kind == SegmentKind::Close);
         let count = |kind| self.segments.iter().filter(|segment| segment.kind == kind).count();
         (self.pongs, self.pings) = (count(SegmentKind::Pong), count(SegmentKind::Ping));
-        self.message_lens.truncate(count(SegmentKind::LastPiece));
+        self.lens.truncate(self.segments.iter().filter(|segment| segment.has_len()).count());
         Aborted { len: end.saturating_sub(self.written), is_last_frame_kept, is_close_dropped }
     }
 

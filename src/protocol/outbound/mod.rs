@@ -1,35 +1,39 @@
 //! What goes out: messages become frames, and frames bytes.
 //!
 //! ```text
-//!  push() ──► waiting ──► current ──┐             output()
-//!     └──── small, nothing waits ───┴──► encoded ─────────► transport
-//!  push_pong, _ping, _close ► control ───┘ ledger ◄──────── advance(n)
+//!  push(), push_part() ──► queue ──► partial ──┐       output()
+//!     └─────── small, nothing waits ───────────┴──► encoded ─────────► transport
+//!  push_pong, _ping, _close ──► control ───────────┘ ledger ◄──────── advance(n)
 //! ```
 
 mod burst;
 mod control;
 mod encoded;
 mod ledger;
+mod part;
 mod partial_message;
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-pub(crate) use self::ledger::Released;
 use self::{
     burst::Burst,
     control::{Control, Ping},
     encoded::{Encoded, MAX_HEADER},
     ledger::{EncodedFrame, Ledger, Segment, SegmentKind},
-    partial_message::{Frame, PartialMessage, Payload},
+    partial_message::{Frame, PartialMessage, Payload, Then},
+};
+pub(crate) use self::{
+    ledger::Released,
+    part::{Part, Place},
 };
 use crate::{
     close::CloseFrame,
     config::Config,
     limits::{
-        CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_DEFLATED_INPUT, MAX_FRAMES_AT_ONCE, MAX_IDLE_OUTPUT,
-        TLS_RECORD, work,
+        CHUNK, COPIED_HEAD, ENCODE_AHEAD, MAX_COPIED_PAYLOAD, MAX_DEFLATED_FRAME, MAX_DEFLATED_INPUT,
+        MAX_FRAMES_AT_ONCE, MAX_IDLE_OUTPUT, TLS_RECORD, work,
     },
     message::{Message, MessageRef},
     wire::{
@@ -39,12 +43,18 @@ use crate::{
     },
 };
 
-/// A message of which nothing has been encoded.
+/// A message, or a part of one, of which nothing has been encoded.
 #[derive(Debug)]
-struct QueuedMessage {
-    message: Message,
+struct Queued {
+    outgoing: Outgoing,
     /// As it stood when this was queued.
     compression: Compression,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Message(Message),
+    Part(Part),
 }
 
 /// Whether messages may be compressed.
@@ -54,6 +64,14 @@ pub(crate) enum Compression {
     Allowed,
     /// The caller knows that it gains nothing.
     Off,
+}
+
+/// How the last message stands of which a part was queued.
+#[derive(Debug, PartialEq, Eq)]
+enum LastInParts {
+    Whole,
+    /// Its last part was not queued.
+    Unfinished,
 }
 
 /// Where control frames are put.
@@ -74,8 +92,9 @@ pub(crate) struct Outbound {
     compression: Compression,
     fragment_size: usize,
     high_water_mark: usize,
-    queue: VecDeque<QueuedMessage>,
+    queue: VecDeque<Queued>,
     partial: Option<PartialMessage>,
+    last_in_parts: LastInParts,
     control: Control,
     encoded: Encoded,
     /// What `encoded` consists of.
@@ -97,6 +116,7 @@ impl Outbound {
             high_water_mark: config.write_high_water_mark,
             queue: VecDeque::new(),
             partial: None,
+            last_in_parts: LastInParts::Whole,
             control: Control::new(),
             encoded: Encoded::default(),
             ledger: Ledger::default(),
@@ -112,9 +132,9 @@ impl Outbound {
         self.ledger.buffered()
     }
 
-    /// Whether a message is queued of which not every byte was taken. An empty message counts.
+    /// Whether a message is queued of which not every byte was taken. An empty message counts, and one that lacks parts.
     pub(crate) fn has_unsent_messages(&self) -> bool {
-        self.ledger.cost() > 0
+        self.ledger.cost() > 0 || self.has_unfinished_message()
     }
 
     /// Pings of the user of which not every byte was taken.
@@ -138,8 +158,19 @@ impl Outbound {
         // What waits is large, or stands behind much.
         self.encoded.len() >= self.burst.min_write
             || !self.queue.is_empty()
-            || self.partial.is_some()
+            || self.partial.as_ref().is_some_and(|partial| !partial.is_waiting())
             || self.is_above_high_water_mark()
+    }
+
+    /// Whether another message may be queued at once: nothing is worth a write, and no message lacks parts.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.partial.is_none() && !self.should_write()
+    }
+
+    /// Whether the last part of a message was not queued.
+    pub(crate) fn has_unfinished_message(&self) -> bool {
+        self.last_in_parts == LastInParts::Unfinished
     }
 
     pub(crate) fn compression(&self) -> Compression {
@@ -157,7 +188,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn push(&mut self, message: Message) {
         if !self.try_encode((&message).into()) {
-            self.enqueue(message);
+            self.enqueue(Outgoing::Message(message));
         }
     }
 
@@ -166,12 +197,34 @@ impl Outbound {
     #[inline]
     pub(crate) fn push_ref(&mut self, message: MessageRef<'_>) {
         if !self.try_encode(message) {
-            self.enqueue(message.to_message());
+            self.enqueue(Outgoing::Message(message.to_message()));
         }
     }
 
-    fn enqueue(&mut self, message: Message) {
-        self.queue.push_back(QueuedMessage { message, compression: self.compression });
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        self.queue.push_back(Queued { outgoing, compression: self.compression });
+    }
+
+    /// Queues a part of a message. Until its last part nothing but parts of it may be queued.
+    pub(crate) fn push_part(&mut self, part: Part) {
+        let len = part.payload.len();
+        self.ledger.queued(len);
+        self.last_in_parts = if part.place.is_last() { LastInParts::Whole } else { LastInParts::Unfinished };
+        if !self.queue.is_empty() || self.partial.as_ref().is_some_and(|partial| !partial.is_waiting()) {
+            self.enqueue(Outgoing::Part(part));
+            return;
+        }
+        self.begin_part(part, self.compression);
+        if len <= MAX_COPIED_PAYLOAD && self.encoded.len() + len <= ENCODE_AHEAD {
+            self.encode_piece();
+        }
+    }
+
+    /// No more parts of the last message will come, of which the caller has another `unsent` bytes: they count as those of
+    /// messages that were dropped.
+    pub(crate) fn abandon_message(&mut self, unsent: usize) {
+        self.ledger.queued(unsent);
+        self.last_in_parts = LastInParts::Whole;
     }
 
     /// Encodes a message if nothing waits before it and it is small. Else it has to wait.
@@ -261,7 +314,7 @@ impl Outbound {
 
     /// Whether [`shrink`](Self::shrink) frees something: buffers larger than those of a connection that sends little.
     pub(crate) fn can_shrink(&self) -> bool {
-        let queue = self.queue.capacity() * size_of::<QueuedMessage>();
+        let queue = self.queue.capacity() * size_of::<Queued>();
         let is_large =
             self.encoded.allocated() + self.ledger.allocated() + queue + self.body.capacity() > MAX_IDLE_OUTPUT;
         is_large && self.encoded.len() == 0 && self.queue.is_empty()
@@ -303,7 +356,7 @@ impl Outbound {
             if self.control.has_pongs_or_pings() {
                 self.encode_control();
             }
-            if self.partial.is_some() {
+            if self.partial.as_ref().is_some_and(|partial| !partial.is_waiting()) {
                 if !self.encode_piece() {
                     break;
                 }
@@ -312,15 +365,16 @@ impl Outbound {
             if self.encoded.len() >= ENCODE_AHEAD {
                 break;
             }
-            match self.queue.pop_front() {
-                Some(QueuedMessage { message, compression }) if self.is_small(message.len()) => {
+            let Some(Queued { outgoing, compression }) = self.next_queued() else { break };
+            match outgoing {
+                Outgoing::Message(message) if self.is_small(message.len()) => {
                     self.encode_small((&message).into(), compression);
                 }
-                Some(QueuedMessage { message, compression }) => {
+                Outgoing::Message(message) => {
                     let is_compressed = self.is_compressed(message.len(), compression);
                     self.partial = Some(PartialMessage::new(message, is_compressed));
                 }
-                None => break,
+                Outgoing::Part(part) => self.begin_part(part, compression),
             }
         }
         if self.partial.is_none()
@@ -331,15 +385,33 @@ impl Outbound {
         }
     }
 
+    /// What comes next of what is queued. Nothing comes between the parts of a message (RFC 6455, section 5.4).
+    fn next_queued(&mut self) -> Option<Queued> {
+        let is_in_message = self.partial.is_some();
+        let is_part = |queued: &Queued| matches!(queued.outgoing, Outgoing::Part(_));
+        if is_in_message && !self.queue.front().is_some_and(is_part) {
+            return None;
+        }
+        self.queue.pop_front()
+    }
+
+    /// A part of a message is to be encoded next. Its first part decides whether the message is compressed: how long it
+    /// will be is not known.
+    fn begin_part(&mut self, part: Part, compression: Compression) {
+        let Part { kind, place, payload } = part;
+        let is_compressed = place.is_first() && self.is_compressed(payload.len(), compression);
+        let partial = self.partial.get_or_insert_with(|| PartialMessage::in_parts(kind, is_compressed));
+        partial.take_part(payload, if place.is_last() { Then::End } else { Then::NextPart });
+    }
+
     /// Whether a message with a payload of `len` bytes goes out compressed.
     #[inline]
     fn is_compressed(&self, len: usize, compression: Compression) -> bool {
         match &self.deflater {
-            // The ledger counts the bytes of a frame in 32 bits; a larger one gains nothing that matters.
             Some(deflater) => {
                 compression == Compression::Allowed
                     && deflater.should_compress(len)
-                    && len.min(self.fragment_size) <= (u32::MAX / 2) as usize
+                    && len.min(self.fragment_size) <= MAX_DEFLATED_FRAME
             }
             None => false,
         }
@@ -439,15 +511,21 @@ impl Outbound {
         };
         self.work += 1;
         partial.is_begun = true;
-        let segment = Segment { kind: SegmentKind::Piece, header, body: body as u32, payload: piece as u32 };
-        if partial.frame.is_some() || partial.rest.len() > 0 {
-            self.ledger.encoded(segment);
+        let kind = match partial.then {
+            _ if partial.is_rest_left() => SegmentKind::Piece,
+            Then::Cut => SegmentKind::Piece,
+            Then::NextPart => SegmentKind::LastPieceOfPart,
+            Then::End => SegmentKind::LastPiece,
+        };
+        if kind != SegmentKind::Piece {
+            self.ledger.queue_last_piece(partial.len);
+        }
+        self.ledger.encoded(Segment { kind, header, body: body as u32, payload: piece as u32 });
+        if partial.is_waiting() {
+            partial.wait();
+        }
+        if partial.is_rest_left() || partial.is_waiting() {
             self.partial = Some(partial);
-        } else if let Some(len) = partial.len {
-            self.ledger.queue_last_piece(len);
-            self.ledger.encoded(Segment { kind: SegmentKind::LastPiece, ..segment });
-        } else {
-            self.ledger.encoded(segment);
         }
         true
     }
@@ -471,7 +549,7 @@ impl Outbound {
             Some(Frame::Plain { mask, .. }) => (0, mask),
             Some(Frame::Compressed { .. }) | None => {
                 let mask = self.masks.next();
-                let header = partial.next_header(left, left == partial.rest.len());
+                let header = partial.next_header(left, partial.is_last_frame(left));
                 (self.encoded.push_header(&header, mask), mask)
             }
         };

@@ -1,4 +1,4 @@
-//! A large message on its way out: what of it is still to be encoded.
+//! A large message on its way out, or one that comes in parts: what of it is still to be encoded.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -17,13 +17,27 @@ use crate::{
 pub(super) struct PartialMessage {
     kind: Kind,
     pub(super) is_compressed: bool,
+    /// What is left of its payload, or of the part of it that came last.
     pub(super) rest: Payload,
-    /// The length of the whole payload; `None` once it was cut, so that its last piece will not come.
-    pub(super) len: Option<usize>,
+    /// How many bytes that was in the beginning.
+    pub(super) len: usize,
+    /// What follows `rest`.
+    pub(super) then: Then,
     /// Whether its first frame has been begun.
     pub(super) is_begun: bool,
     /// The frame that has been begun.
     pub(super) frame: Option<Frame>,
+}
+
+/// What follows what is here of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Nothing: the message ends with it.
+    End,
+    /// The message's next part, which has not come.
+    NextPart,
+    /// Nothing: the message was cut, and does not end.
+    Cut,
 }
 
 /// A frame of which a part is still to be encoded.
@@ -50,15 +64,48 @@ impl PartialMessage {
             Ok(owned) => Payload::Owned(owned),
             Err(shared) => Payload::Shared(shared),
         };
-        Self { kind, is_compressed, rest, len: Some(len), is_begun: false, frame: None }
+        Self { kind, is_compressed, rest, len, then: Then::End, is_begun: false, frame: None }
+    }
+
+    /// A message that comes in parts, none of which is here.
+    pub(super) fn in_parts(kind: Kind, is_compressed: bool) -> Self {
+        let rest = Payload::Owned(BytesMut::new());
+        Self { kind, is_compressed, rest, len: 0, then: Then::NextPart, is_begun: false, frame: None }
+    }
+
+    /// The next part has come. It is not empty, unless the message ends with it.
+    pub(super) fn take_part(&mut self, payload: BytesMut, then: Then) {
+        self.len = payload.len();
+        self.rest = Payload::Owned(payload);
+        self.then = then;
+    }
+
+    /// All that was here is encoded, and nothing of it is kept until the next part comes.
+    pub(super) fn wait(&mut self) {
+        self.rest = Payload::Owned(BytesMut::new());
+    }
+
+    /// Whether all that is here was encoded, and the next part has not come.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.then == Then::NextPart && !self.is_rest_left()
+    }
+
+    /// Whether more of what is here is to be encoded.
+    pub(super) fn is_rest_left(&self) -> bool {
+        self.frame.is_some() || self.rest.len() > 0
+    }
+
+    /// Whether a frame ends the message, of which `left` bytes are still to be encoded.
+    pub(super) fn is_last_frame(&self, left: usize) -> bool {
+        left == self.rest.len() && self.then == Then::End
     }
 
     /// What is left of it when it may only finish the frame that it is in.
     pub(super) fn only_this_frame(mut self) -> Option<Self> {
         let Some(Frame::Plain { left, .. }) = self.frame else { return None };
-        if left < self.rest.len() {
+        if left < self.rest.len() || self.then == Then::NextPart {
             self.rest.truncate(left);
-            self.len = None;
+            self.then = Then::Cut;
         }
         Some(self)
     }
@@ -81,7 +128,7 @@ impl PartialMessage {
             _ => (Vec::new(), 0),
         };
         let n = left.min(MAX_DEFLATED_INPUT);
-        let is_last = left == self.rest.len();
+        let is_last = self.is_last_frame(left);
         let flush = match n == left {
             true if is_last => Flush::Message,
             true => Flush::Frame,
