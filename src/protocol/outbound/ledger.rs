@@ -25,14 +25,14 @@ pub(super) enum SegmentKind {
     Piece,
     /// The last piece of a message.
     LastPiece,
-    /// The last piece of a part of a message, with more parts to come.
-    LastPieceOfPart,
     Pong,
     /// A ping of the user.
     Ping,
     /// A ping of keepalive.
     Keepalive,
     Close,
+    /// The last piece of a part of a message, with more parts to come.
+    LastPieceOfPart,
 }
 
 impl Segment {
@@ -199,11 +199,11 @@ impl Ledger {
             end -= len;
             whole += 1;
             payload += u64::from(segment.payload);
-            let message = match segment.kind {
+            let ended = match segment.kind {
                 SegmentKind::Message => Some(segment.payload as usize),
                 SegmentKind::LastPiece => self.lens.pop_front(),
                 SegmentKind::LastPieceOfPart => {
-                    self.cost -= self.lens.pop_front().map_or(0, |len| len + MESSAGE_COST);
+                    self.cost -= pop_part(&mut self.lens);
                     None
                 }
                 SegmentKind::Piece | SegmentKind::Keepalive => None,
@@ -220,7 +220,7 @@ impl Ledger {
                     None
                 }
             };
-            if let Some(len) = message {
+            if let Some(len) = ended {
                 released.messages += 1;
                 self.cost -= len + MESSAGE_COST;
             }
@@ -264,6 +264,12 @@ impl Ledger {
     pub(super) fn clear(&mut self) {
         *self = Self { buffered: self.buffered, cost: self.cost, ..Self::default() };
     }
+}
+
+/// The cost of the part of a message whose last piece was taken. Out of the way of small messages.
+#[cold]
+fn pop_part(lens: &mut VecDeque<usize>) -> usize {
+    lens.pop_front().map_or(0, |len| len + MESSAGE_COST)
 }
 
 /// What is left after unsent frames were dropped.

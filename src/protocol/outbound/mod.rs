@@ -155,17 +155,19 @@ impl Outbound {
     /// Whether what is queued is worth a write although nobody asked for a flush.
     #[inline]
     pub(crate) fn should_write(&self) -> bool {
-        // What waits is large, or stands behind much.
-        self.encoded.len() >= self.burst.min_write
-            || !self.queue.is_empty()
-            || self.partial.as_ref().is_some_and(|partial| !partial.is_waiting())
-            || self.is_above_high_water_mark()
+        self.has_much() || self.partial.as_ref().is_some_and(|partial| !partial.is_waiting())
+    }
+
+    /// Whether much is encoded, or something waits behind it.
+    #[inline]
+    fn has_much(&self) -> bool {
+        self.encoded.len() >= self.burst.min_write || !self.queue.is_empty() || self.is_above_high_water_mark()
     }
 
     /// Whether another message may be queued at once: nothing is worth a write, and no message lacks parts.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.partial.is_none() && !self.should_write()
+        self.partial.is_none() && !self.has_much()
     }
 
     /// Whether the last part of a message was not queued.
@@ -350,6 +352,9 @@ impl Outbound {
     }
 
     /// Encodes what comes next, up to what is worth encoding ahead.
+    ///
+    /// Out of line: within `encode` it costs each write of small messages some 10 instructions, which need none of it.
+    #[inline(never)]
     fn fill(&mut self) {
         let before = self.work;
         while self.work - before < work::PER_ENCODE {
