@@ -10,12 +10,47 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{error::Error, message::Message, protocol::QueuedMessage, stream::WebSocketStream};
+use crate::{
+    error::Error,
+    message::Message,
+    protocol::{Compression, Part},
+    stream::WebSocketStream,
+};
+
+/// What is queued for a connection.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) payload: Payload,
+    pub(crate) compression: Compression,
+}
+
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Message(Message),
+    /// A part of a message: no other message comes before its last part.
+    Part(Part),
+}
+
+impl Queued {
+    /// Its length, in bytes of payload.
+    pub(crate) fn len(&self) -> usize {
+        match &self.payload {
+            Payload::Message(message) => message.len(),
+            Payload::Part(part) => part.payload.len(),
+        }
+    }
+}
+
+impl From<Message> for Queued {
+    fn from(message: Message) -> Self {
+        Self { payload: Payload::Message(message), compression: Compression::Allowed }
+    }
+}
 
 /// What other tasks have queued for a connection.
 pub(crate) trait Queue {
     /// Moves what is queued to the end of `batch`. The task of `cx` is woken when more is queued.
-    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover;
+    fn take(&self, batch: &mut VecDeque<Queued>, cx: &Context<'_>) -> Handover;
 }
 
 /// When the connection gets what was taken from a queue.
@@ -32,7 +67,7 @@ pub(crate) enum Handover {
 pub(crate) struct Driver<S> {
     pub(crate) stream: WebSocketStream<S>,
     /// What was taken from the queue, and waits until the sink has room.
-    batch: VecDeque<QueuedMessage>,
+    batch: VecDeque<Queued>,
     /// What had been sent when this was asked last.
     sent: Sent,
 }
@@ -40,8 +75,8 @@ pub(crate) struct Driver<S> {
 /// What the transport has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sent {
-    /// Messages, of which every byte was.
-    pub(crate) messages: u64,
+    /// Messages and parts of messages, of which every byte was.
+    pub(crate) entries: u64,
     /// Bytes of their payloads.
     pub(crate) payload: u64,
 }
@@ -58,14 +93,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// reader for ever.
     pub(crate) fn poll_send(&mut self, queue: &impl Queue, cx: &mut Context<'_>) {
         let handover = queue.take(&mut self.batch, cx);
-        while !self.batch.is_empty() {
-            match Pin::new(&mut self.stream).poll_ready(cx) {
+        while let Some(next) = self.batch.front() {
+            let ready = match &next.payload {
+                Payload::Part(part) if !part.place.is_first() => self.stream.poll_part_ready(cx),
+                _ => Pin::new(&mut self.stream).poll_ready(cx),
+            };
+            match ready {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending if handover == Handover::AtOnce => {}
                 Poll::Pending | Poll::Ready(Err(_)) => break,
             }
+            let Some(Queued { payload, compression }) = self.batch.pop_front() else { break };
+            self.stream.set_compression_to(compression);
             // It cannot fail: the connection is open.
-            let _ = self.batch.pop_front().map(|message| self.stream.start_send_now(message));
+            let _ = match payload {
+                Payload::Message(message) => self.stream.start_send_now(message),
+                Payload::Part(part) => self.stream.start_send_part(part),
+            };
         }
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
     }
@@ -83,9 +127,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// What the transport took since this was asked last.
     pub(crate) fn take_sent(&mut self) -> Sent {
         let stats = self.stream.stats();
-        let sent = Sent { messages: stats.messages_sent, payload: stats.payload_bytes_sent };
+        let entries = stats.messages_sent + self.stream.parts_sent();
+        let sent = Sent { entries, payload: stats.payload_bytes_sent };
         let before = std::mem::replace(&mut self.sent, sent);
-        Sent { messages: sent.messages - before.messages, payload: sent.payload - before.payload }
+        Sent { entries: sent.entries - before.entries, payload: sent.payload - before.payload }
     }
 
     /// Whether the connection has got all that was taken from the queue.

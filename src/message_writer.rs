@@ -16,12 +16,14 @@ use crate::{
     error::Error,
     message::Kind,
     protocol::{Part, Place},
+    split::Turn,
     stream::WebSocketStream,
     transport::Transport,
     wire::utf8::Utf8Checker,
 };
 
-/// One message that is sent while it is written, as an [`AsyncWrite`]. [`WebSocketStream::writer`] makes it.
+/// One message that is sent while it is written, as an [`AsyncWrite`]. [`WebSocketStream::writer`] makes it, and
+/// [`Sender::writer`](crate::Sender::writer).
 ///
 /// ```
 /// use tokio::io::AsyncWriteExt;
@@ -53,7 +55,7 @@ use crate::{
 /// it was written. The task is woken when the transport takes something, or at a deadline. A write takes no more than the
 /// frame has room for. So one frame is held here, and what the mark allows and one frame are queued.
 ///
-/// Nothing is read meanwhile: pings stay without an answer, and the peer's Close is not seen. A peer that stops reading
+/// In place nothing is read meanwhile, other than over [halves](crate::Sender): pings stay without an answer, and the peer's Close is not seen. A peer that stops reading
 /// until it is read from stops the writer for ever, if [`Config::write_timeout`](crate::Config::write_timeout) does not.
 ///
 /// # Errors
@@ -93,6 +95,7 @@ pub struct MessageWriter<'a, S = Transport> {
 enum Target<'a, S> {
     /// A connection that is polled in place.
     InPlace(&'a mut WebSocketStream<S>),
+    Half(Turn),
 }
 
 /// What has been queued of the message.
@@ -107,24 +110,26 @@ enum Progress {
 impl<'a, S> MessageWriter<'a, S> {
     pub(crate) fn in_place(stream: &'a mut WebSocketStream<S>, kind: Kind) -> Self {
         let frame_size = stream.part_size();
+        Self::new(Target::InPlace(stream), frame_size, kind)
+    }
+
+    fn new(target: Target<'a, S>, frame_size: usize, kind: Kind) -> Self {
         let text = match kind {
             Kind::Text => Some(Utf8Checker::default()),
             Kind::Binary => None,
         };
-        Self {
-            target: Target::InPlace(stream),
-            kind,
-            text,
-            frame: BytesMut::new(),
-            frame_size,
-            next_capacity: 0,
-            progress: Progress::Nothing,
-        }
+        Self { target, kind, text, frame: BytesMut::new(), frame_size, next_capacity: 0, progress: Progress::Nothing }
     }
 
     /// What kind of message it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+}
+
+impl MessageWriter<'static> {
+    pub(crate) fn of_half(turn: Turn, frame_size: usize, kind: Kind) -> Self {
+        Self::new(Target::Half(turn), frame_size, kind)
     }
 }
 
@@ -250,6 +255,7 @@ impl<S> Target<'_, S> {
     fn abandon(&mut self, unsent: usize) {
         match self {
             Self::InPlace(stream) => stream.abandon_message(unsent),
+            Self::Half(turn) => turn.abandon(unsent),
         }
     }
 }
@@ -258,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn buffered_amount(&self) -> u64 {
         match self {
             Self::InPlace(stream) => stream.buffered_amount(),
+            Self::Half(turn) => turn.buffered_amount(),
         }
     }
 
@@ -265,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
             Self::InPlace(stream) => stream.poll_part_ready(cx),
+            Self::Half(turn) => turn.poll_ready(cx),
         }
     }
 
@@ -272,6 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn start_send(&mut self, part: Part) -> Result<(), Error> {
         match self {
             Self::InPlace(stream) => stream.start_send_part(part),
+            Self::Half(turn) => turn.start_send(part),
         }
     }
 
@@ -279,6 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
             Self::InPlace(stream) => stream.poll_write_parts(cx),
+            // The connection's task writes.
+            Self::Half(turn) => turn.poll_ready(cx),
         }
     }
 
@@ -286,6 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
             Self::InPlace(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::Half(turn) => turn.poll_flush(cx),
         }
     }
 }

@@ -476,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Ok(()) }
     /// ```
     pub fn set_compression(&mut self, is_on: bool) {
-        self.connection.set_compression(if is_on { Compression::Allowed } else { Compression::Off });
+        self.set_compression_to(Compression::from_switch(is_on));
     }
 
     /// Whether messages are compressed that are queued from now on, as [`set_compression`](Self::set_compression) says.
@@ -543,6 +543,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Writes the parts that are worth a write. Ready when another one may be queued.
     pub(crate) fn poll_write_parts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.connection.poll_capacity(cx)
+    }
+
+    /// Sets whether what is queued from now on may be compressed.
+    #[inline]
+    pub(crate) fn set_compression_to(&mut self, compression: Compression) {
+        self.connection.set_compression(compression);
+    }
+
+    /// Parts of messages, but for the last of each, of which the transport has taken every byte.
+    pub(crate) fn parts_sent(&self) -> u64 {
+        self.connection.parts_sent()
     }
 
     /// Queues a part of a message, whatever the mark. Until its last part nothing else may be queued.

@@ -8,7 +8,7 @@ mod script_io;
 use std::{io::ErrorKind, time::Duration};
 
 use deflate::{Compressor, RSV1};
-use futures::StreamExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use script_io::{
     BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, close_body, encode, payload_taken, script_io,
 };
@@ -109,7 +109,8 @@ async fn what_was_whole_is_yielded_before_the_end() {
                 script.reads(vec![Step::Partial(at_once); cut.div_ceil(at_once)], then);
                 script.input(&dialogue.bytes[..cut]);
                 script.end();
-                ws.feed_uncompressed("ours").await.unwrap();
+                ws.set_compression(false);
+                ws.feed("ours".into()).await.unwrap();
                 let pong = ws.send_ping("ours").unwrap();
 
                 let (messages, error) = read(&mut ws, &what).await;
@@ -155,7 +156,8 @@ async fn what_came_is_yielded_although_nothing_can_be_sent_any_more() {
             let end = dialogue.bytes.len() - if has_close { 0 } else { close };
             script.input(&dialogue.bytes[..end]);
             script.end();
-            ws.feed_uncompressed(ours).await.unwrap();
+            ws.set_compression(false);
+            ws.feed(ours.into()).await.unwrap();
 
             let (messages, error) = read(&mut ws, &what).await;
             assert_eq!(messages, dialogue.messages(end), "{what}");

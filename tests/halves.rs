@@ -726,3 +726,125 @@ async fn a_message_that_breaks_off_is_an_error_and_not_an_end() {
     assert!(matches!(error, Error::Closed(_)), "{error}");
     assert!(receiver.next().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_holds_the_turn_and_control_frames_pass() {
+    use tokio::io::AsyncWriteExt as _;
+    let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().fragment_size(1000));
+    sender.send("before").await.unwrap();
+    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    writer.write_all(&noise(2500)).await.unwrap();
+    // Others wait, whatever room there is.
+    let mut behind = Box::pin(sender.send("behind"));
+    assert!(after_settling(&mut behind).await.is_pending());
+    assert!(matches!(sender.try_send("behind"), Err(TrySendError::Full(_))));
+    let mut another = Box::pin(sender.writer(wsflow::Kind::Text));
+    assert!(after_settling(&mut another).await.is_pending());
+    peer.expect_text("before").await;
+    for (opcode, range) in [(2, 0..1000), (0, 1000..2000)] {
+        let frame = peer.expect_frame().await;
+        assert_eq!((frame.fin, frame.opcode, frame.payload), (false, opcode, noise(2500)[range].to_vec()));
+    }
+    peer.ping("between").await;
+    peer.expect_pong("between").await;
+    writer.finish().now_or_never();
+    let frame = peer.expect_frame().await;
+    assert_eq!((frame.fin, frame.opcode, frame.payload), (true, 0, noise(2500)[2000..].to_vec()));
+    behind.await.unwrap();
+    let mut another = another.await.unwrap();
+    another.write_all(b"text").await.unwrap();
+    let (finished, ()) = tokio::join!(another.finish(), async {
+        peer.expect_text("behind").await;
+        peer.expect_text("text").await;
+    });
+    finished.unwrap();
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (0, 4));
+    // All room is back.
+    sender.try_send(binary(128 * 1024 - 32)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_waits_for_room_and_its_frames_give_it_back_one_by_one() {
+    use tokio::io::AsyncWriteExt as _;
+    let (mut peer, sender, _receiver) = halves(16, mark(5000).fragment_size(1000));
+    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    let data = noise(1_000_000);
+    let write = async {
+        for piece in data.chunks(700) {
+            writer.write_all(piece).await.unwrap();
+            // The mark and a frame, and the frame that is being filled.
+            assert!(writer.buffered_amount() <= 7000, "{}", writer.buffered_amount());
+        }
+        writer.finish().await.unwrap();
+    };
+    let ((), (opcode, payload)) = tokio::join!(write, peer.expect_message());
+    assert!(opcode == 2 && payload == data, "{} bytes", payload.len());
+    settle().await;
+    assert_eq!(sender.buffered_amount(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011() {
+    use tokio::io::AsyncWriteExt as _;
+    for is_closed in [false, true] {
+        let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().fragment_size(1000));
+        let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+        writer.write_all(&noise(1500)).await.unwrap();
+        let mut behind = Box::pin(sender.send("behind"));
+        assert!(after_settling(&mut behind).await.is_pending());
+        if is_closed {
+            let mut close = Box::pin(sender.close_with(CloseFrame::new(1000, "")));
+            assert!(after_settling(&mut close).await.is_pending());
+            assert!(writer.write_all(&noise(1500)).await.is_err());
+        } else {
+            drop(writer);
+        }
+        assert!(matches!(behind.await, Err(Error::Closing)));
+        let frame = peer.expect_frame().await;
+        let (fin, opcode) = (frame.fin, frame.opcode);
+        if opcode == 2 {
+            assert!(!fin);
+            peer.expect_close(1011, "").await;
+        } else {
+            assert_eq!((opcode, &frame.payload[..2]), (8, &1011_u16.to_be_bytes()[..]));
+        }
+        peer.finish().await;
+        assert!(matches!(receiver.next().await, Some(Err(Error::UnfinishedMessage))));
+        assert_eq!(sender.closed().await, closed(1006, "", false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_future_is_dropped_leaves_the_turn() {
+    let (mut peer, sender, _receiver) = halves(1, mark(1000));
+    sender.send(binary(968)).await.unwrap();
+    let mut writer = Box::pin(sender.writer(wsflow::Kind::Binary));
+    assert!(after_settling(&mut writer).await.is_pending());
+    peer.expect_binary(vec![7; 968]).await;
+    // It has the turn by now, and nobody has looked.
+    settle().await;
+    drop(writer);
+    sender.send("next").await.unwrap();
+    peer.expect_text("next").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn compression_is_switched_for_each_sender() {
+    use wsflow::{Deflate, UpgradedParts};
+    let (mut peer, io) = Peer::pipe(1 << 16);
+    let parts =
+        UpgradedParts::new(io).extensions("permessage-deflate").config(Config::default().deflate(Deflate::default()));
+    let (sender, _receiver) = WebSocketStream::from_upgraded_parts(parts).unwrap().into_split();
+    let mut plain = sender.clone();
+    plain.set_compression(false);
+    assert!(sender.compression() && !plain.compression() && !plain.clone().compression());
+    for sends_plain in [true, false, true] {
+        let sender = if sends_plain { &plain } else { &sender };
+        sender.send("a text that is worth it, worth it, worth it").await.unwrap();
+        sender.sink().send("a text that is worth it, worth it, worth it".into()).await.unwrap();
+        for _ in 0..2 {
+            let frame = peer.expect_frame().await;
+            assert_eq!(frame.rsv, if sends_plain { 0 } else { 0b100 });
+        }
+    }
+}

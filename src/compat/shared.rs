@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     close::CloseFrame,
-    driver::{Handover, Queue},
+    driver::{Handover, Queue, Queued},
     error::Error,
     message::Message,
-    protocol::{QueuedMessage, ReadyState},
+    protocol::ReadyState,
     sync::{move_all, register},
 };
 
@@ -61,7 +61,7 @@ pub(super) struct State {
     protocol: String,
     extensions: String,
     /// Messages that the connection has not taken yet.
-    queue: VecDeque<QueuedMessage>,
+    queue: VecDeque<Queued>,
     /// Payload bytes that were sent and not taken by the transport.
     buffered_amount: u64,
     max_buffered_amount: Option<u64>,
@@ -300,7 +300,7 @@ impl Shared {
 }
 
 impl Queue for Shared {
-    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover {
+    fn take(&self, batch: &mut VecDeque<Queued>, cx: &Context<'_>) -> Handover {
         let mut state = self.state();
         move_all(&mut state.queue, batch);
         register(&mut state.waker, cx);

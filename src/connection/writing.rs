@@ -129,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.send_part(part, Instant::now().into_std())
     }
 
+    pub(crate) fn parts_sent(&self) -> u64 {
+        self.protocol.parts_sent()
+    }
+
     pub(crate) fn compression(&self) -> Compression {
         self.protocol.compression()
     }

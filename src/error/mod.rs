@@ -256,18 +256,6 @@ impl Error {
         Self::Io(SharedError::new(error))
     }
 
-    /// This error for callers that know those of IO alone.
-    pub(crate) fn into_io(self) -> io::Error {
-        let kind = match &self {
-            Self::Io(cause) | Self::Connect { cause, .. } => cause.kind(),
-            Self::Closed(_) => io::ErrorKind::UnexpectedEof,
-            Self::ProtocolViolation(_) | Self::Limit(_) => io::ErrorKind::InvalidData,
-            Self::Timeout { .. } => io::ErrorKind::TimedOut,
-            _ => io::ErrorKind::Other,
-        };
-        io::Error::new(kind, self)
-    }
-
     /// What a TLS library says, or that there is none.
     pub(crate) fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Tls(SharedError::from(error.into()))
@@ -308,7 +296,7 @@ impl From<Error> for io::Error {
             Error::Io(cause) | Error::Connect { cause, .. } => cause.kind(),
             Error::Timeout { .. } => io::ErrorKind::TimedOut,
             Error::Closing | Error::Closed(_) | Error::UnfinishedMessage => io::ErrorKind::BrokenPipe,
-            Error::InvalidText => io::ErrorKind::InvalidData,
+            Error::InvalidText | Error::ProtocolViolation(_) | Error::Limit(_) => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)

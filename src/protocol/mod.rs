@@ -60,6 +60,8 @@ pub(crate) struct Protocol {
     keepalive: Keepalive,
     message_timer: MessageTimer,
     stats: Stats,
+    /// Parts of messages, but for the last of each, that were taken by the transport.
+    parts_sent: u64,
     write_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
     write_side: WriteSide,
@@ -103,6 +105,7 @@ impl Protocol {
             keepalive: Keepalive::new(if_timed(config.keepalive_interval), config.keepalive_timeout),
             message_timer: MessageTimer::new(if_timed(config.message_timeout)),
             stats: Stats::default(),
+            parts_sent: 0,
             write_timeout: config.write_timeout,
             tcp_end_timeout: config.tcp_end_timeout,
             write_side: WriteSide::Flowing,
@@ -210,6 +213,10 @@ impl Protocol {
     /// Whether a message lacks parts.
     pub(crate) fn has_unfinished_message(&self) -> bool {
         self.outbound.has_unfinished_message()
+    }
+
+    pub(crate) fn parts_sent(&self) -> u64 {
+        self.parts_sent
     }
 
     pub(crate) fn compression(&self) -> Compression {
@@ -561,6 +568,7 @@ impl Protocol {
         let released = self.outbound.advance(n);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
+        self.parts_sent += released.parts;
         self.stats.payload_bytes_sent += released.payload;
         if released.close {
             self.closing.close_taken();

@@ -13,12 +13,14 @@ mod room;
 mod sender;
 mod sink;
 mod task;
+mod turn;
 mod watchers;
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::turn::Turn;
 use self::{incoming::Incoming, outgoing::Outgoing, task::Task};
 pub use self::{outgoing::TrySendError, receiver::Receiver, sender::Sender, sink::SenderSink};
 use crate::{handshake::Negotiated, stream::WebSocketStream};
@@ -26,6 +28,8 @@ use crate::{handshake::Negotiated, stream::WebSocketStream};
 /// What the halves and the task share.
 pub(crate) struct Shared {
     outgoing: Outgoing,
+    /// How many bytes of payload a frame has at most of a message that is written piece by piece.
+    part_size: usize,
     incoming: Incoming,
     negotiated: Negotiated,
 }
@@ -63,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     pub fn into_split(mut self) -> (Sender, Receiver) {
         let shared = Arc::new(Shared {
             outgoing: Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats()),
+            part_size: self.part_size(),
             incoming: Incoming::new(self.config().read_high_water_mark),
             negotiated: self.take_negotiated(),
         });

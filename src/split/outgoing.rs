@@ -9,16 +9,16 @@ use std::{
 use tokio::{sync::oneshot, task::coop};
 
 use super::{
-    room::{Place, Room},
+    room::{Grant, Place, Room},
     watchers::{WatcherId, Watchers},
 };
 use crate::{
     close::{CloseFrame, Closed},
-    driver::{Handover, Queue, Sent},
+    driver::{Handover, Payload, Queue, Queued, Sent},
     error::Error,
     limits::work,
     message::Message,
-    protocol::{Pong, QueuedMessage, ReadyState},
+    protocol::{Compression, Part, Pong, ReadyState},
     stats::Stats,
     sync::{Mutex, move_all, register},
 };
@@ -47,9 +47,21 @@ impl TrySendError {
 #[derive(Debug)]
 enum Want {
     /// That this message is queued.
-    Message(QueuedMessage),
+    Message(Queued),
     /// To be allowed one message, of whatever size.
+    Any,
+    /// The turn, for a message in parts.
     Turn,
+}
+
+impl Want {
+    fn grant(&self) -> Grant {
+        match self {
+            Self::Message(_) => Grant::Room,
+            Self::Any => Grant::Nothing,
+            Self::Turn => Grant::Turn,
+        }
+    }
 }
 
 /// Whether messages can be queued.
@@ -72,7 +84,7 @@ pub(super) type PingRequest = oneshot::Sender<Result<Pong, Error>>;
 struct State {
     phase: Phase,
     /// Messages that the driver has not taken over.
-    queue: VecDeque<QueuedMessage>,
+    queue: VecDeque<Queued>,
     room: Room<Want>,
     /// Messages that were queued so far, that the driver took over, and that have left: the transport took them, and was
     /// flushed.
@@ -86,6 +98,11 @@ struct State {
     pings: Vec<PingRequest>,
     /// The Close frame that is to follow the queue.
     close: Option<CloseFrame>,
+    /// A message in parts that will not be finished, until the driver fails the connection: how many bytes of it were
+    /// taken and not queued.
+    abandoned: Option<usize>,
+    /// Who writes a message in parts, and waits for room.
+    writer: Option<Waker>,
     senders: usize,
     ready_state: ReadyState,
     stats: Stats,
@@ -125,6 +142,8 @@ impl Outgoing {
             buffered: 0,
             pings: Vec::new(),
             close: None,
+            abandoned: None,
+            writer: None,
             senders: 1,
             ready_state,
             stats,
@@ -169,23 +188,23 @@ impl Outgoing {
     }
 
     /// Queues a message, if there is room for it.
-    pub(super) fn try_send(&self, message: QueuedMessage) -> Result<(), TrySendError> {
+    pub(super) fn try_send(&self, message: Message, compression: Compression) -> Result<(), TrySendError> {
         let mut state = self.0.lock();
         if !matches!(state.phase, Phase::Open) {
-            return Err(TrySendError::Closed(message.message));
+            return Err(TrySendError::Closed(message));
         }
         let cost = state.room.cost(message.len());
         if !state.room.try_take(cost) {
-            return Err(TrySendError::Full(message.message));
+            return Err(TrySendError::Full(message));
         }
-        let waker = state.push(message);
+        let waker = state.push(Queued { payload: Payload::Message(message), compression });
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
     /// Queues a message, once there is room for it and it is its turn.
-    pub(super) async fn send(&self, message: QueuedMessage) -> Result<(), Error> {
+    pub(super) async fn send(&self, message: Queued) -> Result<(), Error> {
         let mut waiting = Waiting { outgoing: self, place: None };
         let mut message = Some(message);
         poll_fn(|cx| self.poll_send(&mut waiting.place, &mut message, cx)).await
@@ -194,7 +213,7 @@ impl Outgoing {
     fn poll_send(
         &self,
         place: &mut Option<Place>,
-        message: &mut Option<QueuedMessage>,
+        message: &mut Option<Queued>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         let mut state = self.0.lock();
@@ -235,12 +254,73 @@ impl Outgoing {
             return Poll::Ready(Ok(()));
         }
         let least = state.room.least_cost();
-        *place = Some(state.room.wait(least, Want::Turn, cx.waker()));
+        *place = Some(state.room.wait(least, Want::Any, cx.waker()));
         Poll::Pending
     }
 
+    /// Waits for the turn, which nobody else has then until it is given up.
+    pub(super) async fn turn(&self) -> Result<(), Error> {
+        let mut waiting = Waiting { outgoing: self, place: None };
+        poll_fn(|cx| {
+            let mut state = self.0.lock();
+            if let Some(place) = waiting.place {
+                let answer = ready!(state.poll_place(place, cx));
+                waiting.place = None;
+                return Poll::Ready(answer);
+            }
+            state.check_open()?;
+            if state.room.try_turn() {
+                return Poll::Ready(Ok(()));
+            }
+            let least = state.room.least_cost();
+            waiting.place = Some(state.room.wait(least, Want::Turn, cx.waker()));
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready when there is room for a part of the message of who has the turn.
+    pub(super) fn poll_part_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.0.lock();
+        state.check_open()?;
+        if state.room.is_below_mark() {
+            return Poll::Ready(Ok(()));
+        }
+        register(&mut state.writer, cx);
+        Poll::Pending
+    }
+
+    /// Queues a part of the message of who has the turn, whatever the room. With the last part the turn is given up.
+    pub(super) fn send_part(&self, part: Part, compression: Compression) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        state.check_open()?;
+        let is_last = part.place.is_last();
+        let part = Queued { payload: Payload::Part(part), compression };
+        let cost = state.room.cost(part.len());
+        state.room.take(cost);
+        let mut woken: Vec<Waker> = state.push(part).into_iter().collect();
+        if is_last {
+            state.room.give_up_turn();
+            woken.extend(state.grant());
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Who has the turn will not finish its message, of which `unsent` bytes were taken and not queued: the connection
+    /// fails.
+    pub(super) fn abandon_message(&self, unsent: usize) {
+        let mut state = self.0.lock();
+        if matches!(state.phase, Phase::Open) {
+            let woken = state.abandon(unsent);
+            drop(state);
+            woken.into_iter().for_each(Waker::wake);
+        }
+    }
+
     /// Queues the message that [`poll_turn`](Self::poll_turn) has allowed.
-    pub(super) fn send_now(&self, message: QueuedMessage) -> Result<(), Error> {
+    pub(super) fn send_now(&self, message: Queued) -> Result<(), Error> {
         let mut state = self.0.lock();
         state.check_open()?;
         let cost = state.room.cost(message.len());
@@ -267,12 +347,15 @@ impl Outgoing {
         if !matches!(state.phase, Phase::Open) {
             return;
         }
-        state.close = Some(frame);
-        state.ready_state = ReadyState::Closing;
-        let driver = state.driver.take();
-        let woken = state.stop(Phase::Closing);
+        let woken = if state.room.is_held() {
+            // There is no end to the message that is being written: it fails.
+            state.abandon(0)
+        } else {
+            state.close = Some(frame);
+            state.ready_state = ReadyState::Closing;
+            state.stop(Phase::Closing)
+        };
         drop(state);
-        driver.into_iter().for_each(Waker::wake);
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -358,6 +441,11 @@ impl Outgoing {
 
     // What the driver does.
 
+    /// A message in parts that will not be finished: how many bytes of it were taken and not queued.
+    pub(super) fn take_abandoned(&self) -> Option<usize> {
+        self.0.lock().abandoned.take()
+    }
+
     /// Pings that were asked for.
     pub(super) fn take_pings(&self) -> Vec<PingRequest> {
         std::mem::take(&mut self.0.lock().pings)
@@ -379,7 +467,7 @@ impl Outgoing {
         let mut state = self.0.lock();
         state.stats = stats;
         state.buffered -= sent.payload;
-        state.room.release(sent.messages);
+        state.room.release(sent.entries);
         let mut is_changed = sent.payload > 0 && state.buffered == 0;
         if is_flushed && state.flushed < state.taken_over {
             state.flushed = state.taken_over;
@@ -387,7 +475,10 @@ impl Outgoing {
             state.flushes.retain(|&target| target > flushed);
             is_changed = true;
         }
-        let mut woken = if sent.messages > 0 { state.grant() } else { Vec::new() };
+        let mut woken = if sent.entries > 0 { state.grant() } else { Vec::new() };
+        if sent.entries > 0 && state.room.is_below_mark() {
+            woken.extend(state.writer.take());
+        }
         if ready_state > state.ready_state {
             state.ready_state = ready_state;
             if matches!(state.phase, Phase::Open) {
@@ -467,7 +558,7 @@ impl State {
     }
 
     /// Queues a message whose room was taken. Returns who is to be woken.
-    fn push(&mut self, message: QueuedMessage) -> Option<Waker> {
+    fn push(&mut self, message: Queued) -> Option<Waker> {
         self.buffered += message.len() as u64;
         self.queued += 1;
         self.queue.push_back(message);
@@ -496,7 +587,7 @@ impl State {
     /// Gives room to those who wait, in turn, as far as it goes. Returns who is to be woken.
     fn grant(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
-        while let Some((want, waker)) = self.room.grant(|want| matches!(want, Want::Message(_))) {
+        while let Some((want, waker)) = self.room.grant(Want::grant) {
             if let Want::Message(message) = want {
                 woken.extend(self.push(message));
             }
@@ -508,12 +599,21 @@ impl State {
     /// Nothing can be queued any more. Returns who is to be woken.
     fn stop(&mut self, phase: Phase) -> Vec<Waker> {
         self.phase = phase;
-        self.room.close().collect()
+        self.room.give_up_turn();
+        let (writer, driver) = (self.writer.take(), self.driver.take());
+        self.room.close().chain(writer).chain(driver).collect()
+    }
+
+    /// A message in parts will not be finished. Returns who is to be woken.
+    fn abandon(&mut self, unsent: usize) -> Vec<Waker> {
+        self.buffered += unsent as u64;
+        self.abandoned = Some(unsent);
+        self.stop(Phase::Closing)
     }
 }
 
 impl Queue for Outgoing {
-    fn take(&self, batch: &mut VecDeque<QueuedMessage>, cx: &Context<'_>) -> Handover {
+    fn take(&self, batch: &mut VecDeque<Queued>, cx: &Context<'_>) -> Handover {
         let mut state = self.0.lock();
         let n = state.due();
         if n == state.queue.len() {
@@ -539,7 +639,7 @@ mod loom_tests {
         Arc::new(Outgoing::new(40, ReadyState::Open, Stats::default()))
     }
 
-    fn message() -> QueuedMessage {
+    fn message() -> Queued {
         Message::text("x").into()
     }
 

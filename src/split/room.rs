@@ -29,14 +29,27 @@ pub(super) struct Room<T> {
     costs: VecDeque<Cost>,
     waiters: VecDeque<Waiter<T>>,
     next: Place,
+    /// Who has the turn until it is given up: nobody else gets room.
+    holder: Option<Place>,
     /// Who waits from this place on does so in vain.
     closed_from: Option<Place>,
+}
+
+/// What somebody gets who has waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// The room that was asked for.
+    Room,
+    /// To go on, and to take room later.
+    Nothing,
+    /// The turn, until it is given up.
+    Turn,
 }
 
 impl<T> Room<T> {
     pub(super) fn new(mark: usize) -> Self {
         let (costs, waiters) = (VecDeque::new(), VecDeque::new());
-        Self { mark, used: 0, costs, waiters, next: Place(0), closed_from: None }
+        Self { mark, used: 0, costs, waiters, next: Place(0), holder: None, closed_from: None }
     }
 
     /// What a message with a payload of `len` bytes costs: never more than there is.
@@ -51,7 +64,7 @@ impl<T> Room<T> {
 
     /// Takes room, if there is enough and nobody waits for it.
     pub(super) fn try_take(&mut self, cost: Cost) -> bool {
-        let is_room = self.waiters.is_empty() && self.fits(cost);
+        let is_room = self.is_free() && self.fits(cost);
         if is_room {
             self.take(cost);
         }
@@ -68,9 +81,38 @@ impl<T> Room<T> {
         self.used + cost.0 <= self.mark
     }
 
+    /// Whether nobody waits, or has the turn.
+    fn is_free(&self) -> bool {
+        self.waiters.is_empty() && self.holder.is_none()
+    }
+
     /// Whether a message may go beyond the mark: there is room, and nobody waits for it.
     pub(super) fn has_any(&self) -> bool {
-        self.waiters.is_empty() && self.used < self.mark
+        self.is_free() && self.is_below_mark()
+    }
+
+    pub(super) fn is_below_mark(&self) -> bool {
+        self.used < self.mark
+    }
+
+    /// Whether somebody has the turn.
+    pub(super) fn is_held(&self) -> bool {
+        self.holder.is_some()
+    }
+
+    /// Takes the turn, if there is room and nobody waits for it.
+    pub(super) fn try_turn(&mut self) -> bool {
+        let is_free = self.has_any();
+        if is_free {
+            self.holder = Some(self.next);
+            self.next = Place(self.next.0 + 1);
+        }
+        is_free
+    }
+
+    /// The turn is given up.
+    pub(super) fn give_up_turn(&mut self) {
+        self.holder = None;
     }
 
     /// Waits behind all who wait.
@@ -97,8 +139,9 @@ impl<T> Room<T> {
         self.closed_from.is_some_and(|from| place >= from)
     }
 
-    /// Somebody does not want to wait any more.
+    /// Somebody does not want to wait any more, nor the turn.
     pub(super) fn leave(&mut self, place: Place) -> Option<T> {
+        self.holder = self.holder.filter(|holder| *holder != place);
         let at = self.find(place)?;
         self.waiters.remove(at).map(|waiter| waiter.what)
     }
@@ -107,22 +150,24 @@ impl<T> Room<T> {
         self.waiters.binary_search_by_key(&place, |waiter| waiter.place).ok()
     }
 
-    /// Lets the first who waits go on, if there is room for it. It has taken the room if it `takes` any by itself.
-    pub(super) fn grant(&mut self, takes: impl FnOnce(&T) -> bool) -> Option<(T, Waker)> {
+    /// Lets the first who waits go on, if there is room for it. It gets what `grant` says.
+    pub(super) fn grant(&mut self, grant: impl FnOnce(&T) -> Grant) -> Option<(T, Waker)> {
         let first = self.waiters.front()?;
-        if !self.fits(first.cost) {
+        if self.is_held() || !self.fits(first.cost) {
             return None;
         }
-        let Waiter { cost, what, waker, .. } = self.waiters.pop_front()?;
-        if takes(&what) {
-            self.take(cost);
+        let Waiter { place, cost, what, waker } = self.waiters.pop_front()?;
+        match grant(&what) {
+            Grant::Room => self.take(cost),
+            Grant::Nothing => {}
+            Grant::Turn => self.holder = Some(place),
         }
         Some((what, waker))
     }
 
-    /// The transport has taken the oldest `messages`.
-    pub(super) fn release(&mut self, messages: u64) {
-        for cost in self.costs.drain(..self.costs.len().min(messages as usize)) {
+    /// The transport has taken the oldest `entries`.
+    pub(super) fn release(&mut self, entries: u64) {
+        for cost in self.costs.drain(..self.costs.len().min(entries as usize)) {
             self.used -= cost.0;
         }
         if self.costs.is_empty() {
@@ -178,7 +223,7 @@ mod tests {
             let (mut waiting, mut next, mut granted) = (Vec::<(Place, u64)>::new(), 0, Vec::new());
             let mut queued = 0;
             let mut grant = |room: &mut Room<u64>, waiting: &mut Vec<(Place, u64)>, queued: &mut u64| {
-                while let Some((id, _)) = room.grant(|_| true) {
+                while let Some((id, _)) = room.grant(|_| Grant::Room) {
                     assert_eq!(waiting.remove(0).1, id, "the oldest comes first");
                     granted.push(id);
                     *queued += 1;

@@ -5,12 +5,14 @@ use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 use url::Url;
 
-use super::{Outgoing, Shared, TrySendError, sink::SenderSink};
+use super::{Outgoing, Shared, TrySendError, sink::SenderSink, turn::Turn};
 use crate::{
     close::{CloseFrame, Closed},
+    driver::{Payload, Queued},
     error::Error,
-    message::Message,
-    protocol::{QueuedMessage, ReadyState, validate_close},
+    message::{Kind, Message},
+    message_writer::MessageWriter,
+    protocol::{Compression, Part, ReadyState, validate_close},
     stats::Stats,
 };
 
@@ -32,12 +34,13 @@ use crate::{
 /// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines.
 pub struct Sender {
     shared: Arc<Shared>,
+    compression: Compression,
 }
 
 impl Sender {
     /// The first of a connection: the others are its clones.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, compression: Compression::Allowed }
     }
 
     pub(super) fn outgoing(&self) -> &Outgoing {
@@ -55,7 +58,7 @@ impl Sender {
     ///
     /// A future that is dropped while it waits leaves its place, and may have queued its message if its turn had come.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.shared.outgoing.send(QueuedMessage::from(message.into())).await
+        self.shared.outgoing.send(self.queued(message.into())).await
     }
 
     /// Queues a message, if there is room for it and nobody waits.
@@ -64,7 +67,7 @@ impl Sender {
     ///
     /// The message, with the reason.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        self.shared.outgoing.try_send(QueuedMessage::from(message.into()))
+        self.shared.outgoing.try_send(message.into(), self.compression)
     }
 
     /// Waits until all that was queued before has left: the transport has taken it and was flushed, and it takes no room
@@ -149,6 +152,45 @@ impl Sender {
         self.shared.outgoing.until_closed().await
     }
 
+    /// Begins a message that is written piece by piece, once it is its turn: others wait until it is finished, control frames
+    /// pass. [`MessageWriter`] says what is sent when, and what a writer that is dropped does.
+    ///
+    /// [`close_with`](Self::close_with) meanwhile fails the message, and with it the connection, with 1011. Keep what takes
+    /// long, such as waiting for another source, out of it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped leaves its place, and has begun no message.
+    pub async fn writer(&self, kind: Kind) -> Result<MessageWriter<'static>, Error> {
+        let sender = self.clone();
+        self.shared.outgoing.turn().await?;
+        Ok(MessageWriter::of_half(Turn::new(sender), self.shared.part_size, kind))
+    }
+
+    /// Switches compression off, or on again, for what this sender sends from now on, as
+    /// [`WebSocketStream::set_compression`](crate::WebSocketStream::set_compression). Clones, sinks and writers that it makes
+    /// begin as it stands; others are not touched.
+    pub fn set_compression(&mut self, is_on: bool) {
+        self.compression = Compression::from_switch(is_on);
+    }
+
+    /// Whether messages of this sender may be compressed.
+    pub fn compression(&self) -> bool {
+        self.compression == Compression::Allowed
+    }
+
+    pub(super) fn queued(&self, message: Message) -> Queued {
+        Queued { payload: Payload::Message(message), compression: self.compression }
+    }
+
+    pub(super) fn send_part(&self, part: Part) -> Result<(), Error> {
+        self.shared.outgoing.send_part(part, self.compression)
+    }
+
     /// A [`Sink`](futures_sink::Sink) for messages. The `Sender` itself is none, since `SinkExt::send` would hide its own.
     pub fn sink(&self) -> SenderSink {
         SenderSink::new(self.clone())
@@ -188,7 +230,7 @@ impl Sender {
 impl Clone for Sender {
     fn clone(&self) -> Self {
         self.shared.outgoing.add_sender();
-        Self { shared: Arc::clone(&self.shared) }
+        Self { shared: Arc::clone(&self.shared), compression: self.compression }
     }
 }
 

@@ -80,7 +80,7 @@ impl Sink<Message> for SenderSink {
             return Err(Error::NotReady);
         }
         self.turn = Turn::Unasked;
-        self.sender.outgoing().send_now(message.into())
+        self.sender.outgoing().send_now(self.sender.queued(message))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -76,6 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         if let Some(error) = self.shared.incoming.take_failure() {
             self.driver.stream.fail(error);
         }
+        if let Some(unsent) = self.shared.outgoing.take_abandoned() {
+            self.driver.stream.abandon_message(unsent);
+        }
         for request in self.shared.outgoing.take_pings() {
             let stream = &mut self.driver.stream;
             // Each has a payload of its own.

@@ -66,6 +66,12 @@ pub(crate) enum Compression {
     Off,
 }
 
+impl Compression {
+    pub(crate) fn from_switch(is_on: bool) -> Self {
+        if is_on { Self::Allowed } else { Self::Off }
+    }
+}
+
 /// How the last message stands of which a part was queued.
 #[derive(Debug, PartialEq, Eq)]
 enum LastInParts {
