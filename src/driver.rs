@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     error::Error,
+    limits::MAX_IDLE_PLACES,
     message::Message,
     protocol::{Compression, Part},
     stream::WebSocketStream,
@@ -136,6 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Whether the connection has got all that was taken from the queue.
     pub(crate) fn is_handed_over(&self) -> bool {
         self.batch.is_empty()
+    }
+
+    /// Frees the memory of a burst.
+    pub(crate) fn shrink(&mut self) {
+        self.batch.shrink_to(MAX_IDLE_PLACES);
     }
 
     /// Drops what was taken from the queue and can be sent no more. Returns whether there was something.

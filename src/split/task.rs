@@ -18,7 +18,7 @@ use crate::{
     close::{CloseFrame, Closed},
     driver::Driver,
     error::Error,
-    limits::{MAX_BATCH, MAX_READ_CHUNK, MAX_WHOLE},
+    limits::{MAX_BATCH, MAX_IDLE_PLACES, MAX_READ_CHUNK, MAX_WHOLE},
     protocol::ReadyState,
     stream::WebSocketStream,
 };
@@ -67,7 +67,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             match item {
                 Poll::Ready(end) => return Poll::Ready(end),
                 Poll::Pending if has_more || is_closing => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.driver.shrink();
+                    self.batch.shrink_to(MAX_IDLE_PLACES);
+                    return Poll::Pending;
+                }
             }
         }
     }
