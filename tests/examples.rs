@@ -56,3 +56,13 @@ fn split_loses_nothing() {
     let last = out.lines().last().expect("a line");
     assert!(last.starts_with("sent ") && last.ends_with("closed with 1000 (clean: true)"), "{out}");
 }
+
+#[test]
+fn big_file_goes_up_and_down_as_one_message() {
+    let (output, out) = run("big_file", &["--mib", "16"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(out, "16777216 bytes up, 16777216 bytes down, as one message each; closed with 1000\n");
+    // A file that is there.
+    let (output, out) = run("big_file", &["--file", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")]);
+    assert!(output.status.success() && out.ends_with("closed with 1000\n"), "{output:?}");
+}

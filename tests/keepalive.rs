@@ -6,7 +6,13 @@
 mod script_io;
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use script_io::{Script, ScriptIo, Step, payload_taken, script_io};
@@ -671,4 +677,29 @@ async fn b169_the_event_api_has_no_keepalive_unless_it_is_given_a_config() {
             assert_eq!(ws.ready_state(), ReadyState::Open);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_takes_ten_keepalive_periods_kills_no_peer() {
+    const PERIOD: Duration = Duration::from_millis(10);
+    // A peer that answers no ping, and whose messages and Close wait for the handlers.
+    let (mut peer, io) = Peer::pipe(64);
+    let received = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&received);
+    let ws = WebSocket::builder("ws://h/")
+        .unwrap()
+        .config(Config::default().keepalive_interval(PERIOD).keepalive_timeout(PERIOD))
+        .on_message(move |_, _| {
+            std::thread::sleep(4 * PERIOD);
+            counter.fetch_add(1, Ordering::Relaxed);
+        })
+        .connect_over(io);
+    peer.accept().await;
+    for _ in 0..5 {
+        peer.binary([0; 60]).await;
+    }
+    peer.close(1000, "").await;
+    ws.closed().await;
+    assert_eq!(received.load(Ordering::Relaxed), 5);
+    assert!(ws.error().is_none(), "{:?}", ws.error());
 }
