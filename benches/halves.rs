@@ -171,7 +171,10 @@ async fn send(client: Client, row: Row, tcp: TcpStream, messages: usize) {
     let each = messages / row.producers;
     let mut producers = JoinSet::new();
     if let Client::Halves = client {
-        let (sender, _receiver) = WebSocketStream::from_upgraded(tcp, Config::default()).into_split();
+        // As many bytes as the channel holds, and no less than the default.
+        let mark = Config::default().write_high_water_mark.max(CHANNEL * (row.size + 32));
+        let config = Config::default().write_high_water_mark(mark);
+        let (sender, _receiver) = WebSocketStream::from_upgraded(tcp, config).into_split();
         for _ in 0..row.producers {
             let (sender, payload) = (sender.clone(), payload.clone());
             producers.spawn(async move {
