@@ -20,6 +20,7 @@
 //! * [`WebSocketStream`] is the connection; its docs say what waits for what, what a dropped future loses, and how
 //!   closing ends. [`ClientBuilder`] has the options of connecting, [`Config`] the bounds and deadlines.
 //! * [`into_split`](WebSocketStream::into_split) makes a [`Sender`] and a [`Receiver`] of it, for tasks apart.
+//! * [`Reconnect`] makes the next connection when one has ended.
 //! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
 //!
 //! # What is held in memory
@@ -90,6 +91,7 @@ mod message;
 mod message_reader;
 mod message_writer;
 mod protocol;
+mod reconnect;
 mod split;
 mod stats;
 mod stream;
@@ -112,6 +114,7 @@ pub use message_writer::MessageWriter;
 #[cfg(feature = "native-tls")]
 pub use native_tls;
 pub use protocol::{Pong, ReadyState};
+pub use reconnect::{Backoff, Reconnect, Retry};
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
 pub use split::{Receiver, Sender, SenderSink, TrySendError};

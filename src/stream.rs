@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
-    connection::{Connection, MessageOrChunk},
+    connection::{Connection, EndWatch, MessageOrChunk},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
     limits::{MAX_DEFLATED_FRAME, MAX_READ_CHUNK, WRITER_FRAME},
@@ -576,6 +576,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         self.connection.poll_message_or_chunk(cx, max_whole, max)
+    }
+
+    /// Makes the connection tell how it ends, wherever it goes.
+    pub(crate) fn watch_end(&mut self) -> EndWatch {
+        self.connection.watch_end()
     }
 
     /// Fails the connection: the peer is told why, and nothing else is sent.

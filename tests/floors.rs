@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("stream", 4),
     ("upgraded", 4),
     ("compat", 5),
+    ("reconnect", 6),
 ];
 
 /// In this folder a file does not know its siblings: only `mod.rs` ties them together.

@@ -7,6 +7,7 @@
 
 mod budget;
 mod chunks;
+mod end_report;
 mod idle_timer;
 mod read_buffer;
 mod reading;
@@ -22,15 +23,19 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use self::chunks::MessageOrChunk;
 use self::{
     budget::Budget,
+    end_report::EndReport,
     idle_timer::IdleTimer,
     read_buffer::ReadBuffer,
     reading::ReadSide,
     timer::Timer,
     wakers::{Role, Wakers},
     writing::{FlushMode, FlushState},
+};
+pub(crate) use self::{
+    chunks::MessageOrChunk,
+    end_report::{EndWatch, Ended},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -55,6 +60,7 @@ pub(crate) struct Connection<S> {
     read_side: ReadSide,
     flush_state: FlushState,
     budget: Budget,
+    end_report: EndReport,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -74,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_side: ReadSide::Open,
             flush_state: FlushState::Flushed,
             budget: Budget::default(),
+            end_report: EndReport::default(),
         }
     }
 
@@ -104,6 +111,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// What made the end unclean.
     pub(crate) fn error(&self) -> Option<&Error> {
         self.protocol.error()
+    }
+
+    /// Makes the connection tell how it ends.
+    pub(crate) fn watch_end(&mut self) -> EndWatch {
+        let (report, watch) = EndWatch::new();
+        self.end_report = report;
+        watch
     }
 
     /// From now on messages that come are counted, and not handed out.
@@ -189,10 +203,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_deadline(role, cx)
     }
 
-    /// Wakes the other role if there is something that the transport does not wake it for.
+    /// Wakes the other role if there is something that the transport does not wake it for. The end is such a thing.
     fn wake_other_role(&mut self, role: Role) {
         if self.protocol.take_must_wake_other() {
             self.wakers.wake_other(role);
+            self.end_report.tell(|| self.protocol.outcome());
         }
     }
 

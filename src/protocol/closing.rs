@@ -184,9 +184,18 @@ impl Closing {
 
     /// Why no pong comes any more, if that is so.
     pub(crate) fn pong_error(&self) -> Option<Error> {
+        self.outcome().or_else(|| self.send_error())
+    }
+
+    /// How the connection ends, as soon as the peer's Close, a failure or the transport's end decides it. It is an error
+    /// also where the end is clean.
+    pub(crate) fn outcome(&self) -> Option<Error> {
         match &self.state {
-            State::Received { error: None, closed, .. } => Some(closed.clone().into()),
-            _ => self.send_error(),
+            State::Open | State::Sent { .. } => None,
+            State::Failed { error, .. } => Some(error.clone()),
+            State::Received { closed, error, .. } | State::Done { closed, error } => {
+                Some(error.clone().unwrap_or_else(|| closed.clone().into()))
+            }
         }
     }
 

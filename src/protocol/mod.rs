@@ -137,6 +137,11 @@ impl Protocol {
         self.closing.error()
     }
 
+    /// How the connection ends, as soon as that is decided: an error also where it is clean.
+    pub(crate) fn outcome(&self) -> Option<Error> {
+        self.closing.outcome()
+    }
+
     /// Why nothing can be sent any more, if that is so.
     pub(crate) fn send_error(&self) -> Option<Error> {
         self.closing.send_error().or_else(|| self.write_side.error().cloned())

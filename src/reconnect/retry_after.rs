@@ -1,0 +1,79 @@
+//! What a refusal says of when to come back (RFC 9110, section 10.2.3).
+
+use std::time::{Duration, SystemTime};
+
+use http::{
+    HeaderMap, StatusCode,
+    header::{DATE, HeaderName, RETRY_AFTER},
+};
+
+use crate::error::Error;
+
+/// For how long the server asks to stay away, if `end` is a refusal that says so and its status gives that a meaning.
+pub(super) fn retry_after(end: &Error) -> Option<Duration> {
+    let Error::Refused(response) = end else { return None };
+    let status = response.status();
+    let has_meaning =
+        status.is_redirection() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    has_meaning.then(|| asked(response.headers(), SystemTime::now())).flatten()
+}
+
+/// A time that is over is none to wait.
+fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = text(headers, RETRY_AFTER)?.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than a u64 holds is for ever, too.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(value).ok()?;
+    // The server's own clock, if it tells: ours may be wrong.
+    let now = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// By a clock here that says 1994-11-06 08:49:37.
+    fn seconds(retry_after: &[u8], server_date: Option<&str>) -> Option<u64> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_bytes(retry_after).expect("a value"));
+        if let Some(date) = server_date {
+            headers.insert(DATE, date.parse().expect("a value"));
+        }
+        asked(&headers, now).map(|asked| asked.as_secs())
+    }
+
+    #[test]
+    fn seconds_and_dates_in_every_form_of_http_are_read() {
+        for (value, date, asked) in [
+            ("0", None, Some(0)),
+            ("5", None, Some(5)),
+            ("120 ", None, Some(120)),
+            ("99999999999999999999999999", None, Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:49:42 GMT", None, Some(5)),
+            ("Sunday, 06-Nov-94 08:49:42 GMT", None, Some(5)),
+            ("Sun Nov  6 08:49:42 1994", None, Some(5)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", None, Some(0)),
+            ("Sun, 06 Nov 1994 08:49:42 GMT", Some("Sun, 06 Nov 1994 08:49:12 GMT"), Some(30)),
+            ("Sun, 06 Nov 1994 08:49:42 GMT", Some("yesterday"), Some(5)),
+        ] {
+            assert_eq!(seconds(value.as_bytes(), date), asked, "{value:?} at {date:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_says_nothing() {
+        for value in [&b""[..], b" ", b"-5", b"+5", b"1.5", b"5s", b"soon", b"\xff", b"Sun, 99 Nov 1994 08:49:42 GMT"] {
+            assert_eq!(seconds(value, None), None, "{value:?}");
+        }
+    }
+}
