@@ -20,31 +20,25 @@ use crate::{
 
 /// What is queued for a connection.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) payload: Payload,
-    pub(crate) compression: Compression,
-}
-
-#[derive(Debug)]
-pub(crate) enum Payload {
-    Message(Message),
+pub(crate) enum Queued {
+    Message(Message, Compression),
     /// A part of a message: no other message comes before its last part.
-    Part(Part),
+    Part(Part, Compression),
 }
 
 impl Queued {
     /// Its length, in bytes of payload.
     pub(crate) fn len(&self) -> usize {
-        match &self.payload {
-            Payload::Message(message) => message.len(),
-            Payload::Part(part) => part.payload.len(),
+        match self {
+            Self::Message(message, _) => message.len(),
+            Self::Part(part, _) => part.payload.len(),
         }
     }
 }
 
 impl From<Message> for Queued {
     fn from(message: Message) -> Self {
-        Self { payload: Payload::Message(message), compression: Compression::Allowed }
+        Self::Message(message, Compression::Allowed)
     }
 }
 
@@ -95,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn poll_send(&mut self, queue: &impl Queue, cx: &mut Context<'_>) {
         let handover = queue.take(&mut self.batch, cx);
         while let Some(next) = self.batch.front() {
-            let ready = match &next.payload {
-                Payload::Part(part) if !part.place.is_first() => self.stream.poll_part_ready(cx),
+            let ready = match next {
+                Queued::Part(part, _) if !part.place.is_first() => self.stream.poll_part_ready(cx),
                 _ => Pin::new(&mut self.stream).poll_ready(cx),
             };
             match ready {
@@ -104,12 +98,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Pending if handover == Handover::AtOnce => {}
                 Poll::Pending | Poll::Ready(Err(_)) => break,
             }
-            let Some(Queued { payload, compression }) = self.batch.pop_front() else { break };
-            self.stream.set_compression_to(compression);
             // It cannot fail: the connection is open.
-            let _ = match payload {
-                Payload::Message(message) => self.stream.start_send_now(message),
-                Payload::Part(part) => self.stream.start_send_part(part),
+            let _ = match self.batch.pop_front() {
+                Some(Queued::Message(message, compression)) => {
+                    self.stream.set_compression_to(compression);
+                    self.stream.start_send_now(message)
+                }
+                Some(Queued::Part(part, compression)) => {
+                    self.stream.set_compression_to(compression);
+                    self.stream.start_send_part(part)
+                }
+                None => break,
             };
         }
         let _ = Pin::new(&mut self.stream).poll_flush(cx);

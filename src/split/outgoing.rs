@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     close::{CloseFrame, Closed},
-    driver::{Handover, Payload, Queue, Queued, Sent},
+    driver::{Handover, Queue, Queued, Sent},
     error::Error,
     limits::work,
     message::Message,
@@ -197,7 +197,7 @@ impl Outgoing {
         if !state.room.try_take(cost) {
             return Err(TrySendError::Full(message));
         }
-        let waker = state.push(Queued { payload: Payload::Message(message), compression });
+        let waker = state.push(Queued::Message(message, compression));
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Ok(())
@@ -295,7 +295,7 @@ impl Outgoing {
         let mut state = self.0.lock();
         state.check_open()?;
         let is_last = part.place.is_last();
-        let part = Queued { payload: Payload::Part(part), compression };
+        let part = Queued::Part(part, compression);
         let cost = state.room.cost(part.len());
         state.room.take(cost);
         let mut woken: Vec<Waker> = state.push(part).into_iter().collect();
