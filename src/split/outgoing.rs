@@ -630,9 +630,11 @@ impl Queue for Outgoing {
 /// Every interleaving of a few tasks: `RUSTFLAGS='--cfg wsflow_loom' cargo test --release --lib loom`.
 #[cfg(all(test, wsflow_loom))]
 mod loom_tests {
+    use bytes::BytesMut;
     use loom::{future::block_on, sync::Arc, thread};
 
     use super::*;
+    use crate::{message::Kind, protocol::Place as InMessage};
 
     /// Room for one message of one byte.
     fn outgoing() -> Arc<Outgoing> {
@@ -643,13 +645,17 @@ mod loom_tests {
         Message::text("x").into()
     }
 
+    fn try_send(outgoing: &Outgoing) {
+        outgoing.try_send(Message::text("x"), Compression::Allowed).unwrap();
+    }
+
     fn send(outgoing: &Arc<Outgoing>) -> thread::JoinHandle<Result<(), Error>> {
         let outgoing = Arc::clone(outgoing);
         thread::spawn(move || block_on(outgoing.send(message())))
     }
 
-    /// A driver whose transport takes all, until it has taken so many messages.
-    fn drive(outgoing: &Outgoing, messages: u64) {
+    /// A driver whose transport takes all, until it has taken so many messages, or more. Returns how many.
+    fn drive(outgoing: &Outgoing, messages: u64) -> u64 {
         let mut taken = 0;
         while taken < messages {
             let batch = block_on(poll_fn(|cx| {
@@ -658,9 +664,10 @@ mod loom_tests {
                 if batch.is_empty() { Poll::Pending } else { Poll::Ready(batch) }
             }));
             let n = batch.len() as u64;
-            outgoing.update(Sent { messages: n, payload: n }, true, ReadyState::Open, Stats::default());
+            outgoing.update(Sent { entries: n, payload: n }, true, ReadyState::Open, Stats::default());
             taken += n;
         }
+        taken
     }
 
     #[test]
@@ -671,7 +678,7 @@ mod loom_tests {
             drive(&outgoing, 2);
             senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
             assert_eq!(outgoing.buffered_amount(), 0);
-            outgoing.try_send(message()).unwrap();
+            try_send(&outgoing);
         });
     }
 
@@ -679,7 +686,7 @@ mod loom_tests {
     fn a_send_that_is_dropped_while_room_comes_leaves_nothing_behind() {
         loom::model(|| {
             let outgoing = outgoing();
-            outgoing.try_send(message()).unwrap();
+            try_send(&outgoing);
             let dropped = thread::spawn({
                 let outgoing = Arc::clone(&outgoing);
                 move || {
@@ -694,7 +701,7 @@ mod loom_tests {
             dropped.join().unwrap();
             let left = outgoing.buffered_amount();
             drive(&outgoing, left);
-            outgoing.try_send(message()).unwrap();
+            try_send(&outgoing);
         });
     }
 
@@ -719,7 +726,7 @@ mod loom_tests {
     fn a_close_reaches_who_waits_and_the_driver() {
         loom::model(|| {
             let outgoing = outgoing();
-            outgoing.try_send(message()).unwrap();
+            try_send(&outgoing);
             let waiting = send(&outgoing);
             let closing = thread::spawn({
                 let outgoing = Arc::clone(&outgoing);
@@ -733,6 +740,35 @@ mod loom_tests {
             // Its room was not given back, so it waits in vain.
             assert!(matches!(waiting.join().unwrap(), Err(Error::Closing)));
             closing.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_turn_that_is_given_up_unseen_lets_others_go_on() {
+        loom::model(|| {
+            let outgoing = outgoing();
+            try_send(&outgoing);
+            let dropped = thread::spawn({
+                let outgoing = Arc::clone(&outgoing);
+                move || {
+                    let is_ready = {
+                        let mut turn = Box::pin(outgoing.turn());
+                        turn.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+                    };
+                    // Whoever gets it ends it by its last part.
+                    if is_ready {
+                        let part = Part { kind: Kind::Text, place: InMessage::Only, payload: BytesMut::from("x") };
+                        outgoing.send_part(part, Compression::Allowed).unwrap();
+                    }
+                    u64::from(is_ready)
+                }
+            });
+            let waiting = send(&outgoing);
+            let taken = drive(&outgoing, 1);
+            let parts = dropped.join().unwrap();
+            drive(&outgoing, 2 + parts - taken);
+            waiting.join().unwrap().unwrap();
+            assert_eq!(outgoing.buffered_amount(), 0);
         });
     }
 }
