@@ -65,6 +65,8 @@ pub(crate) struct Driver<S> {
     batch: VecDeque<Queued>,
     /// What had been sent when this was asked last.
     sent: Sent,
+    /// Whether there is something that was queued before the task owned the connection. All of it counts as one entry.
+    has_leftover: bool,
 }
 
 /// What the transport has taken.
@@ -76,9 +78,18 @@ pub(crate) struct Sent {
     pub(crate) payload: u64,
 }
 
+impl Sent {
+    /// What the transport of `stream` has taken so far.
+    fn by<S: AsyncRead + AsyncWrite + Unpin>(stream: &WebSocketStream<S>) -> Self {
+        let stats = stream.stats();
+        Self { entries: stats.messages_sent + stream.parts_sent(), payload: stats.payload_bytes_sent }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream, batch: VecDeque::new(), sent: Sent::default() }
+        let (sent, has_leftover) = (Sent::by(&stream), !stream.is_flushed());
+        Self { stream, batch: VecDeque::new(), sent, has_leftover }
     }
 
     /// Hands over what is queued, and writes it. What the transport does not take stays with the connection; an error
@@ -126,11 +137,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// What the transport took since this was asked last.
     pub(crate) fn take_sent(&mut self) -> Sent {
-        let stats = self.stream.stats();
-        let entries = stats.messages_sent + self.stream.parts_sent();
-        let sent = Sent { entries, payload: stats.payload_bytes_sent };
+        let sent = Sent::by(&self.stream);
         let before = std::mem::replace(&mut self.sent, sent);
-        Sent { entries: sent.entries - before.entries, payload: sent.payload - before.payload }
+        let entries = match self.has_leftover {
+            false => sent.entries - before.entries,
+            true => {
+                self.has_leftover = !self.stream.is_flushed();
+                u64::from(!self.has_leftover)
+            }
+        };
+        Sent { entries, payload: sent.payload - before.payload }
     }
 
     /// Whether the connection has got all that was taken from the queue.

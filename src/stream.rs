@@ -570,6 +570,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.poll_chunk(cx, max)
     }
 
+    /// Nobody wants the rest of a message that was read in chunks.
+    pub(crate) fn skip_chunks(&mut self) {
+        self.connection.skip_chunks();
+    }
+
     /// The next message, or a chunk of at most `max` bytes of one that has more than `max_whole` bytes.
     #[inline]
     pub(crate) fn poll_message_or_chunk(

@@ -20,17 +20,19 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    /// `parsed`: how many bytes came for it, with what stood before it since the last message.
+    /// `parsed`: how many bytes came for it, with what stood before it since the last message. `read_buffer_max`: how many of
+    /// these the read buffer may hold.
     ///
     /// A message is a slice of the read buffer, and keeps all of that. Where other things than messages fill the buffer,
     /// such as pings, their bytes are held as well.
-    pub(super) fn new(item: MessageOrChunk, parsed: u64) -> Self {
+    pub(super) fn new(item: MessageOrChunk, parsed: u64, read_buffer_max: usize) -> Self {
         let len = match &item {
             MessageOrChunk::Message(message) => message.len(),
             MessageOrChunk::Chunk(chunk) => chunk.data.len(),
         };
         let own = len.saturating_add(MESSAGE_COST);
-        Self { item, cost: own.max(usize::try_from(parsed).unwrap_or(usize::MAX)) }
+        let most = own.saturating_add(read_buffer_max);
+        Self { item, cost: usize::try_from(parsed).unwrap_or(usize::MAX).clamp(own, most) }
     }
 }
 
@@ -217,7 +219,7 @@ mod loom_tests {
             if demand == Demand::Dropped {
                 return;
             }
-            let arrived = Arrived::new(MessageOrChunk::Message(Message::text("x")), 0);
+            let arrived = Arrived::new(MessageOrChunk::Message(Message::text("x")), 0, 0);
             let cost = arrived.cost;
             incoming.push(&mut VecDeque::from([arrived]), cost);
         }

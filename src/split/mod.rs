@@ -65,8 +65,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     ///
     /// Outside of a tokio runtime, as `tokio::spawn`.
     pub fn into_split(mut self) -> (Sender, Receiver) {
+        self.skip_chunks();
+        let mut outgoing = Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats());
+        if !self.is_flushed() {
+            outgoing = outgoing.with_leftover(self.buffered_amount());
+        }
         let shared = Arc::new(Shared {
-            outgoing: Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats()),
+            outgoing,
             part_size: self.part_size(),
             incoming: Incoming::new(self.config().read_high_water_mark),
             negotiated: self.take_negotiated(),

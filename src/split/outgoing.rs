@@ -152,6 +152,17 @@ impl Outgoing {
         }))
     }
 
+    /// With what was queued, or not flushed, in the connection before: it counts as one message, which leaves first.
+    pub(super) fn with_leftover(mut self, buffered: u64) -> Self {
+        let state = self.0.get_mut();
+        state.buffered = buffered;
+        (state.queued, state.taken_over) = (1, 1);
+        state.flushes.push_back(1);
+        let cost = state.room.cost(usize::try_from(buffered).unwrap_or(usize::MAX));
+        state.room.take(cost);
+        self
+    }
+
     // Getters.
 
     pub(super) fn buffered_amount(&self) -> u64 {
@@ -225,7 +236,9 @@ impl Outgoing {
         }
         // A sender that never has to wait lets others run all the same.
         if state.queued.is_multiple_of(work::PER_STEP as u64) {
+            drop(state);
             ready!(coop::poll_proceed(cx)).made_progress();
+            state = self.0.lock();
         }
         state.check_open()?;
         let Some(message) = message.take() else { return Poll::Ready(Ok(())) };
@@ -569,7 +582,9 @@ impl State {
     /// the driver takes all, since only the connection keeps the deadlines of a close.
     fn due(&self) -> usize {
         match self.flushes.front() {
-            Some(target) if self.close.is_none() => self.queue.len().min((target - self.taken_over) as usize),
+            Some(target) if matches!(self.phase, Phase::Open) => {
+                self.queue.len().min((target - self.taken_over) as usize)
+            }
             _ => self.queue.len(),
         }
     }

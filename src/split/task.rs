@@ -45,7 +45,8 @@ impl<S> Drop for Task<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
     pub(super) fn new(shared: Arc<Shared>, stream: WebSocketStream<S>) -> Self {
-        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed: 0 }
+        let parsed = stream.bytes_parsed();
+        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed }
     }
 
     pub(super) async fn run(mut self) {
@@ -122,7 +123,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 match self.driver.stream.poll_message_or_chunk(MAX_WHOLE, MAX_READ_CHUNK, cx) {
                     Poll::Ready(Some(Ok(item))) => {
                         let parsed = self.driver.stream.bytes_parsed();
-                        let arrived = Arrived::new(item, parsed - std::mem::replace(&mut self.parsed, parsed));
+                        let new = parsed - std::mem::replace(&mut self.parsed, parsed);
+                        let arrived = Arrived::new(item, new, self.driver.stream.config().read_buffer_max);
                         held += arrived.cost;
                         room = room.saturating_sub(arrived.cost);
                         self.batch.push_back(arrived);
