@@ -1,6 +1,13 @@
 //! The builder of connections, and the attempt to connect.
 
-use std::{fmt, time::Duration};
+#[cfg(unix)]
+use std::path::Path;
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap,
@@ -23,7 +30,7 @@ use crate::{
         subprotocol::Subprotocols,
     },
     stream::WebSocketStream,
-    transport::{Transport, target::Target, tcp, tls},
+    transport::{Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
 };
 
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
@@ -47,7 +54,7 @@ impl WebSocketStream {
     }
 }
 
-/// The options of one connection.
+/// The options of a connection. A clone of it can be used again.
 ///
 /// Nothing fails and nothing is sent before one of `connect`, `connect_over` and `connect_tls_over` is awaited. These
 /// check what was given, before any IO, in this order: URL, scheme, fragment, host, subprotocols, headers.
@@ -65,6 +72,7 @@ impl WebSocketStream {
 ///     .await?;
 /// # Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "nothing happens until `connect` is awaited"]
 pub struct ClientBuilder {
     target: Result<Target, InvalidUrl>,
@@ -75,11 +83,9 @@ pub struct ClientBuilder {
     connect_timeout: Option<Duration>,
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
-    tcp: Option<TcpOptions>,
+    dialer: Dialer,
     signal: Option<CancellationToken>,
 }
-
-type TcpOptions = Box<dyn FnOnce(&TcpStream) + Send>;
 
 impl ClientBuilder {
     pub(crate) fn new(target: Result<Target, InvalidUrl>) -> Self {
@@ -92,7 +98,7 @@ impl ClientBuilder {
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
-            tcp: None,
+            dialer: Dialer::default(),
             signal: None,
         }
     }
@@ -184,10 +190,60 @@ impl ClientBuilder {
         self
     }
 
-    /// Called once with the TCP socket when it is connected, before anything is sent: to set socket options. Only
+    /// Called with each TCP socket when it is connected, before anything is sent: to set socket options. Only
     /// [`connect`](Self::connect) calls it.
-    pub fn tcp(mut self, options: impl FnOnce(&TcpStream) + Send + 'static) -> Self {
-        self.tcp = Some(Box::new(options));
+    pub fn tcp(mut self, options: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
+        self.dialer.tcp = Some(Arc::new(options));
+        self
+    }
+
+    /// The address of this machine that TCP comes from, with a port of the system's choice. Default: the system chooses.
+    ///
+    /// Only addresses of its family are connected to. One that is not of this machine is [`Error::Connect`]. Only
+    /// [`connect`](Self::connect) uses it.
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.dialer.local_address = Some(address);
+        self
+    }
+
+    /// Asked for the addresses of a host and a port, instead of the system's name resolution.
+    ///
+    /// The addresses are tried one after another until one accepts; where there are both IPv6 and IPv4, the second family
+    /// is tried beside the first after 300 ms (RFC 8305). An address with port 0 gets the port that was asked for. No
+    /// address is an error. A host that is an address already is not asked for. It runs within
+    /// [`connect_timeout`](Self::connect_timeout), and its error is [`Error::Connect`]. Only [`connect`](Self::connect)
+    /// uses it.
+    ///
+    /// ```no_run
+    /// # use wsflow::WebSocketStream;
+    /// let builder = WebSocketStream::builder("ws://feed.internal/").resolver(|host, _port| {
+    ///     let host = host.to_owned();
+    ///     async move {
+    ///         match host.as_str() {
+    ///             "feed.internal" => Ok([([10, 0, 0, 7], 8080).into(), ([10, 0, 0, 8], 8080).into()]),
+    ///             _ => Err(std::io::ErrorKind::NotFound.into()),
+    ///         }
+    ///     }
+    /// });
+    /// ```
+    pub fn resolver<F, Fut, A>(mut self, resolve: F) -> Self
+    where
+        F: Fn(&str, u16) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<A>> + Send + 'static,
+        A: IntoIterator<Item = SocketAddr>,
+    {
+        self.dialer.resolver = Some(Resolver::new(resolve));
+        self
+    }
+
+    /// Connects to the Unix socket at `path` instead of TCP. The URL still gives the request its host and path, and a
+    /// `wss` URL adds TLS for its host.
+    ///
+    /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver) and
+    /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it.
+    #[cfg(unix)]
+    pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
+        self.dialer.unix = Some(path.as_ref().into());
         self
     }
 
@@ -214,20 +270,17 @@ impl ClientBuilder {
     /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(self) -> Result<WebSocketStream, Error> {
         let request = self.request()?;
-        let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, tcp, signal, .. } = self;
+        let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, dialer, signal, .. } = self;
         let attempt = async move {
             let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
-            let connecting = tcp::connect(&request.target, config.nodelay);
-            let stream = within(Phase::Connect, connect_timeout, &request, connecting).await?;
-            if let Some(tcp) = tcp {
-                tcp(&stream);
-            }
+            let dialling = dialer.dial(request.target.server(), config.nodelay);
+            let socket = within(Phase::Connect, connect_timeout, &request, dialling).await?;
             let transport = match connector {
                 Some(connector) => {
-                    let wrapping = tls::wrap(connector, request.target.server_name(), stream);
+                    let wrapping = tls::wrap(connector, request.target.server_name(), socket);
                     within(Phase::Tls, tls_timeout, &request, wrapping).await?
                 }
-                None => Transport::Plain(stream),
+                None => Transport::Plain(socket),
             };
             open(transport, &request, handshake_timeout, config).await
         };
@@ -237,8 +290,8 @@ impl ClientBuilder {
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
     /// pipe. It never adds TLS, also not for `wss`; the URL gives the request its host and path.
     ///
-    /// [`tls`](Self::tls), [`tcp`](Self::tcp), [`connect_timeout`](Self::connect_timeout) and
-    /// [`tls_timeout`](Self::tls_timeout) have no effect. Errors and cancel safety: as [`connect`](Self::connect).
+    /// [`tls`](Self::tls), [`connect_timeout`](Self::connect_timeout), [`tls_timeout`](Self::tls_timeout) and the ways to
+    /// dial have no effect. Errors and cancel safety: as [`connect`](Self::connect).
     pub async fn connect_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -250,7 +303,8 @@ impl ClientBuilder {
 
     /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
     ///
-    /// [`tcp`](Self::tcp) and [`connect_timeout`](Self::connect_timeout) have no effect. Errors and cancel safety: as
+    /// [`connect_timeout`](Self::connect_timeout) and the ways to dial ([`tcp`](Self::tcp),
+    /// [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect. Errors and cancel safety: as
     /// [`connect`](Self::connect).
     pub async fn connect_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
     where

@@ -118,5 +118,5 @@ pub use split::{Receiver, Sender, SenderSink, TrySendError};
 pub use stats::Stats;
 pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
-pub use transport::Transport;
+pub use transport::{Socket, Transport};
 pub use upgraded::UpgradedParts;
