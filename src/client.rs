@@ -26,6 +26,7 @@ use crate::{
     error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
     handshake,
     handshake::{
+        redirect::Way,
         request::{self, Request},
         subprotocol::Subprotocols,
     },
@@ -84,6 +85,7 @@ pub struct ClientBuilder {
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
     dialer: Dialer,
+    redirects: u8,
     signal: Option<CancellationToken>,
 }
 
@@ -99,6 +101,7 @@ impl ClientBuilder {
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
             dialer: Dialer::default(),
+            redirects: 0,
             signal: None,
         }
     }
@@ -247,6 +250,25 @@ impl ClientBuilder {
         self
     }
 
+    /// How many redirects to follow: statuses 301, 302, 303, 307 and 308 (RFC 9110, section 15.4). Default 0: each is
+    /// [`Error::Refused`].
+    ///
+    /// `Location` may be relative; its fragment is dropped, and `http` and `https` count as `ws` and `wss`. The stream's
+    /// [`url`](WebSocketStream::url) is the last one. Each hop has the timeouts, and the other options, of the first; only
+    /// [`host`](Self::host) is for the first alone.
+    ///
+    /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin (scheme, host and
+    /// port): once the way leads to another, no hop gets them any more. Other headers go to each. Userinfo in `Location`
+    /// is dropped.
+    ///
+    /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
+    /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
+    /// follows redirects.
+    pub fn redirects(mut self, limit: u8) -> Self {
+        self.redirects = limit;
+        self
+    }
+
     /// A token that aborts the attempt with [`Error::Aborted`] and drops its socket.
     ///
     /// If it is cancelled beforehand no socket is opened. Once the connection is open it does nothing.
@@ -262,6 +284,7 @@ impl ClientBuilder {
     /// Misuse ([`Error::InvalidUrl`], [`InvalidSubprotocol`](Error::InvalidSubprotocol),
     /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Connect`]
     /// for name resolution and TCP, [`Error::Io`] for the transport after that, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
+    /// [`Error::Redirect`] for a redirect that is not followed,
     /// [`Error::Handshake`] for a response that breaks RFC 6455, section 4.1, [`Error::Timeout`] with the phase,
     /// [`Error::Aborted`].
     ///
@@ -269,22 +292,20 @@ impl ClientBuilder {
     ///
     /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(self) -> Result<WebSocketStream, Error> {
-        let request = self.request()?;
-        let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, dialer, signal, .. } = self;
-        let attempt = async move {
-            let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
-            let dialling = dialer.dial(request.target.server(), config.nodelay);
-            let socket = within(Phase::Connect, connect_timeout, &request, dialling).await?;
-            let transport = match connector {
-                Some(connector) => {
-                    let wrapping = tls::wrap(connector, request.target.server_name(), socket);
-                    within(Phase::Tls, tls_timeout, &request, wrapping).await?
+        let mut request = self.request()?;
+        let attempt = async {
+            let mut way = Way::new(self.redirects);
+            loop {
+                let mut transport = self.dial(&request).await?;
+                let answer = handshake::ask(&mut transport, &request, self.handshake_timeout).await?;
+                if !way.goes_on(answer.head()) {
+                    let negotiated = answer.check(&mut transport, &request).await?;
+                    return Ok(WebSocketStream::new(transport, negotiated, self.config.clone()));
                 }
-                None => Transport::Plain(socket),
-            };
-            open(transport, &request, handshake_timeout, config).await
+                way.follow(&mut request, answer.head())?;
+            }
         };
-        unless_cancelled(signal, attempt).await
+        unless_cancelled(self.signal.clone(), attempt).await
     }
 
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
@@ -318,6 +339,23 @@ impl ClientBuilder {
             open(transport, &request, handshake_timeout, config).await
         };
         unless_cancelled(signal, attempt).await
+    }
+
+    /// Opens what the request is to be sent over: the socket, and TLS for `wss`.
+    async fn dial(&self, request: &Request) -> Result<Transport, Error> {
+        let connector = match request.target.is_secure() {
+            true => Some(tls::connector(self.connector.clone())?),
+            false => None,
+        };
+        let dialling = self.dialer.dial(request.target.server(), self.config.nodelay);
+        let socket = within(Phase::Connect, self.connect_timeout, request, dialling).await?;
+        match connector {
+            Some(connector) => {
+                let wrapping = tls::wrap(connector, request.target.server_name(), socket);
+                within(Phase::Tls, self.tls_timeout, request, wrapping).await
+            }
+            None => Ok(Transport::Plain(socket)),
+        }
     }
 
     /// What is wrong with the subprotocols, for a caller that is told before it connects.
@@ -357,7 +395,7 @@ async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let negotiated = handshake::open(&mut io, request, limit).await?;
+    let negotiated = handshake::ask(&mut io, request, limit).await?.check(&mut io, request).await?;
     Ok(WebSocketStream::new(io, negotiated, config))
 }
 

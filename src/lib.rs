@@ -102,8 +102,8 @@ pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
-    Error, HeaderText, InvalidControl, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded,
-    Phase, SharedError, Violation,
+    Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
+    LimitExceeded, Phase, Redirected, SharedError, Violation,
 };
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod invalid;
+mod redirect;
 mod shared;
 mod text;
 mod violation;
@@ -14,6 +15,7 @@ use http::{StatusCode, uri::Authority};
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl},
+    redirect::{InvalidRedirect, Redirected},
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
@@ -41,6 +43,7 @@ use crate::close::{CloseCode, Closed};
 /// | the server does not answer HTTP | `the opening handshake with example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
 /// | the certificate's issuer is unknown | `TLS error: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
 /// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
+/// | redirects lead in a loop | `a redirect was not followed: they lead in a loop: ws://a.example/ -> ws://a.example/b -> ws://a.example/` | `Error::Redirect(_)` | no |
 /// | a send after the server closed with 1008 | `the connection was closed: the peer sent a Close frame with code 1008 (no such feed)` | `Error::Closed(_)` | no |
 /// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
 /// | RST | `transport error: Connection reset by peer (os error …)` | `Error::Io(_)` | yes |
@@ -156,6 +159,10 @@ pub enum Error {
     /// the start of its body.
     #[error(fmt = text::refused)]
     Refused(Arc<http::Response<Bytes>>),
+    /// The server answered with a redirect that was not followed, where
+    /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) asks to follow them.
+    #[error("a redirect was not followed: {0}")]
+    Redirect(Arc<Redirected>),
     /// The server's answer to the upgrade breaks RFC 6455, section 4.1.
     #[error("invalid handshake response: {0}")]
     Handshake(InvalidResponse),

@@ -2,6 +2,7 @@
 
 pub(crate) mod extension;
 pub(crate) mod head;
+pub(crate) mod redirect;
 mod refusal;
 pub(crate) mod request;
 mod response;
@@ -54,10 +55,19 @@ impl fmt::Debug for Negotiated {
 /// How long the body of a refusal is waited for: its head has already said no, and a body may have no end.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends `request` over `io` and checks the response. `limit` bounds the whole; `None`: no limit.
+/// A response to a request, of which only the head was read.
+pub(crate) struct Answer {
+    head: Response<()>,
+    read_buf: BytesMut,
+    key: String,
+    deadline: Option<Instant>,
+}
+
+/// Sends `request` over `io` and reads the head of the response. `limit` bounds this and [`Answer::check`] together;
+/// `None`: no limit.
 ///
 /// After an error or when dropped while pending, `io` is of no more use than to be dropped.
-pub(crate) async fn open<IO>(io: &mut IO, request: &Request, limit: Option<Duration>) -> Result<Negotiated, Error>
+pub(crate) async fn ask<IO>(io: &mut IO, request: &Request, limit: Option<Duration>) -> Result<Answer, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,18 +82,34 @@ where
         })??,
         None => exchange.await?,
     };
-    if head.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refused(io, head, read_buf, deadline).await);
+    Ok(Answer { head, read_buf, key, deadline })
+}
+
+impl Answer {
+    /// Status and headers.
+    pub(crate) fn head(&self) -> &Response<()> {
+        &self.head
     }
-    let negotiated = response::validate(&head, &key, request)?;
-    Ok(Negotiated {
-        url: Some(request.target.url().clone()),
-        response: Some(head),
-        protocol: negotiated.protocol,
-        extensions: negotiated.extensions,
-        deflate: negotiated.deflate,
-        read_buf,
-    })
+
+    /// Checks what the server agreed to. Of a refusal the start of the body is read from `io`.
+    pub(crate) async fn check<IO>(self, io: &mut IO, request: &Request) -> Result<Negotiated, Error>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let Self { head, read_buf, key, deadline } = self;
+        if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(io, head, read_buf, deadline).await);
+        }
+        let negotiated = response::validate(&head, &key, request)?;
+        Ok(Negotiated {
+            url: Some(request.target.url().clone()),
+            response: Some(head),
+            protocol: negotiated.protocol,
+            extensions: negotiated.extensions,
+            deflate: negotiated.deflate,
+            read_buf,
+        })
+    }
 }
 
 async fn exchange<IO>(io: &mut IO, request: Vec<u8>) -> Result<(Response<()>, BytesMut), Error>

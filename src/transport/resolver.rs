@@ -12,11 +12,12 @@ use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
 type Addresses = io::Result<std::vec::IntoIter<SocketAddr>>;
+type Resolve = dyn Fn(&str, u16) -> Resolving + Send + Sync;
 type Resolving = Pin<Box<dyn Future<Output = Addresses> + Send>>;
 
 /// The caller's function. It is shared by the clones of a builder.
 #[derive(Clone)]
-pub(crate) struct Resolver(Arc<dyn Fn(&str, u16) -> Resolving + Send + Sync>);
+pub(crate) struct Resolver(Arc<Resolve>);
 
 impl Resolver {
     /// An address with port 0 gets the port that was asked for.
