@@ -240,7 +240,7 @@ impl ClientBuilder {
     }
 
     /// Connects to the Unix socket at `path` instead of TCP. The URL still gives the request its host and path, and a
-    /// `wss` URL adds TLS for its host.
+    /// `wss` URL adds TLS for its host. Each hop of [`redirects`](Self::redirects) goes there, too.
     ///
     /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver) and
     /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it.
@@ -258,8 +258,8 @@ impl ClientBuilder {
     /// [`host`](Self::host) is for the first alone.
     ///
     /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin (scheme, host and
-    /// port): once the way leads to another, no hop gets them any more. Other headers go to each. Userinfo in `Location`
-    /// is dropped.
+    /// port): once the way leads to another, no hop gets them any more. Other headers go to each, and so does a client
+    /// certificate of [`tls`](Self::tls). Userinfo in `Location` is dropped.
     ///
     /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
     /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
@@ -311,8 +311,8 @@ impl ClientBuilder {
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
     /// pipe. It never adds TLS, also not for `wss`; the URL gives the request its host and path.
     ///
-    /// [`tls`](Self::tls), [`connect_timeout`](Self::connect_timeout), [`tls_timeout`](Self::tls_timeout) and the ways to
-    /// dial have no effect. Errors and cancel safety: as [`connect`](Self::connect).
+    /// [`tls`](Self::tls), [`connect_timeout`](Self::connect_timeout), [`tls_timeout`](Self::tls_timeout),
+    /// [`redirects`](Self::redirects) and the ways to dial have no effect. Errors and cancel safety: as [`connect`](Self::connect).
     pub async fn connect_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -324,9 +324,9 @@ impl ClientBuilder {
 
     /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
     ///
-    /// [`connect_timeout`](Self::connect_timeout) and the ways to dial ([`tcp`](Self::tcp),
-    /// [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect. Errors and cancel safety: as
-    /// [`connect`](Self::connect).
+    /// [`connect_timeout`](Self::connect_timeout), [`redirects`](Self::redirects) and the ways to dial
+    /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect.
+    /// Errors and cancel safety: as [`connect`](Self::connect).
     pub async fn connect_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,

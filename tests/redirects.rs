@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{Head, Script, error};
+use url::Url;
 use wsflow::{Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
 
 /// Answers the next request with a redirect. Its body never comes.
@@ -27,7 +28,7 @@ fn path(head: &Head) -> &str {
 fn redirected(error: &Error) -> (&InvalidRedirect, Vec<&str>) {
     let Error::Redirect(redirected) = error else { panic!("{error:?}") };
     let redirected: &Redirected = redirected;
-    (redirected.reason(), redirected.way().iter().map(|url| url.as_str()).collect())
+    (redirected.reason(), redirected.way().iter().map(Url::as_str).collect())
 }
 
 #[tokio::test]
