@@ -21,6 +21,8 @@ use tokio::{
 use tokio_tungstenite::Connector;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "proxy")]
+use crate::proxy::Proxy;
 use crate::{
     config::Config,
     error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
@@ -87,6 +89,8 @@ pub struct ClientBuilder {
     dialer: Dialer,
     redirects: u8,
     signal: Option<CancellationToken>,
+    #[cfg(feature = "proxy")]
+    proxy: Proxy,
 }
 
 impl ClientBuilder {
@@ -103,6 +107,8 @@ impl ClientBuilder {
             dialer: Dialer::default(),
             redirects: 0,
             signal: None,
+            #[cfg(feature = "proxy")]
+            proxy: Proxy::none(),
         }
     }
 
@@ -277,14 +283,25 @@ impl ClientBuilder {
         self
     }
 
+    /// The proxy to open a tunnel through. Default: [`Proxy::none`].
+    ///
+    /// [`connect_timeout`](Self::connect_timeout) is for TCP to the proxy, and [`tcp`](Self::tcp) gets that socket;
+    /// [`handshake_timeout`](Self::handshake_timeout) is for the tunnel, and then again for the WebSocket. Only
+    /// [`connect`](Self::connect) uses it.
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// Opens TCP, TLS for `wss`, and the WebSocket.
     ///
     /// # Errors
     ///
     /// Misuse ([`Error::InvalidUrl`], [`InvalidSubprotocol`](Error::InvalidSubprotocol),
     /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Connect`]
-    /// for name resolution and TCP, [`Error::Io`] for the transport after that, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
-    /// [`Error::Redirect`] for a redirect that is not followed,
+    /// for name resolution and TCP, [`Error::Proxy`], [`Error::Io`] for the transport after that, [`Error::Tls`],
+    /// [`Error::Refused`] for any other status than 101, [`Error::Redirect`] for a redirect that is not followed,
     /// [`Error::Handshake`] for a response that breaks RFC 6455, section 4.1, [`Error::Timeout`] with the phase,
     /// [`Error::Aborted`].
     ///
@@ -335,7 +352,7 @@ impl ClientBuilder {
         let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
         let attempt = async move {
             let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
-            let transport = within(Phase::Tls, tls_timeout, &request, wrapping).await?;
+            let transport = within(Phase::Tls, tls_timeout, &request.target, wrapping).await?;
             open(transport, &request, handshake_timeout, config).await
         };
         unless_cancelled(signal, attempt).await
@@ -347,12 +364,22 @@ impl ClientBuilder {
             true => Some(tls::connector(self.connector.clone())?),
             false => None,
         };
-        let dialling = self.dialer.dial(request.target.server(), self.config.nodelay);
-        let socket = within(Phase::Connect, self.connect_timeout, request, dialling).await?;
+        let server = &request.target;
+        #[cfg(feature = "proxy")]
+        let server = self.proxy.target().unwrap_or(server);
+        let dialling = self.dialer.dial(server.server(), self.config.nodelay);
+        let socket = within(Phase::Connect, self.connect_timeout, server, dialling).await?;
+        #[cfg(feature = "proxy")]
+        let socket = {
+            let mut socket = socket;
+            let opening = self.proxy.open_tunnel(&mut socket, &request.target);
+            within(Phase::Proxy, self.handshake_timeout, &request.target, opening).await?;
+            socket
+        };
         match connector {
             Some(connector) => {
                 let wrapping = tls::wrap(connector, request.target.server_name(), socket);
-                within(Phase::Tls, self.tls_timeout, request, wrapping).await
+                within(Phase::Tls, self.tls_timeout, &request.target, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
@@ -402,13 +429,13 @@ where
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
-    request: &Request,
+    target: &Target,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     match limit {
         Some(after) => timeout(after, step)
             .await
-            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(request.target.server().clone()) })),
+            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
         None => step.await,
     }
 }

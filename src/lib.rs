@@ -72,6 +72,10 @@
 //! The feature `native-tls` adds the operating system's TLS, and `wsflow::native_tls` for `Connector::NativeTls`; it is
 //! the default where `rustls-tls` is switched off.
 //!
+//! # Proxies
+//!
+//! The feature `proxy` adds `Proxy`, for `ClientBuilder::proxy`: a tunnel through an HTTP or a SOCKS5 proxy.
+//!
 //! # Stability
 //!
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls
@@ -90,6 +94,8 @@ mod message;
 mod message_reader;
 mod message_writer;
 mod protocol;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod split;
 mod stats;
 mod stream;
@@ -103,7 +109,7 @@ pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
-    LimitExceeded, Phase, Redirected, SharedError, Violation,
+    LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
 };
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;
@@ -112,6 +118,8 @@ pub use message_writer::MessageWriter;
 #[cfg(feature = "native-tls")]
 pub use native_tls;
 pub use protocol::{Pong, ReadyState};
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
 pub use split::{Receiver, Sender, SenderSink, TrySendError};

@@ -10,7 +10,7 @@ pub(crate) mod subprotocol;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -98,7 +98,8 @@ impl Answer {
     {
         let Self { head, read_buf, key, deadline } = self;
         if head.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused(io, head, read_buf, deadline).await);
+            let refusal = read_refusal(io, head, read_buf, deadline).await;
+            return Err(Error::Refused(Arc::new(refusal)));
         }
         let negotiated = response::validate(&head, &key, request)?;
         Ok(Negotiated {
@@ -121,7 +122,13 @@ where
     head::read(io).await
 }
 
-async fn refused<IO>(io: &mut IO, head: Response<()>, read_buf: BytesMut, deadline: Option<Instant>) -> Error
+/// The response that refuses, with the start of its body, which is waited for until `deadline` at most.
+pub(crate) async fn read_refusal<IO>(
+    io: &mut IO,
+    head: Response<()>,
+    read_buf: BytesMut,
+    deadline: Option<Instant>,
+) -> Response<Bytes>
 where
     IO: AsyncRead + Unpin,
 {
@@ -132,5 +139,5 @@ where
         Some(deadline) => timeout_at(deadline, reading).await.is_err(),
         None => reading.await.is_err(),
     };
-    Error::Refused(Arc::new(head.map(|()| body.freeze())))
+    head.map(|()| body.freeze())
 }
