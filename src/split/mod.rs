@@ -8,11 +8,14 @@
 mod inbox;
 mod incoming;
 mod outgoing;
+#[cfg(all(test, wsflow_loom))]
+mod outgoing_loom;
 mod receiver;
 mod room;
 mod sender;
 mod sink;
 mod task;
+mod try_send_error;
 mod turn;
 mod watchers;
 
@@ -22,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::turn::Turn;
 use self::{incoming::Incoming, outgoing::Outgoing, task::Task};
-pub use self::{outgoing::TrySendError, receiver::Receiver, sender::Sender, sink::SenderSink};
+pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink, try_send_error::TrySendError};
 use crate::{handshake::Negotiated, stream::WebSocketStream};
 
 /// What the halves and the task share.
