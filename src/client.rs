@@ -1,6 +1,13 @@
 //! The builder of connections, and the attempt to connect.
 
-use std::{fmt, time::Duration};
+#[cfg(unix)]
+use std::path::Path;
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{
     HeaderMap,
@@ -14,16 +21,19 @@ use tokio::{
 use tokio_tungstenite::Connector;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "proxy")]
+use crate::proxy::Proxy;
 use crate::{
     config::Config,
     error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
     handshake,
     handshake::{
+        redirect::Way,
         request::{self, Request},
         subprotocol::Subprotocols,
     },
     stream::WebSocketStream,
-    transport::{Transport, target::Target, tcp, tls},
+    transport::{Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
 };
 
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
@@ -47,7 +57,7 @@ impl WebSocketStream {
     }
 }
 
-/// The options of one connection.
+/// The options of a connection. A clone of it can be used again.
 ///
 /// Nothing fails and nothing is sent before one of `connect`, `connect_over` and `connect_tls_over` is awaited. These
 /// check what was given, before any IO, in this order: URL, scheme, fragment, host, subprotocols, headers.
@@ -65,6 +75,7 @@ impl WebSocketStream {
 ///     .await?;
 /// # Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "nothing happens until `connect` is awaited"]
 pub struct ClientBuilder {
     target: Result<Target, InvalidUrl>,
@@ -75,11 +86,12 @@ pub struct ClientBuilder {
     connect_timeout: Option<Duration>,
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
-    tcp: Option<TcpOptions>,
+    dialer: Dialer,
+    redirects: u8,
     signal: Option<CancellationToken>,
+    #[cfg(feature = "proxy")]
+    proxy: Proxy,
 }
-
-type TcpOptions = Box<dyn FnOnce(&TcpStream) + Send>;
 
 impl ClientBuilder {
     pub(crate) fn new(target: Result<Target, InvalidUrl>) -> Self {
@@ -92,8 +104,11 @@ impl ClientBuilder {
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
-            tcp: None,
+            dialer: Dialer::default(),
+            redirects: 0,
             signal: None,
+            #[cfg(feature = "proxy")]
+            proxy: Proxy::none(),
         }
     }
 
@@ -184,10 +199,79 @@ impl ClientBuilder {
         self
     }
 
-    /// Called once with the TCP socket when it is connected, before anything is sent: to set socket options. Only
+    /// Called with each TCP socket when it is connected, before anything is sent: to set socket options. Only
     /// [`connect`](Self::connect) calls it.
-    pub fn tcp(mut self, options: impl FnOnce(&TcpStream) + Send + 'static) -> Self {
-        self.tcp = Some(Box::new(options));
+    pub fn tcp(mut self, options: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
+        self.dialer.tcp = Some(Arc::new(options));
+        self
+    }
+
+    /// The address of this machine that TCP comes from, with a port of the system's choice. Default: the system chooses.
+    ///
+    /// Only addresses of its family are connected to. One that is not of this machine is [`Error::Connect`]. Only
+    /// [`connect`](Self::connect) uses it.
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.dialer.local_address = Some(address);
+        self
+    }
+
+    /// Asked for the addresses of a host and a port, instead of the system's name resolution.
+    ///
+    /// The addresses are tried one after another until one accepts; where there are both IPv6 and IPv4, the second family
+    /// is tried beside the first after 300 ms (RFC 8305). An address with port 0 gets the port that was asked for. No
+    /// address is an error. A host that is an address already is not asked for. It runs within
+    /// [`connect_timeout`](Self::connect_timeout), and its error is [`Error::Connect`]. Only [`connect`](Self::connect)
+    /// uses it.
+    ///
+    /// ```no_run
+    /// # use wsflow::WebSocketStream;
+    /// let builder = WebSocketStream::builder("ws://feed.internal/").resolver(|host, _port| {
+    ///     let host = host.to_owned();
+    ///     async move {
+    ///         match host.as_str() {
+    ///             "feed.internal" => Ok([([10, 0, 0, 7], 8080).into(), ([10, 0, 0, 8], 8080).into()]),
+    ///             _ => Err(std::io::ErrorKind::NotFound.into()),
+    ///         }
+    ///     }
+    /// });
+    /// ```
+    pub fn resolver<F, Fut, A>(mut self, resolve: F) -> Self
+    where
+        F: Fn(&str, u16) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<A>> + Send + 'static,
+        A: IntoIterator<Item = SocketAddr>,
+    {
+        self.dialer.resolver = Some(Resolver::new(resolve));
+        self
+    }
+
+    /// Connects to the Unix socket at `path` instead of TCP. The URL still gives the request its host and path, and a
+    /// `wss` URL adds TLS for its host. Each hop of [`redirects`](Self::redirects) goes there, too.
+    ///
+    /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver) and
+    /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it.
+    #[cfg(unix)]
+    pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
+        self.dialer.unix = Some(path.as_ref().into());
+        self
+    }
+
+    /// How many redirects to follow: statuses 301, 302, 303, 307 and 308 (RFC 9110, section 15.4). Default 0: each is
+    /// [`Error::Refused`].
+    ///
+    /// `Location` may be relative; its fragment is dropped, and `http` and `https` count as `ws` and `wss`. The stream's
+    /// [`url`](WebSocketStream::url) is the last one. Each hop has the timeouts, and the other options, of the first; only
+    /// [`host`](Self::host) is for the first alone.
+    ///
+    /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin (scheme, host and
+    /// port): once the way leads to another, no hop gets them any more. Other headers go to each, and so does a client
+    /// certificate of [`tls`](Self::tls). Userinfo in `Location` is dropped.
+    ///
+    /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
+    /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
+    /// follows redirects.
+    pub fn redirects(mut self, limit: u8) -> Self {
+        self.redirects = limit;
         self
     }
 
@@ -199,13 +283,25 @@ impl ClientBuilder {
         self
     }
 
+    /// The proxy to open a tunnel through. Default: [`Proxy::none`].
+    ///
+    /// [`connect_timeout`](Self::connect_timeout) is for TCP to the proxy, and [`tcp`](Self::tcp) gets that socket;
+    /// [`handshake_timeout`](Self::handshake_timeout) is for the tunnel, and then again for the WebSocket. Only
+    /// [`connect`](Self::connect) uses it.
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// Opens TCP, TLS for `wss`, and the WebSocket.
     ///
     /// # Errors
     ///
     /// Misuse ([`Error::InvalidUrl`], [`InvalidSubprotocol`](Error::InvalidSubprotocol),
     /// [`InvalidHeader`](Error::InvalidHeader)) and missing TLS come before any IO. Then what fails: [`Error::Connect`]
-    /// for name resolution and TCP, [`Error::Io`] for the transport after that, [`Error::Tls`], [`Error::Refused`] for any other status than 101,
+    /// for name resolution and TCP, [`Error::Proxy`], [`Error::Io`] for the transport after that, [`Error::Tls`],
+    /// [`Error::Refused`] for any other status than 101, [`Error::Redirect`] for a redirect that is not followed,
     /// [`Error::Handshake`] for a response that breaks RFC 6455, section 4.1, [`Error::Timeout`] with the phase,
     /// [`Error::Aborted`].
     ///
@@ -213,32 +309,27 @@ impl ClientBuilder {
     ///
     /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(self) -> Result<WebSocketStream, Error> {
-        let request = self.request()?;
-        let Self { config, connector, connect_timeout, tls_timeout, handshake_timeout, tcp, signal, .. } = self;
-        let attempt = async move {
-            let connector = if request.target.is_secure() { Some(tls::connector(connector)?) } else { None };
-            let connecting = tcp::connect(&request.target, config.nodelay);
-            let stream = within(Phase::Connect, connect_timeout, &request, connecting).await?;
-            if let Some(tcp) = tcp {
-                tcp(&stream);
-            }
-            let transport = match connector {
-                Some(connector) => {
-                    let wrapping = tls::wrap(connector, request.target.server_name(), stream);
-                    within(Phase::Tls, tls_timeout, &request, wrapping).await?
+        let mut request = self.request()?;
+        let attempt = async {
+            let mut way = Way::new(self.redirects);
+            loop {
+                let mut transport = self.dial(&request).await?;
+                let answer = handshake::ask(&mut transport, &request, self.handshake_timeout).await?;
+                if !way.goes_on(answer.head()) {
+                    let negotiated = answer.check(&mut transport, &request).await?;
+                    return Ok(WebSocketStream::new(transport, negotiated, self.config.clone()));
                 }
-                None => Transport::Plain(stream),
-            };
-            open(transport, &request, handshake_timeout, config).await
+                way.follow(&mut request, answer.head())?;
+            }
         };
-        unless_cancelled(signal, attempt).await
+        unless_cancelled(self.signal.clone(), attempt).await
     }
 
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
     /// pipe. It never adds TLS, also not for `wss`; the URL gives the request its host and path.
     ///
-    /// [`tls`](Self::tls), [`tcp`](Self::tcp), [`connect_timeout`](Self::connect_timeout) and
-    /// [`tls_timeout`](Self::tls_timeout) have no effect. Errors and cancel safety: as [`connect`](Self::connect).
+    /// [`tls`](Self::tls), [`connect_timeout`](Self::connect_timeout), [`tls_timeout`](Self::tls_timeout),
+    /// [`redirects`](Self::redirects) and the ways to dial have no effect. Errors and cancel safety: as [`connect`](Self::connect).
     pub async fn connect_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -250,8 +341,9 @@ impl ClientBuilder {
 
     /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
     ///
-    /// [`tcp`](Self::tcp) and [`connect_timeout`](Self::connect_timeout) have no effect. Errors and cancel safety: as
-    /// [`connect`](Self::connect).
+    /// [`connect_timeout`](Self::connect_timeout), [`redirects`](Self::redirects) and the ways to dial
+    /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect.
+    /// Errors and cancel safety: as [`connect`](Self::connect).
     pub async fn connect_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -260,10 +352,37 @@ impl ClientBuilder {
         let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
         let attempt = async move {
             let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
-            let transport = within(Phase::Tls, tls_timeout, &request, wrapping).await?;
+            let transport = within(Phase::Tls, tls_timeout, &request.target, wrapping).await?;
             open(transport, &request, handshake_timeout, config).await
         };
         unless_cancelled(signal, attempt).await
+    }
+
+    /// Opens what the request is to be sent over: the socket, and TLS for `wss`.
+    async fn dial(&self, request: &Request) -> Result<Transport, Error> {
+        let connector = match request.target.is_secure() {
+            true => Some(tls::connector(self.connector.clone())?),
+            false => None,
+        };
+        let server = &request.target;
+        #[cfg(feature = "proxy")]
+        let server = self.proxy.target().unwrap_or(server);
+        let dialling = self.dialer.dial(server.server(), self.config.nodelay);
+        let socket = within(Phase::Connect, self.connect_timeout, server, dialling).await?;
+        #[cfg(feature = "proxy")]
+        let socket = {
+            let mut socket = socket;
+            let opening = self.proxy.open_tunnel(&mut socket, &request.target);
+            within(Phase::Proxy, self.handshake_timeout, &request.target, opening).await?;
+            socket
+        };
+        match connector {
+            Some(connector) => {
+                let wrapping = tls::wrap(connector, request.target.server_name(), socket);
+                within(Phase::Tls, self.tls_timeout, &request.target, wrapping).await
+            }
+            None => Ok(Transport::Plain(socket)),
+        }
     }
 
     /// What is wrong with the subprotocols, for a caller that is told before it connects.
@@ -303,20 +422,20 @@ async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let negotiated = handshake::open(&mut io, request, limit).await?;
+    let negotiated = handshake::ask(&mut io, request, limit).await?.check(&mut io, request).await?;
     Ok(WebSocketStream::new(io, negotiated, config))
 }
 
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
-    request: &Request,
+    target: &Target,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     match limit {
         Some(after) => timeout(after, step)
             .await
-            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(request.target.server().clone()) })),
+            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
         None => step.await,
     }
 }

@@ -20,31 +20,25 @@ use crate::{
 
 /// What is queued for a connection.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) payload: Payload,
-    pub(crate) compression: Compression,
-}
-
-#[derive(Debug)]
-pub(crate) enum Payload {
-    Message(Message),
+pub(crate) enum Queued {
+    Message(Message, Compression),
     /// A part of a message: no other message comes before its last part.
-    Part(Part),
+    Part(Part, Compression),
 }
 
 impl Queued {
     /// Its length, in bytes of payload.
     pub(crate) fn len(&self) -> usize {
-        match &self.payload {
-            Payload::Message(message) => message.len(),
-            Payload::Part(part) => part.payload.len(),
+        match self {
+            Self::Message(message, _) => message.len(),
+            Self::Part(part, _) => part.payload.len(),
         }
     }
 }
 
 impl From<Message> for Queued {
     fn from(message: Message) -> Self {
-        Self { payload: Payload::Message(message), compression: Compression::Allowed }
+        Self::Message(message, Compression::Allowed)
     }
 }
 
@@ -71,6 +65,8 @@ pub(crate) struct Driver<S> {
     batch: VecDeque<Queued>,
     /// What had been sent when this was asked last.
     sent: Sent,
+    /// Whether there is something that was queued before the task owned the connection. All of it counts as one entry.
+    has_leftover: bool,
 }
 
 /// What the transport has taken.
@@ -82,9 +78,18 @@ pub(crate) struct Sent {
     pub(crate) payload: u64,
 }
 
+impl Sent {
+    /// What the transport of `stream` has taken so far.
+    fn by<S: AsyncRead + AsyncWrite + Unpin>(stream: &WebSocketStream<S>) -> Self {
+        let stats = stream.stats();
+        Self { entries: stats.messages_sent + stream.parts_sent(), payload: stats.payload_bytes_sent }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream, batch: VecDeque::new(), sent: Sent::default() }
+        let (sent, has_leftover) = (Sent::by(&stream), !stream.is_flushed());
+        Self { stream, batch: VecDeque::new(), sent, has_leftover }
     }
 
     /// Hands over what is queued, and writes it. What the transport does not take stays with the connection; an error
@@ -95,8 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     pub(crate) fn poll_send(&mut self, queue: &impl Queue, cx: &mut Context<'_>) {
         let handover = queue.take(&mut self.batch, cx);
         while let Some(next) = self.batch.front() {
-            let ready = match &next.payload {
-                Payload::Part(part) if !part.place.is_first() => self.stream.poll_part_ready(cx),
+            let ready = match next {
+                Queued::Part(part, _) if !part.place.is_first() => self.stream.poll_part_ready(cx),
                 _ => Pin::new(&mut self.stream).poll_ready(cx),
             };
             match ready {
@@ -104,12 +109,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Pending if handover == Handover::AtOnce => {}
                 Poll::Pending | Poll::Ready(Err(_)) => break,
             }
-            let Some(Queued { payload, compression }) = self.batch.pop_front() else { break };
-            self.stream.set_compression_to(compression);
             // It cannot fail: the connection is open.
-            let _ = match payload {
-                Payload::Message(message) => self.stream.start_send_now(message),
-                Payload::Part(part) => self.stream.start_send_part(part),
+            let _ = match self.batch.pop_front() {
+                Some(Queued::Message(message, compression)) => {
+                    self.stream.set_compression_to(compression);
+                    self.stream.start_send_now(message)
+                }
+                Some(Queued::Part(part, compression)) => {
+                    self.stream.set_compression_to(compression);
+                    self.stream.start_send_part(part)
+                }
+                None => break,
             };
         }
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -127,11 +137,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// What the transport took since this was asked last.
     pub(crate) fn take_sent(&mut self) -> Sent {
-        let stats = self.stream.stats();
-        let entries = stats.messages_sent + self.stream.parts_sent();
-        let sent = Sent { entries, payload: stats.payload_bytes_sent };
+        let sent = Sent::by(&self.stream);
         let before = std::mem::replace(&mut self.sent, sent);
-        Sent { entries: sent.entries - before.entries, payload: sent.payload - before.payload }
+        let entries = match self.has_leftover {
+            false => sent.entries - before.entries,
+            true => {
+                self.has_leftover = !self.stream.is_flushed();
+                u64::from(!self.has_leftover)
+            }
+        };
+        Sent { entries, payload: sent.payload - before.payload }
     }
 
     /// Whether the connection has got all that was taken from the queue.

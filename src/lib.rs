@@ -73,6 +73,10 @@
 //! The feature `native-tls` adds the operating system's TLS, and `wsflow::native_tls` for `Connector::NativeTls`; it is
 //! the default where `rustls-tls` is switched off.
 //!
+//! # Proxies
+//!
+//! The feature `proxy` adds `Proxy`, for `ClientBuilder::proxy`: a tunnel through an HTTP or a SOCKS5 proxy.
+//!
 //! # Stability
 //!
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls
@@ -91,6 +95,8 @@ mod message;
 mod message_reader;
 mod message_writer;
 mod protocol;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod reconnect;
 mod split;
 mod stats;
@@ -104,8 +110,8 @@ pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
-    Error, HeaderText, InvalidControl, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded,
-    Phase, SharedError, Violation,
+    Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
+    LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
 };
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;
@@ -114,6 +120,8 @@ pub use message_writer::MessageWriter;
 #[cfg(feature = "native-tls")]
 pub use native_tls;
 pub use protocol::{Pong, ReadyState};
+#[cfg(feature = "proxy")]
+pub use proxy::Proxy;
 pub use reconnect::{Backoff, Reconnect, Retry};
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
@@ -121,5 +129,5 @@ pub use split::{Receiver, Sender, SenderSink, TrySendError};
 pub use stats::Stats;
 pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
-pub use transport::Transport;
+pub use transport::{Socket, Transport};
 pub use upgraded::UpgradedParts;

@@ -68,8 +68,11 @@ use crate::{
 ///
 /// # Split
 ///
-/// [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) gives two halves for two
-/// tasks. Its `SplitSink` keeps one message in a slot of its own. The connection gets that message with the next
+/// [`into_split`](Self::into_split) gives a [`Sender`](crate::Sender) for as many tasks as like, and a
+/// [`Receiver`](crate::Receiver). A task of its own drives the connection.
+///
+/// The [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) of futures gives two
+/// halves for two tasks. Its `SplitSink` keeps one message in a slot of its own. The connection gets that message with the next
 /// `feed`, `flush` or `close` of that half, and not before. Two things that are said here of the stream in place do not
 /// hold for the halves:
 ///
@@ -565,6 +568,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     #[inline]
     pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
         self.connection.poll_chunk(cx, max)
+    }
+
+    /// Nobody wants the rest of a message that was read in chunks.
+    pub(crate) fn skip_chunks(&mut self) {
+        self.connection.skip_chunks();
     }
 
     /// The next message, or a chunk of at most `max` bytes of one that has more than `max_whole` bytes.

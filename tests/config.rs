@@ -165,9 +165,10 @@ async fn nodelay_and_the_options_of_the_socket_are_set_on_it() {
             .tcp(|socket| socket.set_ttl(42).expect("IP_TTL"));
         let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
         let ws = ws.expect("open");
-        let socket = ws.get_ref().get_ref();
+        let socket = ws.get_ref().get_ref().as_tcp().expect("TCP");
         assert_eq!((socket.nodelay().expect("TCP_NODELAY"), socket.ttl().expect("IP_TTL")), (nodelay, 42));
     }
     let (ws, _peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
-    assert!(ws.expect("open").get_ref().get_ref().nodelay().expect("TCP_NODELAY"), "by default it is set");
+    let ws = ws.expect("open");
+    assert!(ws.get_ref().get_ref().as_tcp().expect("TCP").nodelay().expect("TCP_NODELAY"), "by default it is set");
 }

@@ -99,6 +99,24 @@ async fn a_refusal_shows_text_only_and_not_all_of_it() {
     }
 }
 
+#[tokio::test]
+async fn redirects_in_a_loop() {
+    let server = Script::bind().await;
+    let addr = server.addr();
+    let builder =
+        WebSocketStream::builder("ws://a.example/").redirects(5).resolver(move |_, _| async move { Ok([addr]) });
+    let (ws, ()) = tokio::join!(builder.connect(), async {
+        for location in ["/b", "/"] {
+            let mut peer = server.peer().await;
+            peer.request().await;
+            peer.raw(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n")).await;
+        }
+    });
+    let failed = error(ws);
+    assert_documented!("redirects lead in a loop", failed, Error::Redirect(_));
+    assert_eq!(failed.status(), None);
+}
+
 /// By the platform's verifier, which has words of its own on other systems.
 #[cfg(all(feature = "rustls-tls", target_os = "linux"))]
 #[tokio::test]

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("protocol", 2),
     ("connection", 3),
     ("handshake", 3),
+    ("proxy", 3),
     ("transport", 3),
     ("client", 4),
     ("driver", 4),

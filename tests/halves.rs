@@ -848,3 +848,102 @@ async fn compression_is_switched_for_each_sender() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_before_the_split_leaves_first_and_is_accounted_for() {
+    let (mut peer, io) = Peer::pipe(16);
+    let mut ws = WebSocketStream::from_upgraded(io, mark(1000));
+    // Some of it has left, some waits.
+    for len in [0, 5] {
+        let (sent, ()) = tokio::join!(ws.send(binary(len)), peer.expect_binary(vec![7; len]));
+        sent.unwrap();
+    }
+    for len in [100, 0, 300] {
+        ws.feed(binary(len)).await.unwrap();
+    }
+    let (sender, _receiver) = ws.into_split();
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (400, 2));
+    sender.try_send(binary(200)).unwrap();
+    // Both count.
+    assert!(matches!(sender.try_send(binary(400)), Err(TrySendError::Full(_))));
+    let (flushed, ()) = tokio::join!(sender.flush(), async {
+        for len in [100, 0, 300, 200] {
+            peer.expect_binary(vec![7; len]).await;
+        }
+    });
+    flushed.unwrap();
+    assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (0, 6));
+    sender.try_send(binary(968)).unwrap();
+    peer.expect_binary(vec![7; 968]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_split_after_it_was_read_in_place() {
+    let (mut peer, io) = Peer::pipe(1 << 20);
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default().read_high_water_mark(150_000));
+    peer.binary(noise(200_000)).await;
+    assert_eq!(ws.next().await.unwrap().unwrap().len(), 200_000);
+    // A reader that is dropped half way.
+    peer.frame(false, 0, 2, noise(100_000)).await;
+    ws.next_reader().await.unwrap().unwrap().chunk().await.unwrap().unwrap();
+    let (_sender, mut receiver) = ws.into_split();
+    peer.frame(true, 0, 0, noise(100_000)).await;
+    for len in [10, 20, 30] {
+        peer.binary(noise(len)).await;
+    }
+    settle().await;
+    // All three are within the mark: what was skipped costs no more than a read buffer.
+    assert_eq!(receiver.stats().messages_received, 4);
+    for len in [10, 20, 30] {
+        assert_eq!(receiver.next().await.unwrap().unwrap().len(), len);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_during_a_flush_sends_what_waits_behind_the_flush() {
+    let (mut peer, sender, _receiver) = halves(16, mark(5000));
+    sender.send(binary(100)).await.unwrap();
+    let mut flush = Box::pin(sender.flush());
+    assert!(after_settling(&mut flush).await.is_pending());
+    sender.send(binary(200)).await.unwrap();
+    settle().await;
+    let mut close = Box::pin(sender.close_with(CloseFrame::new(1000, "")));
+    assert!(after_settling(&mut close).await.is_pending());
+    let answer = async {
+        peer.expect_binary(vec![7; 100]).await;
+        peer.expect_binary(vec![7; 200]).await;
+        peer.expect_close(1000, "").await;
+        peer.close(1000, "").await;
+        peer.finish().await;
+    };
+    let (flushed, end, ()) = tokio::join!(flush, close, answer);
+    flushed.unwrap();
+    assert_eq!(end.unwrap(), closed(1000, "", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_dropped_within_a_message_discards_the_rest() {
+    for in_one_frame in [true, false] {
+        let (mut peer, sender, mut receiver) = halves(10_000, Config::default().read_high_water_mark(1000));
+        let (mut reader, payload) = (receiver.next_reader().boxed(), noise(300_000));
+        let pour = tokio::spawn(async move {
+            if in_one_frame {
+                peer.binary(payload).await;
+            } else {
+                for (i, part) in payload.chunks(1000).enumerate() {
+                    peer.frame(i == 299, 0, if i == 0 { 2 } else { 0 }, part).await;
+                }
+            }
+            peer
+        });
+        assert!(after_settling(&mut reader).await.is_ready());
+        drop(reader);
+        drop(receiver);
+        let mut peer = pour.await.unwrap();
+        peer.ping("x").await;
+        peer.expect_pong("x").await;
+        sender.send("on").await.unwrap();
+        peer.expect_text("on").await;
+        assert_eq!(sender.stats().discarded_messages, 1);
+    }
+}

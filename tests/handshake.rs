@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
-use futures::FutureExt as _;
 use proptest::prelude::*;
 use support::{Head, Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -785,14 +784,14 @@ async fn b205_b206_after_opening_a_token_does_nothing() {
 async fn the_socket_is_shown_before_anything_is_sent_with_nodelay_as_configured() {
     let server = Script::bind().await;
     for nodelay in [true, false] {
-        let (seen, socket) = oneshot::channel();
+        let (seen, socket) = std::sync::mpsc::channel();
         let builder = WebSocketStream::builder(server.url("/"))
             .config(Config::default().nodelay(nodelay))
             .tcp(move |stream| seen.send((stream.nodelay().unwrap(), stream.local_addr().unwrap())).unwrap());
         let (ws, peer) = tokio::join!(builder.connect(), server.accept());
         let ws = ws.expect("open");
-        assert_eq!(socket.now_or_never().expect("called").expect("called"), (nodelay, peer.remote()));
-        assert_eq!(ws.get_ref().get_ref().local_addr().expect("open"), peer.remote());
+        assert_eq!(socket.try_recv().expect("called"), (nodelay, peer.remote()));
+        assert_eq!(ws.get_ref().get_ref().as_tcp().expect("TCP").local_addr().expect("open"), peer.remote());
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Budget {
     debt: usize,
     /// Steps that this poll may still pay for.
     steps: usize,
+    /// Whether this poll has let other tasks run first.
+    has_yielded: bool,
 }
 
 impl Budget {
@@ -32,6 +34,12 @@ impl Budget {
     /// A poll begins.
     pub(super) fn begin_poll(&mut self) {
         self.steps = work::STEPS_PER_POLL;
+        self.has_yielded = false;
+    }
+
+    /// Whether this poll has let other tasks run first: the task was woken, and nothing else is to be done before.
+    pub(super) fn has_yielded(&self) -> bool {
+        self.has_yielded
     }
 
     /// Pays for the work that was done. Pending when other tasks are to run first: the task is woken at once.
@@ -42,6 +50,7 @@ impl Budget {
 
     #[cold]
     fn pay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.has_yielded = true;
         while self.is_due() {
             // First, since tokio looks at its timers and its IO before it polls a task again that it held up itself.
             ready!(coop::poll_proceed(cx)).made_progress();
@@ -54,6 +63,7 @@ impl Budget {
             self.steps -= 1;
             self.debt -= work::PER_STEP;
         }
+        self.has_yielded = false;
         Poll::Ready(())
     }
 }

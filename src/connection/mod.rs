@@ -176,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx, FlushMode::All);
+        if self.budget.has_yielded() {
+            // What is still to be written comes first: the transport's end would leave it unsaid.
+            self.wake_other_role(role);
+            return Poll::Pending;
+        }
         let step = if self.end_input() || self.protocol.is_done() {
             Poll::Ready(())
         } else {

@@ -21,6 +21,12 @@ pub enum InvalidUrl {
     /// The `Host` given instead of the URL's is no host.
     #[error("the host {0:?} is no host name, address, or either with a port")]
     Host(Box<str>),
+    /// It is a proxy's, with a scheme that this kind of proxy does not have.
+    #[error("the scheme of the proxy is {0:?}, expected http, or socks5 or socks5h for SOCKS5")]
+    ProxyScheme(Box<str>),
+    /// It is a SOCKS5 proxy's, with a user name or a password of more than 255 bytes (RFC 1929, section 2).
+    #[error("a user name or a password for SOCKS5 has more than 255 bytes")]
+    ProxyCredentials,
 }
 
 /// Why a list of subprotocols cannot be offered (RFC 6455, section 4.1).

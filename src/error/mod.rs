@@ -2,6 +2,8 @@
 
 mod handshake;
 mod invalid;
+mod proxy;
+mod redirect;
 mod shared;
 mod text;
 mod violation;
@@ -14,6 +16,8 @@ use http::{StatusCode, uri::Authority};
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl},
+    proxy::{ProxyCause, ProxyError},
+    redirect::{InvalidRedirect, Redirected},
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
@@ -41,6 +45,7 @@ use crate::close::{CloseCode, Closed};
 /// | the server does not answer HTTP | `the opening handshake with example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
 /// | the certificate's issuer is unknown | `TLS error: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
 /// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
+/// | redirects lead in a loop | `a redirect was not followed: they lead in a loop: ws://a.example/ -> ws://a.example/b -> ws://a.example/` | `Error::Redirect(_)` | no |
 /// | a send after the server closed with 1008 | `the connection was closed: the peer sent a Close frame with code 1008 (no such feed)` | `Error::Closed(_)` | no |
 /// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
 /// | RST | `transport error: Connection reset by peer (os error …)` | `Error::Io(_)` | yes |
@@ -134,6 +139,9 @@ pub enum Error {
         /// Its [`kind`](io::Error::kind) is that of the operating system's error.
         cause: SharedError<io::Error>,
     },
+    /// A proxy was reached and opened no tunnel. Nothing was sent to the server. Only with the feature `proxy`.
+    #[error("{0}")]
+    Proxy(Arc<ProxyError>),
     /// The transport failed after it was connected: TCP, or the IO that the caller gave.
     #[error("transport error: {0}")]
     Io(SharedError<io::Error>),
@@ -156,6 +164,10 @@ pub enum Error {
     /// the start of its body.
     #[error(fmt = text::refused)]
     Refused(Arc<http::Response<Bytes>>),
+    /// The server answered with a redirect that was not followed, where
+    /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) asks to follow them.
+    #[error("a redirect was not followed: {0}")]
+    Redirect(Arc<Redirected>),
     /// The server's answer to the upgrade breaks RFC 6455, section 4.1.
     #[error("invalid handshake response: {0}")]
     Handshake(InvalidResponse),
@@ -180,9 +192,12 @@ impl Error {
     }
 
     /// Whether no connection to the server came about: name resolution or TCP failed or took too long. Nothing was
-    /// sent to the server.
+    /// sent to the server. A proxy that opened no tunnel counts.
     pub fn is_connect(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Timeout { phase: Phase::Connect, .. })
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Proxy(_) | Self::Timeout { phase: Phase::Connect | Phase::Proxy, .. }
+        )
     }
 
     /// Whether TLS failed: its certificate, its handshake, or that this took too long.
@@ -200,6 +215,7 @@ impl Error {
     /// * [`Connect`](Self::Connect), also where the host has no address; [`Io`](Self::Io);
     ///   [`Timeout`](Self::Timeout) of every phase;
     /// * [`Refused`](Self::Refused) with status 408, 425, 429 or 5xx;
+    /// * [`Proxy`](Self::Proxy) with such a status, a response that broke off, or the SOCKS reply 1, 3, 4, 5 or 6;
     /// * [`Tls`](Self::Tls) if the transport failed during the TLS handshake;
     /// * [`Handshake`](Self::Handshake) if the response broke off ([`InvalidResponse::Truncated`]);
     /// * [`Closed`](Self::Closed) with code 1001, 1006, 1011, 1012, 1013 or 1014.
@@ -212,17 +228,27 @@ impl Error {
             Self::Tls(cause) => {
                 shared::sources(Some(&**cause)).any(|cause| cause.downcast_ref::<io::Error>().is_some())
             }
-            Self::Refused(response) => matches!(response.status().as_u16(), 408 | 425 | 429 | 500..=599),
+            Self::Refused(response) => is_transient_status(response.status()),
+            Self::Proxy(error) => match &error.cause {
+                ProxyCause::Refused(response) => is_transient_status(response.status()),
+                ProxyCause::Response(invalid) => matches!(invalid, InvalidResponse::Truncated { .. }),
+                ProxyCause::Reply(code) => matches!(code, 1 | 3..=6),
+                ProxyCause::NoMethod | ProxyCause::Credentials | ProxyCause::Protocol => false,
+            },
             Self::Handshake(response) => matches!(response, InvalidResponse::Truncated { .. }),
             Self::Closed(closed) => matches!(u16::from(closed.code), 1001 | 1006 | 1011..=1014),
             _ => false,
         }
     }
 
-    /// The status of a response that refused the upgrade.
+    /// The status of a response that refused the upgrade, or the tunnel.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Refused(response) => Some(response.status()),
+            Self::Proxy(error) => match &error.cause {
+                ProxyCause::Refused(response) => Some(response.status()),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -243,6 +269,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn is_transient_status(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500..=599)
 }
 
 /// Constructors.
@@ -315,6 +345,8 @@ impl From<Closed> for Error {
 pub enum Phase {
     /// Name resolution and TCP ([`connect_timeout`](crate::ClientBuilder::connect_timeout)).
     Connect,
+    /// The tunnel through a proxy ([`handshake_timeout`](crate::ClientBuilder::handshake_timeout)).
+    Proxy,
     /// The TLS handshake ([`tls_timeout`](crate::ClientBuilder::tls_timeout)).
     Tls,
     /// The response to the upgrade request ([`handshake_timeout`](crate::ClientBuilder::handshake_timeout)).
@@ -334,6 +366,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
+            Self::Proxy => "opening a tunnel",
             Self::Tls => "the TLS handshake",
             Self::Handshake => "the opening handshake",
             Self::Write => "writing what was queued",

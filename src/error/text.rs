@@ -37,14 +37,20 @@ pub(super) fn timeout(
 ) -> fmt::Result {
     write!(f, "{phase}")?;
     if let Some(server) = server {
-        write!(f, " {} {server}", if *phase == Phase::Connect { "to" } else { "with" })?;
+        write!(f, " {} {server}", if matches!(phase, Phase::Connect | Phase::Proxy) { "to" } else { "with" })?;
     }
     write!(f, " timed out after {after:?}")
 }
 
 pub(super) fn refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("the server refused the upgrade with status ")?;
+    self::response(response, f)
+}
+
+/// The status, its usual reason, and the start of the body.
+pub(super) fn response(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let status = response.status();
-    write!(f, "the server refused the upgrade with status {}", status.as_str())?;
+    f.write_str(status.as_str())?;
     if let Some(reason) = status.canonical_reason() {
         write!(f, " {reason}")?;
     }

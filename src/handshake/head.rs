@@ -18,7 +18,7 @@ const READ: usize = 4 * 1024;
 const MAX_HEADERS: usize = 128;
 
 /// Reads up to the blank line of the final response, and returns with it what was read beyond.
-pub(super) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response<()>, BytesMut), Error> {
+pub(crate) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response<()>, BytesMut), Error> {
     let too_large = || InvalidResponse::HeadTooLarge { limit: MAX_HEAD };
     let mut buf = BytesMut::new();
     // Bytes of informational responses, which are skipped (RFC 9110, section 15.2), and of empty lines before a head.

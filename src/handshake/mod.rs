@@ -2,6 +2,7 @@
 
 pub(crate) mod extension;
 pub(crate) mod head;
+pub(crate) mod redirect;
 mod refusal;
 pub(crate) mod request;
 mod response;
@@ -9,7 +10,7 @@ pub(crate) mod subprotocol;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -54,10 +55,19 @@ impl fmt::Debug for Negotiated {
 /// How long the body of a refusal is waited for: its head has already said no, and a body may have no end.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends `request` over `io` and checks the response. `limit` bounds the whole; `None`: no limit.
+/// A response to a request, of which only the head was read.
+pub(crate) struct Answer {
+    head: Response<()>,
+    read_buf: BytesMut,
+    key: String,
+    deadline: Option<Instant>,
+}
+
+/// Sends `request` over `io` and reads the head of the response. `limit` bounds this and [`Answer::check`] together;
+/// `None`: no limit.
 ///
 /// After an error or when dropped while pending, `io` is of no more use than to be dropped.
-pub(crate) async fn open<IO>(io: &mut IO, request: &Request, limit: Option<Duration>) -> Result<Negotiated, Error>
+pub(crate) async fn ask<IO>(io: &mut IO, request: &Request, limit: Option<Duration>) -> Result<Answer, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -72,18 +82,35 @@ where
         })??,
         None => exchange.await?,
     };
-    if head.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refused(io, head, read_buf, deadline).await);
+    Ok(Answer { head, read_buf, key, deadline })
+}
+
+impl Answer {
+    /// Status and headers.
+    pub(crate) fn head(&self) -> &Response<()> {
+        &self.head
     }
-    let negotiated = response::validate(&head, &key, request)?;
-    Ok(Negotiated {
-        url: Some(request.target.url().clone()),
-        response: Some(head),
-        protocol: negotiated.protocol,
-        extensions: negotiated.extensions,
-        deflate: negotiated.deflate,
-        read_buf,
-    })
+
+    /// Checks what the server agreed to. Of a refusal the start of the body is read from `io`.
+    pub(crate) async fn check<IO>(self, io: &mut IO, request: &Request) -> Result<Negotiated, Error>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let Self { head, read_buf, key, deadline } = self;
+        if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let refusal = read_refusal(io, head, read_buf, deadline).await;
+            return Err(Error::Refused(Arc::new(refusal)));
+        }
+        let negotiated = response::validate(&head, &key, request)?;
+        Ok(Negotiated {
+            url: Some(request.target.url().clone()),
+            response: Some(head),
+            protocol: negotiated.protocol,
+            extensions: negotiated.extensions,
+            deflate: negotiated.deflate,
+            read_buf,
+        })
+    }
 }
 
 async fn exchange<IO>(io: &mut IO, request: Vec<u8>) -> Result<(Response<()>, BytesMut), Error>
@@ -95,7 +122,13 @@ where
     head::read(io).await
 }
 
-async fn refused<IO>(io: &mut IO, head: Response<()>, read_buf: BytesMut, deadline: Option<Instant>) -> Error
+/// The response that refuses, with the start of its body, which is waited for until `deadline` at most.
+pub(crate) async fn read_refusal<IO>(
+    io: &mut IO,
+    head: Response<()>,
+    read_buf: BytesMut,
+    deadline: Option<Instant>,
+) -> Response<Bytes>
 where
     IO: AsyncRead + Unpin,
 {
@@ -106,5 +139,5 @@ where
         Some(deadline) => timeout_at(deadline, reading).await.is_err(),
         None => reading.await.is_err(),
     };
-    Error::Refused(Arc::new(head.map(|()| body.freeze())))
+    head.map(|()| body.freeze())
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::coop;
 
-use super::{Shared, incoming::Queued};
+use super::{Shared, incoming::Arrived};
 use crate::{
     connection::MessageOrChunk,
     error::{Error, LimitExceeded, Violation},
@@ -23,7 +23,7 @@ pub(super) struct Inbox {
     shared: Arc<Shared>,
     max_message_size: usize,
     /// What was taken from the queue and not handed out.
-    batch: VecDeque<Queued>,
+    batch: VecDeque<Arrived>,
     /// The cost of what was handed out since the queue was told.
     released: usize,
     /// Messages and chunks that were handed out since other tasks could run.
@@ -121,7 +121,7 @@ impl Inbox {
             };
             let kind = chunk.kind;
             // It has been paid for.
-            self.batch.push_front(Queued { item: MessageOrChunk::Chunk(chunk), cost: 0 });
+            self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(chunk), cost: 0 });
             self.state = State::Reading;
             return Poll::Ready(Some(Ok(kind)));
         }
@@ -141,7 +141,7 @@ impl Inbox {
             return Poll::Ready(Some(Ok(Chunk { kind, data, fin })));
         }
         let chunk = Chunk { kind, data: data.split_to(max), fin: false };
-        self.batch.push_front(Queued { item: MessageOrChunk::Chunk(Chunk { kind, data, fin }), cost: 0 });
+        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Chunk { kind, data, fin }), cost: 0 });
         Poll::Ready(Some(Ok(chunk)))
     }
 
@@ -228,7 +228,7 @@ impl Inbox {
     }
 
     fn pop(&mut self) -> Option<MessageOrChunk> {
-        let Queued { item, cost } = self.batch.pop_front()?;
+        let Arrived { item, cost } = self.batch.pop_front()?;
         self.released += cost;
         self.handed_out += 1;
         Some(item)

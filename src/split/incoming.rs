@@ -14,29 +14,31 @@ use crate::{
 
 /// A message that has come, or a chunk of one, and what it costs until it is handed out.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct Arrived {
     pub(super) item: MessageOrChunk,
     pub(super) cost: usize,
 }
 
-impl Queued {
-    /// `parsed`: how many bytes came for it, with what stood before it since the last message.
+impl Arrived {
+    /// `parsed`: how many bytes came for it, with what stood before it since the last message. `read_buffer_max`: how many of
+    /// these the read buffer may hold.
     ///
     /// A message is a slice of the read buffer, and keeps all of that. Where other things than messages fill the buffer,
     /// such as pings, their bytes are held as well.
-    pub(super) fn new(item: MessageOrChunk, parsed: u64) -> Self {
+    pub(super) fn new(item: MessageOrChunk, parsed: u64, read_buffer_max: usize) -> Self {
         let len = match &item {
             MessageOrChunk::Message(message) => message.len(),
             MessageOrChunk::Chunk(chunk) => chunk.data.len(),
         };
         let own = len.saturating_add(MESSAGE_COST);
-        Self { item, cost: own.max(usize::try_from(parsed).unwrap_or(usize::MAX)) }
+        let most = own.saturating_add(read_buffer_max);
+        Self { item, cost: usize::try_from(parsed).unwrap_or(usize::MAX).clamp(own, most) }
     }
 }
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<Queued>,
+    queue: VecDeque<Arrived>,
     /// The cost of what is in the queue, or was taken from it and not yet handed out.
     held: usize,
     phase: Phase,
@@ -90,7 +92,7 @@ impl Incoming {
     /// Ready with `Some` when the connection has ended and nothing is left.
     pub(super) fn poll_take(
         &self,
-        batch: &mut VecDeque<Queued>,
+        batch: &mut VecDeque<Arrived>,
         released: usize,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<(), Error>>> {
@@ -158,7 +160,7 @@ impl Incoming {
     }
 
     /// Adds what has come, which costs `cost`, and wakes the receiver.
-    pub(super) fn push(&self, batch: &mut VecDeque<Queued>, cost: usize) {
+    pub(super) fn push(&self, batch: &mut VecDeque<Arrived>, cost: usize) {
         let mut state = self.state.lock();
         if matches!(state.phase, Phase::Dropped) {
             batch.clear();
@@ -217,9 +219,9 @@ mod loom_tests {
             if demand == Demand::Dropped {
                 return;
             }
-            let queued = Queued::new(MessageOrChunk::Message(Message::text("x")), 0);
-            let cost = queued.cost;
-            incoming.push(&mut VecDeque::from([queued]), cost);
+            let arrived = Arrived::new(MessageOrChunk::Message(Message::text("x")), 0, 0);
+            let cost = arrived.cost;
+            incoming.push(&mut VecDeque::from([arrived]), cost);
         }
         incoming.end(Ok(()));
     }
@@ -235,7 +237,7 @@ mod loom_tests {
             let (mut batch, mut released, mut received) = (VecDeque::new(), 0, 0);
             while block_on(poll_fn(|cx| incoming.poll_take(&mut batch, std::mem::take(&mut released), cx))).is_none() {
                 received += batch.len();
-                released += batch.drain(..).map(|queued| queued.cost).sum::<usize>();
+                released += batch.drain(..).map(|arrived| arrived.cost).sum::<usize>();
             }
             assert_eq!(received, 2);
             driver.join().unwrap();

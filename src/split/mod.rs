@@ -8,11 +8,14 @@
 mod inbox;
 mod incoming;
 mod outgoing;
+#[cfg(all(test, wsflow_loom))]
+mod outgoing_loom;
 mod receiver;
 mod room;
 mod sender;
 mod sink;
 mod task;
+mod try_send_error;
 mod turn;
 mod watchers;
 
@@ -22,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::turn::Turn;
 use self::{incoming::Incoming, outgoing::Outgoing, task::Task};
-pub use self::{outgoing::TrySendError, receiver::Receiver, sender::Sender, sink::SenderSink};
+pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink, try_send_error::TrySendError};
 use crate::{handshake::Negotiated, stream::WebSocketStream};
 
 /// What the halves and the task share.
@@ -65,8 +68,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     ///
     /// Outside of a tokio runtime, as `tokio::spawn`.
     pub fn into_split(mut self) -> (Sender, Receiver) {
+        self.skip_chunks();
+        let mut outgoing = Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats());
+        if !self.is_flushed() {
+            outgoing = outgoing.with_leftover(self.buffered_amount());
+        }
         let shared = Arc::new(Shared {
-            outgoing: Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats()),
+            outgoing,
             part_size: self.part_size(),
             incoming: Incoming::new(self.config().read_high_water_mark),
             negotiated: self.take_negotiated(),

@@ -9,12 +9,13 @@ use std::{
 use tokio::{sync::oneshot, task::coop};
 
 use super::{
+    TrySendError,
     room::{Grant, Place, Room},
     watchers::{WatcherId, Watchers},
 };
 use crate::{
     close::{CloseFrame, Closed},
-    driver::{Handover, Payload, Queue, Queued, Sent},
+    driver::{Handover, Queue, Queued, Sent},
     error::Error,
     limits::work,
     message::Message,
@@ -22,26 +23,6 @@ use crate::{
     stats::Stats,
     sync::{Mutex, move_all, register},
 };
-
-/// Why a message was not queued at once. It is given back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TrySendError {
-    /// There is no room, or others wait for it: see [`Config::write_high_water_mark`](crate::Config::write_high_water_mark).
-    #[error("there is no room for the message")]
-    Full(Message),
-    /// The connection is closing or has ended. [`Sender::closed`](super::Sender::closed) says how.
-    #[error("the connection is closing or has ended: nothing more can be sent")]
-    Closed(Message),
-}
-
-impl TrySendError {
-    /// The message that was not queued.
-    pub fn into_message(self) -> Message {
-        match self {
-            Self::Full(message) | Self::Closed(message) => message,
-        }
-    }
-}
 
 /// What somebody waits for who waits for room.
 #[derive(Debug)]
@@ -152,6 +133,17 @@ impl Outgoing {
         }))
     }
 
+    /// With what was queued, or not flushed, in the connection before: it counts as one message, which leaves first.
+    pub(super) fn with_leftover(mut self, buffered: u64) -> Self {
+        let state = self.0.get_mut();
+        state.buffered = buffered;
+        (state.queued, state.taken_over) = (1, 1);
+        state.flushes.push_back(1);
+        let cost = state.room.cost(usize::try_from(buffered).unwrap_or(usize::MAX));
+        state.room.take(cost);
+        self
+    }
+
     // Getters.
 
     pub(super) fn buffered_amount(&self) -> u64 {
@@ -197,7 +189,7 @@ impl Outgoing {
         if !state.room.try_take(cost) {
             return Err(TrySendError::Full(message));
         }
-        let waker = state.push(Queued { payload: Payload::Message(message), compression });
+        let waker = state.push(Queued::Message(message, compression));
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         Ok(())
@@ -225,7 +217,9 @@ impl Outgoing {
         }
         // A sender that never has to wait lets others run all the same.
         if state.queued.is_multiple_of(work::PER_STEP as u64) {
+            drop(state);
             ready!(coop::poll_proceed(cx)).made_progress();
+            state = self.0.lock();
         }
         state.check_open()?;
         let Some(message) = message.take() else { return Poll::Ready(Ok(())) };
@@ -295,7 +289,7 @@ impl Outgoing {
         let mut state = self.0.lock();
         state.check_open()?;
         let is_last = part.place.is_last();
-        let part = Queued { payload: Payload::Part(part), compression };
+        let part = Queued::Part(part, compression);
         let cost = state.room.cost(part.len());
         state.room.take(cost);
         let mut woken: Vec<Waker> = state.push(part).into_iter().collect();
@@ -569,7 +563,9 @@ impl State {
     /// the driver takes all, since only the connection keeps the deadlines of a close.
     fn due(&self) -> usize {
         match self.flushes.front() {
-            Some(target) if self.close.is_none() => self.queue.len().min((target - self.taken_over) as usize),
+            Some(target) if matches!(self.phase, Phase::Open) => {
+                self.queue.len().min((target - self.taken_over) as usize)
+            }
             _ => self.queue.len(),
         }
     }
@@ -624,115 +620,5 @@ impl Queue for Outgoing {
         state.taken_over += n as u64;
         register(&mut state.driver, cx);
         if state.close.is_some() { Handover::AtOnce } else { Handover::WhenReady }
-    }
-}
-
-/// Every interleaving of a few tasks: `RUSTFLAGS='--cfg wsflow_loom' cargo test --release --lib loom`.
-#[cfg(all(test, wsflow_loom))]
-mod loom_tests {
-    use loom::{future::block_on, sync::Arc, thread};
-
-    use super::*;
-
-    /// Room for one message of one byte.
-    fn outgoing() -> Arc<Outgoing> {
-        Arc::new(Outgoing::new(40, ReadyState::Open, Stats::default()))
-    }
-
-    fn message() -> Queued {
-        Message::text("x").into()
-    }
-
-    fn send(outgoing: &Arc<Outgoing>) -> thread::JoinHandle<Result<(), Error>> {
-        let outgoing = Arc::clone(outgoing);
-        thread::spawn(move || block_on(outgoing.send(message())))
-    }
-
-    /// A driver whose transport takes all, until it has taken so many messages.
-    fn drive(outgoing: &Outgoing, messages: u64) {
-        let mut taken = 0;
-        while taken < messages {
-            let batch = block_on(poll_fn(|cx| {
-                let mut batch = VecDeque::new();
-                outgoing.take(&mut batch, cx);
-                if batch.is_empty() { Poll::Pending } else { Poll::Ready(batch) }
-            }));
-            let n = batch.len() as u64;
-            outgoing.update(Sent { messages: n, payload: n }, true, ReadyState::Open, Stats::default());
-            taken += n;
-        }
-    }
-
-    #[test]
-    fn whoever_waits_for_room_gets_it_and_all_room_comes_back() {
-        loom::model(|| {
-            let outgoing = outgoing();
-            let senders = [send(&outgoing), send(&outgoing)];
-            drive(&outgoing, 2);
-            senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
-            assert_eq!(outgoing.buffered_amount(), 0);
-            outgoing.try_send(message()).unwrap();
-        });
-    }
-
-    #[test]
-    fn a_send_that_is_dropped_while_room_comes_leaves_nothing_behind() {
-        loom::model(|| {
-            let outgoing = outgoing();
-            outgoing.try_send(message()).unwrap();
-            let dropped = thread::spawn({
-                let outgoing = Arc::clone(&outgoing);
-                move || {
-                    let mut sent = Box::pin(outgoing.send(message()));
-                    let _ = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                }
-            });
-            let waiting = send(&outgoing);
-            // The first, the one that waits, and perhaps the one that was dropped.
-            drive(&outgoing, 2);
-            waiting.join().unwrap().unwrap();
-            dropped.join().unwrap();
-            let left = outgoing.buffered_amount();
-            drive(&outgoing, left);
-            outgoing.try_send(message()).unwrap();
-        });
-    }
-
-    #[test]
-    fn a_flush_ends_when_all_before_it_has_left() {
-        loom::model(|| {
-            let outgoing = outgoing();
-            let flushed = thread::spawn({
-                let outgoing = Arc::clone(&outgoing);
-                move || {
-                    block_on(outgoing.send(message())).unwrap();
-                    block_on(outgoing.flush()).unwrap();
-                    assert_eq!(outgoing.buffered_amount(), 0);
-                }
-            });
-            drive(&outgoing, 1);
-            flushed.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_close_reaches_who_waits_and_the_driver() {
-        loom::model(|| {
-            let outgoing = outgoing();
-            outgoing.try_send(message()).unwrap();
-            let waiting = send(&outgoing);
-            let closing = thread::spawn({
-                let outgoing = Arc::clone(&outgoing);
-                move || outgoing.close(CloseFrame::empty())
-            });
-            block_on(poll_fn(|cx| {
-                let mut batch = VecDeque::new();
-                outgoing.take(&mut batch, cx);
-                if outgoing.take_close().is_some() { Poll::Ready(()) } else { Poll::Pending }
-            }));
-            // Its room was not given back, so it waits in vain.
-            assert!(matches!(waiting.join().unwrap(), Err(Error::Closing)));
-            closing.join().unwrap();
-        });
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 use super::{Outgoing, Shared, TrySendError, sink::SenderSink, turn::Turn};
 use crate::{
     close::{CloseFrame, Closed},
-    driver::{Payload, Queued},
+    driver::Queued,
     error::Error,
     message::{Kind, Message},
     message_writer::MessageWriter,
@@ -184,7 +184,7 @@ impl Sender {
     }
 
     pub(super) fn queued(&self, message: Message) -> Queued {
-        Queued { payload: Payload::Message(message), compression: self.compression }
+        Queued::Message(message, self.compression)
     }
 
     pub(super) fn send_part(&self, part: Part) -> Result<(), Error> {

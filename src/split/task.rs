@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Shared,
-    incoming::{Demand, Queued},
+    incoming::{Arrived, Demand},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -28,7 +28,7 @@ pub(super) struct Task<S> {
     shared: Arc<Shared>,
     driver: Driver<S>,
     /// What has come, and is queued for the receiver as one.
-    batch: VecDeque<Queued>,
+    batch: VecDeque<Arrived>,
     /// How many bytes had been parsed when the last message came.
     parsed: u64,
 }
@@ -45,7 +45,8 @@ impl<S> Drop for Task<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
     pub(super) fn new(shared: Arc<Shared>, stream: WebSocketStream<S>) -> Self {
-        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed: 0 }
+        let parsed = stream.bytes_parsed();
+        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed }
     }
 
     pub(super) async fn run(mut self) {
@@ -122,10 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
                 match self.driver.stream.poll_message_or_chunk(MAX_WHOLE, MAX_READ_CHUNK, cx) {
                     Poll::Ready(Some(Ok(item))) => {
                         let parsed = self.driver.stream.bytes_parsed();
-                        let queued = Queued::new(item, parsed - std::mem::replace(&mut self.parsed, parsed));
-                        held += queued.cost;
-                        room = room.saturating_sub(queued.cost);
-                        self.batch.push_back(queued);
+                        let new = parsed - std::mem::replace(&mut self.parsed, parsed);
+                        let arrived = Arrived::new(item, new, self.driver.stream.config().read_buffer_max);
+                        held += arrived.cost;
+                        room = room.saturating_sub(arrived.cost);
+                        self.batch.push_back(arrived);
                         if room == 0 || self.batch.len() >= MAX_BATCH {
                             break None;
                         }

@@ -1,7 +1,10 @@
-//! What a connection runs over: TCP, or TLS over it.
+//! What a connection runs over: a socket, or TLS over it.
 
+pub(crate) mod dial;
+pub(crate) mod resolver;
+pub(crate) mod socket;
 pub(crate) mod target;
-pub(crate) mod tcp;
+mod tcp;
 pub(crate) mod tls;
 
 use std::{
@@ -10,10 +13,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use self::socket::Socket;
 
 /// The IO of a connection that this crate opened: `S` itself, or TLS over it.
 ///
@@ -21,7 +23,7 @@ use tokio::{
 /// 64 KiB) until the transport takes it; `poll_flush` hands it all on.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Transport<S = TcpStream> {
+pub enum Transport<S = Socket> {
     /// No TLS.
     Plain(S),
     /// TLS by rustls. The session, with the peer's certificates, is in its `get_ref().1`.
@@ -36,7 +38,7 @@ impl<S> Transport<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// The IO underneath TLS: to ask a [`TcpStream`] for its addresses or options. Reading or writing it directly breaks
+    /// The IO underneath TLS: of what `connect` opened it is a [`Socket`]. Reading or writing it directly breaks
     /// the connection.
     pub fn get_ref(&self) -> &S {
         match self {

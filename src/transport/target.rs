@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
     HeaderValue,
-    uri::{Authority, PathAndQuery, Uri},
+    uri::{Authority, PathAndQuery},
 };
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
@@ -19,7 +19,6 @@ use crate::error::InvalidUrl;
 pub(crate) struct Target {
     url: Url,
     server: Arc<Authority>,
-    address: Uri,
     resource: PathAndQuery,
     host: HeaderValue,
     server_name: String,
@@ -43,7 +42,6 @@ impl Target {
         let (host, server_name) = host_of(&url)?;
         let server = server_of(&url)?;
         Ok(Self {
-            address: address_of(&url, &server)?,
             server: Arc::new(server),
             resource: resource_of(&url)?,
             credentials: credentials_of(&url),
@@ -81,11 +79,6 @@ impl Target {
         &self.server
     }
 
-    /// The same as a URL, without userinfo and path.
-    pub(crate) fn address(&self) -> &Uri {
-        &self.address
-    }
-
     /// The resource name of the request line (RFC 6455, section 3).
     pub(crate) fn resource(&self) -> &PathAndQuery {
         &self.resource
@@ -110,7 +103,7 @@ impl Target {
 /// Without the userinfo, which is a secret, and the query, which often has one.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)
+        write!(f, "{}://{}/", self.url.scheme(), self.server)
     }
 }
 
@@ -128,15 +121,6 @@ fn server_of(url: &Url) -> Result<Authority, InvalidUrl> {
     let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
     let port = url.port_or_known_default().ok_or(url::ParseError::InvalidPort)?;
     Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(host.into()))
-}
-
-fn address_of(url: &Url, server: &Authority) -> Result<Uri, InvalidUrl> {
-    Uri::builder()
-        .scheme(url.scheme())
-        .authority(server.clone())
-        .path_and_query("/")
-        .build()
-        .map_err(|_| InvalidUrl::Host(server.host().into()))
 }
 
 fn resource_of(url: &Url) -> Result<PathAndQuery, InvalidUrl> {
@@ -228,7 +212,7 @@ mod tests {
             let target = target(url);
             assert_eq!(target.resource().as_str(), resource, "{url}");
             assert_eq!(target.host(), host, "{url}");
-            assert_eq!(target.address().to_string(), address, "{url}");
+            assert_eq!(format!("{target:?}"), address, "{url}");
             assert_eq!(target.server_name(), name, "{url}");
             assert_eq!(target.is_secure(), url.starts_with("wss"), "{url}");
         }
@@ -273,7 +257,7 @@ mod tests {
             let target = target("wss://127.0.0.1:9443/").with_host(given).unwrap();
             assert_eq!(target.host(), host, "{given}");
             assert_eq!(target.server_name(), name, "{given}");
-            assert_eq!(target.address().to_string(), "wss://127.0.0.1:9443/", "{given}");
+            assert_eq!(format!("{target:?}"), "wss://127.0.0.1:9443/", "{given}");
         }
         for given in ["", "a/", "a?", "a#", "u@a", "a b", "a\n", "a\\", "a:x", ":80"] {
             let refused = target("ws://h/").with_host(given).unwrap_err();

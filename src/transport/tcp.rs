@@ -1,43 +1,77 @@
 //! Opening TCP: name resolution, and the addresses of a host one after another.
 
 use std::{
-    error::Error as _,
     io,
+    net::IpAddr,
+    sync::Arc,
     task::{Poll, ready},
 };
 
-use hyper_util::client::legacy::connect::HttpConnector;
+use http::uri::{Authority, Uri};
+use hyper_util::{
+    client::legacy::connect::{HttpConnector, dns::Name},
+    rt::TokioIo,
+};
 use tokio::net::TcpStream;
-use tower_service::Service as _;
+use tower_service::Service;
 
 use crate::{
     error::{Error, SharedError},
-    transport::target::Target,
+    transport::resolver::Resolver,
 };
 
-/// Resolves the host of `target` and opens TCP to it. Where the host has addresses of IPv6 and IPv4
-/// the second family is tried beside the first after 300 ms (RFC 8305).
-pub(crate) async fn connect(target: &Target, nodelay: bool) -> Result<TcpStream, Error> {
-    let mut connector = HttpConnector::new();
-    // The scheme is ws or wss.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Resolves the host of `server` and opens TCP to it, from `local` if it is given. Where the host has addresses of IPv6
+/// and IPv4 the second family is tried beside the first after 300 ms (RFC 8305).
+pub(crate) async fn connect(
+    server: &Arc<Authority>,
+    nodelay: bool,
+    local: Option<IpAddr>,
+    resolver: Option<Resolver>,
+) -> Result<TcpStream, Error> {
+    let connecting = async {
+        match resolver.zip(server.port_u16()) {
+            // An address is not resolved.
+            Some((resolver, port)) if !is_address(server.host()) => {
+                let connector = HttpConnector::new_with_resolver(resolver.for_port(port));
+                // Without a port the connector keeps those of the resolver.
+                open(connector, server.host(), nodelay, local).await
+            }
+            _ => open(HttpConnector::new(), server.as_str(), nodelay, local).await,
+        }
+    };
+    connecting.await.map_err(|error| {
+        let kind = std::iter::successors(Some(&*error as &dyn std::error::Error), |&cause| cause.source())
+            .find_map(|cause| cause.downcast_ref::<io::Error>())
+            .map_or(io::ErrorKind::Other, io::Error::kind);
+        Error::Connect { server: server.clone(), cause: SharedError::new(io::Error::new(kind, error)) }
+    })
+}
+
+fn is_address(host: &str) -> bool {
+    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+}
+
+async fn open<R>(
+    mut connector: HttpConnector<R>,
+    authority: &str,
+    nodelay: bool,
+    local: Option<IpAddr>,
+) -> Result<TcpStream, BoxError>
+where
+    HttpConnector<R>: Service<Uri, Response = TokioIo<TcpStream>, Error: Into<BoxError>>,
+    R: Service<Name>,
+{
+    let uri = Uri::builder().scheme("ws").authority(authority).path_and_query("/").build()?;
+    // The scheme is not http.
     connector.enforce_http(false);
     connector.set_nodelay(nodelay);
-    let connecting = async {
-        std::future::poll_fn(|cx| {
-            ready!(connector.poll_ready(cx))?;
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        connector.call(target.address().clone()).await
-    };
-    match connecting.await {
-        Ok(stream) => Ok(stream.into_inner()),
-        Err(error) => {
-            let kind = std::iter::successors(error.source(), |&cause| cause.source())
-                .find_map(|cause| cause.downcast_ref::<io::Error>())
-                .map_or(io::ErrorKind::Other, io::Error::kind);
-            let cause = SharedError::new(io::Error::new(kind, error));
-            Err(Error::Connect { server: target.server().clone(), cause })
-        }
-    }
+    connector.set_local_address(local);
+    std::future::poll_fn(|cx| {
+        ready!(connector.poll_ready(cx)).map_err(Into::into)?;
+        Poll::Ready(Ok::<_, BoxError>(()))
+    })
+    .await?;
+    Ok(connector.call(uri).await.map_err(Into::into)?.into_inner())
 }

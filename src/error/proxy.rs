@@ -1,0 +1,71 @@
+//! Why a proxy opened no tunnel.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::uri::Authority;
+
+use super::{InvalidResponse, text};
+
+/// A proxy that was reached opened no tunnel. Nothing was sent to the server.
+///
+/// Its text names the proxy by host and port, never its credentials.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ProxyError {
+    /// Host and port of the proxy.
+    pub proxy: Authority,
+    /// Why it opened no tunnel.
+    pub cause: ProxyCause,
+}
+
+/// Why a proxy opened no tunnel.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProxyCause {
+    /// It answered CONNECT with another status than 2xx: 407 where it wants other credentials. The response carries its
+    /// status, its headers and the start of its body.
+    Refused(http::Response<Bytes>),
+    /// Its answer to CONNECT is no response.
+    Response(InvalidResponse),
+    /// It takes none of the ways to prove who asks that were offered (RFC 1928, section 3).
+    NoMethod,
+    /// It does not take the user name and the password (RFC 1929).
+    Credentials,
+    /// It answered the request with this reply code: 5 where the server refused TCP (RFC 1928, section 6).
+    Reply(u8),
+    /// It does not speak SOCKS5.
+    Protocol,
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {} ", self.proxy)?;
+        match &self.cause {
+            ProxyCause::Refused(response) => {
+                f.write_str("refused the tunnel with status ")?;
+                text::response(response, f)
+            }
+            ProxyCause::Response(invalid) => write!(f, "sent an invalid response: {invalid}"),
+            ProxyCause::NoMethod => f.write_str("takes none of the offered ways to authenticate"),
+            ProxyCause::Credentials => f.write_str("refused the credentials"),
+            ProxyCause::Reply(code) => write!(f, "refused the tunnel with SOCKS reply {code} ({})", meaning(*code)),
+            ProxyCause::Protocol => f.write_str("does not speak SOCKS5"),
+        }
+    }
+}
+
+/// What a reply code says (RFC 1928, section 6).
+fn meaning(code: u8) -> &'static str {
+    match code {
+        1 => "general failure",
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "command not supported",
+        8 => "address type not supported",
+        _ => "unassigned",
+    }
+}

@@ -1,0 +1,77 @@
+//! A redirect that was not followed, and why.
+
+use std::fmt;
+
+use url::Url;
+
+use super::{InvalidUrl, text::Excerpt};
+
+/// A redirect that was not followed.
+///
+/// `{}` says why, and lists the way: each URL as one can log it, without userinfo and query, cut to 200 characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirected {
+    reason: InvalidRedirect,
+    way: Vec<Url>,
+}
+
+impl Redirected {
+    /// `way` is taken without what may be secret.
+    pub(crate) fn new(reason: InvalidRedirect, way: impl IntoIterator<Item = Url>) -> Self {
+        Self { reason, way: way.into_iter().map(without_secrets).collect() }
+    }
+
+    /// Why it was not followed.
+    pub fn reason(&self) -> &InvalidRedirect {
+        &self.reason
+    }
+
+    /// The URLs that were asked, in their order, and behind them the one that was not, where there is one. They are
+    /// without userinfo and query.
+    pub fn way(&self) -> &[Url] {
+        &self.way
+    }
+}
+
+impl fmt::Display for Redirected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        for (i, url) in self.way.iter().enumerate() {
+            write!(f, "{}{}", if i == 0 { ": " } else { " -> " }, Excerpt(url.as_str()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a redirect is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRedirect {
+    /// As many as [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) allows were followed.
+    #[error("there are more than {limit}")]
+    TooMany {
+        /// How many are allowed.
+        limit: u8,
+    },
+    /// It leads to a URL that was asked already.
+    #[error("they lead in a loop")]
+    Loop,
+    /// It leads from `wss` to `ws`: what is encrypted would go on in the clear.
+    #[error("it leads from wss to ws")]
+    Downgrade,
+    /// The response has no header `Location`, or several.
+    #[error("it has no header Location, or several")]
+    NoLocation,
+    /// `Location` is no URL that can be connected to. Its text is not shown, since it may have a secret.
+    #[error("the header Location is no WebSocket URL")]
+    Location(InvalidUrl),
+}
+
+/// Without userinfo and query, as in a log.
+fn without_secrets(mut url: Url) -> Url {
+    // A ws URL has a host, so these do not fail.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url
+}

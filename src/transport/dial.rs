@@ -1,0 +1,57 @@
+//! Dialling: from a host and a port to a connected socket, in the way that the caller chose.
+
+#[cfg(unix)]
+use std::{io, path::Path};
+use std::{net::IpAddr, sync::Arc};
+
+use http::uri::Authority;
+use tokio::net::TcpStream;
+
+#[cfg(unix)]
+use crate::error::SharedError;
+use crate::{
+    error::Error,
+    transport::{resolver::Resolver, socket::Socket, tcp},
+};
+
+/// Shows the caller each TCP socket once it is connected.
+pub(crate) type TcpOptions = Arc<dyn Fn(&TcpStream) + Send + Sync>;
+
+/// The options of dialling.
+#[derive(Clone, Default)]
+pub(crate) struct Dialer {
+    /// The socket to connect to instead of TCP.
+    #[cfg(unix)]
+    pub(crate) unix: Option<Arc<Path>>,
+    /// Where TCP comes from.
+    pub(crate) local_address: Option<IpAddr>,
+    /// Asked instead of the system.
+    pub(crate) resolver: Option<Resolver>,
+    pub(crate) tcp: Option<TcpOptions>,
+}
+
+impl Dialer {
+    /// Opens a socket to `server`, a host with a port.
+    pub(crate) async fn dial(&self, server: &Arc<Authority>, nodelay: bool) -> Result<Socket, Error> {
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            return unix(path, server).await;
+        }
+        let stream = tcp::connect(server, nodelay, self.local_address, self.resolver.clone()).await?;
+        if let Some(tcp) = &self.tcp {
+            tcp(&stream);
+        }
+        Ok(Socket::Tcp(stream))
+    }
+}
+
+#[cfg(unix)]
+async fn unix(path: &Path, server: &Arc<Authority>) -> Result<Socket, Error> {
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(stream) => Ok(Socket::Unix(stream)),
+        Err(error) => {
+            let cause = io::Error::new(error.kind(), format!("the Unix socket {}: {error}", path.display()));
+            Err(Error::Connect { server: server.clone(), cause: SharedError::new(cause) })
+        }
+    }
+}
