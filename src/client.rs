@@ -22,7 +22,7 @@ use tokio_tungstenite::Connector;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(feature = "proxy")]
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, endpoint::Endpoint};
 use crate::{
     config::Config,
     error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
@@ -33,7 +33,7 @@ use crate::{
         subprotocol::Subprotocols,
     },
     stream::WebSocketStream,
-    transport::{Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
+    transport::{Socket, Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
 };
 
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
@@ -166,7 +166,7 @@ impl ClientBuilder {
     /// verifier, or the operating system's library if the feature `native-tls` alone is on.
     ///
     /// A rustls configuration without ALPN protocols gets `http/1.1`. [`Connector::Plain`] is refused for `wss`; for
-    /// `ws` the connector is not used.
+    /// `ws` the connector is not used. It is also for TLS with an `https` proxy, whatever the URL's scheme.
     pub fn tls(mut self, connector: Connector) -> Self {
         self.connector = Some(connector);
         self
@@ -179,13 +179,15 @@ impl ClientBuilder {
         self
     }
 
-    /// How long name resolution and TCP may take. Default 30 s; `None`: no limit but the system's.
+    /// How long name resolution and TCP may take, to the server or to its proxy. Default 30 s; `None`: no limit but the
+    /// system's.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
     }
 
-    /// How long the TLS handshake may take. Default 30 s; `None`: no limit.
+    /// How long the TLS handshake may take. Default 30 s; `None`: no limit. One with an `https` proxy may take this time
+    /// for itself.
     pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.tls_timeout = timeout.into();
         self
@@ -193,7 +195,8 @@ impl ClientBuilder {
 
     /// How long may pass from sending the request to the end of the response's head. Default 30 s; `None`: no limit.
     ///
-    /// The body of a refusal is waited for at most 1 s more, and within this limit.
+    /// The body of a refusal is waited for at most 1 s more, and within this limit. The tunnel through a proxy, from the
+    /// first byte sent to the proxy (its TLS aside) to the end of its answer, may take this time for itself.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
@@ -249,7 +252,9 @@ impl ClientBuilder {
     /// `wss` URL adds TLS for its host. Each hop of [`redirects`](Self::redirects) goes there, too.
     ///
     /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver) and
-    /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it.
+    /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it. With the feature `proxy`:
+    /// `Proxy::http` and `Proxy::socks5` are reached over this socket, and asked for a tunnel to the URL's host;
+    /// `Proxy::from_env` has no effect, since its proxies are for TCP.
     #[cfg(unix)]
     pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
         self.dialer.unix = Some(path.as_ref().into());
@@ -285,7 +290,9 @@ impl ClientBuilder {
 
     /// The proxy to open a tunnel through. Default: [`Proxy::none`].
     ///
-    /// [`connect_timeout`](Self::connect_timeout) is for TCP to the proxy, and [`tcp`](Self::tcp) gets that socket;
+    /// [`connect_timeout`](Self::connect_timeout) is for TCP to the proxy; [`resolver`](Self::resolver) is asked for its
+    /// host, [`local_address`](Self::local_address) is where it sees TCP come from, and [`tcp`](Self::tcp) gets that socket.
+    /// [`tls_timeout`](Self::tls_timeout) is for TLS with an `https` proxy, and then again for the server's;
     /// [`handshake_timeout`](Self::handshake_timeout) is for the tunnel, and then again for the WebSocket. Only
     /// [`connect`](Self::connect) uses it.
     #[cfg(feature = "proxy")]
@@ -366,23 +373,43 @@ impl ClientBuilder {
         };
         let server = &request.target;
         #[cfg(feature = "proxy")]
-        let server = self.proxy.target().unwrap_or(server);
-        let dialling = self.dialer.dial(server.server(), self.config.nodelay);
-        let socket = within(Phase::Connect, self.connect_timeout, server, dialling).await?;
-        #[cfg(feature = "proxy")]
-        let socket = {
-            let mut socket = socket;
-            let opening = self.proxy.open_tunnel(&mut socket, &request.target);
-            within(Phase::Proxy, self.handshake_timeout, &request.target, opening).await?;
-            socket
+        let socket = match self.proxy.endpoint(server, self.dialer.is_unix()) {
+            Some(proxy) => self.open_tunnel(proxy, server).await?,
+            None => self.open_socket(server).await?,
         };
+        #[cfg(not(feature = "proxy"))]
+        let socket = self.open_socket(server).await?;
         match connector {
             Some(connector) => {
-                let wrapping = tls::wrap(connector, request.target.server_name(), socket);
-                within(Phase::Tls, self.tls_timeout, &request.target, wrapping).await
+                let wrapping = tls::wrap(connector, server.server_name(), socket);
+                within(Phase::Tls, self.tls_timeout, server, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
+    }
+
+    /// A socket to `server`, which may be a proxy.
+    async fn open_socket(&self, server: &Target) -> Result<Socket, Error> {
+        let dialling = self.dialer.dial(server.server(), self.config.nodelay);
+        within(Phase::Connect, self.connect_timeout, server, dialling).await
+    }
+
+    /// A tunnel to `server`: as a socket to it.
+    #[cfg(feature = "proxy")]
+    async fn open_tunnel(&self, proxy: &Endpoint, server: &Target) -> Result<Socket, Error> {
+        let target = proxy.target();
+        let connector = match target.is_secure() {
+            true => Some(tls::connector(self.connector.clone())?),
+            false => None,
+        };
+        let mut socket = self.open_socket(target).await?;
+        if let Some(connector) = connector {
+            let wrapping = tls::wrap(connector, target.server_name(), socket);
+            let wrapping = within(Phase::ProxyTls, self.tls_timeout, target, wrapping);
+            socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error))?));
+        }
+        proxy.open_tunnel(&mut socket, server, self.handshake_timeout).await?;
+        Ok(socket)
     }
 
     /// What is wrong with the subprotocols, for a caller that is told before it connects.

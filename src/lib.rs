@@ -75,7 +75,8 @@
 //!
 //! # Proxies
 //!
-//! The feature `proxy` adds `Proxy`, for `ClientBuilder::proxy`: a tunnel through an HTTP or a SOCKS5 proxy.
+//! The feature `proxy` adds `Proxy`, for `ClientBuilder::proxy`: a tunnel through an HTTP or a SOCKS5 proxy, given or
+//! named by the environment.
 //!
 //! # Stability
 //!
@@ -111,7 +112,7 @@ pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
-    LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
+    InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
 };
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -152,6 +152,26 @@ async fn a_proxy_that_never_answers_takes_the_time_of_a_handshake() {
 }
 
 #[tokio::test]
+async fn a_refusal_whose_body_is_late_is_told_as_a_refusal_with_what_came() {
+    let limit = Duration::from_millis(300);
+    let started = Instant::now();
+    let script = Script::bind().await;
+    let (refused, ()) = tokio::join!(through(http(&script, "")).handshake_timeout(limit).connect(), async {
+        let mut peer = script.peer().await;
+        peer.request().await;
+        peer.raw("HTTP/1.1 407 x\r\nContent-Length: 999\r\n\r\nwhy").await;
+        peer.expect_gone().await;
+    });
+    let refused = error(refused);
+    let text =
+        format!("the proxy {} refused the tunnel with status 407 Proxy Authentication Required: why", script.addr());
+    assert_eq!(refused.to_string(), text);
+    assert!(!refused.is_timeout());
+    // Where nothing else bounds it a body is waited for that long.
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_proxy_that_is_not_there_is_named() {
     let proxy = http(&Script::bind().await, "user:secret@");
     let shown = format!("{proxy:?}");
@@ -267,6 +287,207 @@ async fn a_name_that_socks5_cannot_carry_is_refused() {
 
 // Both.
 
+#[tokio::test]
+async fn each_hop_of_redirects_asks_the_proxy_for_a_tunnel_of_its_own() {
+    let script = Script::bind().await;
+    let (ws, ()) = tokio::join!(through(http(&script, "")).redirects(1).connect(), async {
+        for (server, answer) in
+            [(SERVER, Some("HTTP/1.1 302 x\r\nLocation: ws://other.invalid:81/\r\n\r\n")), ("other.invalid", None)]
+        {
+            let mut peer = script.peer().await;
+            let head = peer.request().await;
+            assert!(head.0.starts_with(&format!("CONNECT {server}:8")), "{}", head.0);
+            peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+            match answer {
+                Some(answer) => {
+                    peer.request().await;
+                    peer.raw(answer).await;
+                }
+                None => drop(peer.accept().await),
+            }
+        }
+    });
+    ws.expect("open");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn over_a_unix_socket_a_given_proxy_is_reached_there() {
+    let path = std::env::temp_dir().join(format!("wsflow-{}-proxy", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).expect("bound");
+    let proxy = Proxy::http("http://proxy.invalid").expect("a proxy");
+    let (ws, ()) = tokio::join!(through(proxy).unix(&path).connect(), async {
+        let mut peer = Peer::over(listener.accept().await.expect("a client").0);
+        let head = peer.request().await;
+        assert!(head.0.starts_with("CONNECT server.invalid:80 HTTP/1.1\r\n"), "{}", head.0);
+        peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+        peer.accept().await;
+    });
+    std::fs::remove_file(&path).expect("removed");
+    ws.expect("open");
+}
+
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+mod https {
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio::io::{AsyncRead, AsyncWrite};
+    use wsflow::{Socket, Transport};
+
+    use super::*;
+    use crate::support::tls::Authority;
+
+    /// What the proxy is called. TCP goes to the script, whatever the name.
+    const PROXY: &str = "proxy.invalid";
+
+    /// Through the proxy at `script`, by its name.
+    fn through(scheme: &str, script: &Script) -> ClientBuilder {
+        let addr = script.addr();
+        let proxy = Proxy::http(format!("https://user:secret@{PROXY}:{}", addr.port())).expect("a proxy");
+        WebSocketStream::builder(format!("{scheme}://{SERVER}/feed")).proxy(proxy).resolver(move |host, port| {
+            assert_eq!((host, port), (PROXY, addr.port()), "the proxy resolves the server");
+            async move { Ok([addr]) }
+        })
+    }
+
+    #[tokio::test]
+    async fn ws_and_wss_go_through_tls_with_the_proxy() {
+        let authority = Authority::new();
+        let (proxy_tls, server_tls) = (authority.server(&[PROXY]), authority.server(&[SERVER]));
+        for connector in authority.connectors(None) {
+            for (scheme, port) in [("ws", 80), ("wss", 443)] {
+                let script = Script::bind().await;
+                let client = async {
+                    let mut ws = through(scheme, &script).tls(connector.clone()).connect().await.expect("open");
+                    assert_eq!(matches!(ws.get_ref(), Transport::Plain(_)), scheme == "ws");
+                    let socket = ws.get_ref().get_ref();
+                    assert!(matches!(socket, Socket::TlsProxy(_)), "{socket:?}");
+                    let tcp = socket.as_tcp().expect("TCP to the proxy");
+                    assert_eq!(tcp.peer_addr().expect("connected"), script.addr());
+                    ws.send(large().into()).await.expect("sent");
+                    assert_eq!(ws.next().await.expect("a message").expect("a message").as_text(), Some("back"));
+                    ws.close().await.expect("closed");
+                };
+                let server = async {
+                    let (hello, peer) = proxy_tls.handshake(script.peer().await).await;
+                    assert_eq!(hello.server_name.as_deref(), Some(PROXY));
+                    assert_eq!(hello.alpn, ["http/1.1"]);
+                    let mut peer = peer.expect("TLS");
+                    let head = peer.request().await;
+                    assert!(head.0.starts_with(&format!("CONNECT {SERVER}:{port} HTTP/1.1\r\n")), "{}", head.0);
+                    assert_eq!(head.header("Proxy-Authorization"), Some("Basic dXNlcjpzZWNyZXQ="));
+                    peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+                    if scheme == "ws" {
+                        return serve(peer).await;
+                    }
+                    let (hello, peer) = server_tls.handshake(peer).await;
+                    assert_eq!(hello.server_name.as_deref(), Some(SERVER));
+                    serve(peer.expect("TLS in TLS")).await;
+                };
+                tokio::join!(client, server);
+            }
+        }
+    }
+
+    /// Larger than what the buffers of TLS hold.
+    fn large() -> String {
+        "x".repeat(1 << 20)
+    }
+
+    async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(mut peer: Peer<IO>) {
+        let head = peer.accept().await;
+        assert_eq!(head.header("Proxy-Authorization"), None);
+        peer.expect_text(&large()).await;
+        peer.text("back").await;
+        peer.expect_close(None, "").await;
+        peer.close(None, "").await;
+        peer.finish().await;
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_the_proxy_that_does_not_hold_is_the_proxys() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        for tls in [authority.server(&[SERVER]), stranger.server(&[PROXY])] {
+            for connector in authority.connectors(None) {
+                for scheme in ["ws", "wss"] {
+                    let script = Script::bind().await;
+                    let (failed, _) = tokio::join!(through(scheme, &script).tls(connector.clone()).connect(), async {
+                        let (_, peer) = tls.handshake(script.peer().await).await;
+                        // With TLS 1.3 the server may be through before the client refuses: nothing was asked then.
+                        if let Ok(mut peer) = peer {
+                            let _gone = peer.io_mut().read_to_end(&mut Vec::new()).await;
+                        }
+                    });
+                    let failed = error(failed);
+                    let Error::Proxy(cause) = &failed else { panic!("{failed:?}") };
+                    assert!(matches!(cause.cause, ProxyCause::Tls(_)), "{failed:?}");
+                    let start = format!("the proxy {PROXY}:{} failed in TLS: ", script.addr().port());
+                    assert!(failed.to_string().starts_with(&start), "{failed}");
+                    assert!(failed.is_tls() && failed.is_connect() && !failed.is_transient(), "{failed}");
+                    assert!(!format!("{failed:?}").contains("secret"));
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_the_server_that_does_not_hold_is_not_the_proxys() {
+        let authority = Authority::new();
+        let tls = authority.server(&[PROXY]);
+        for connector in authority.connectors(None) {
+            let script = Script::bind().await;
+            let (failed, ()) = tokio::join!(through("wss", &script).tls(connector).connect(), async {
+                let mut peer = tls.handshake(script.peer().await).await.1.expect("TLS");
+                peer.request().await;
+                peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+                let (_, peer) = tls.handshake(peer).await;
+                drop(peer);
+            });
+            let failed = error(failed);
+            assert!(matches!(failed, Error::Tls(_)), "{failed:?}");
+            assert!(failed.is_tls() && !failed.is_connect());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_breaks_off_in_its_tls_handshake_may_be_tried_again() {
+        let authority = Authority::new();
+        for connector in authority.connectors(None) {
+            let script = Script::bind().await;
+            let (failed, ()) = tokio::join!(through("ws", &script).tls(connector).connect(), async {
+                script.peer().await.finish().await;
+            });
+            let failed = error(failed);
+            assert!(failed.is_tls() && failed.is_connect() && failed.is_transient(), "{failed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_does_not_answer_tls_takes_the_time_of_tls() {
+        let limit = Duration::from_millis(50);
+        for connector in Authority::new().connectors(None) {
+            let script = Script::bind().await;
+            let late = error(through("ws", &script).tls(connector).tls_timeout(limit).connect().await);
+            assert!(matches!(late, Error::Timeout { phase: Phase::ProxyTls, .. }), "{late:?}");
+            let port = script.addr().port();
+            assert_eq!(
+                late.to_string(),
+                format!("the TLS handshake with the proxy {PROXY}:{port} timed out after 50ms")
+            );
+            assert!(late.is_timeout() && late.is_tls() && late.is_connect() && late.is_transient());
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_is_no_connector_for_an_https_proxy_and_nothing_is_opened() {
+        let script = Script::bind().await;
+        let failed = error(through("ws", &script).tls(wsflow::Connector::Plain).connect().await);
+        assert!(matches!(failed, Error::Tls(_)) && failed.to_string().contains("Connector::Plain"), "{failed:?}");
+        let asked = tokio::time::timeout(Duration::from_millis(10), script.peer()).await;
+        assert!(asked.is_err(), "the proxy was asked");
+    }
+}
+
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
 async fn wss_is_tls_with_the_server_through_either_proxy() {
@@ -305,7 +526,8 @@ fn a_proxy_shows_no_credentials_and_refuses_what_is_no_url_of_its_kind() {
     let proxy = Proxy::socks5("socks5h://user:secret@h").expect("a proxy");
     assert_eq!(format!("{proxy:?}"), "socks5://h:1080");
     assert_eq!(format!("{:?}", Proxy::socks5("socks5://[::1]:80").expect("a proxy")), "socks5://[::1]:80");
-    for url in ["https://h/", "socks5://h/", "ws://h/", "mailto:x"] {
+    assert_eq!(format!("{:?}", Proxy::http("https://user:secret@h/x").expect("a proxy")), "https://h:443");
+    for url in ["socks5://h/", "ws://h/", "wss://h/", "mailto:x"] {
         let refused = error(Proxy::http(url));
         assert!(matches!(refused, Error::InvalidUrl(InvalidUrl::ProxyScheme(_))), "{url}: {refused:?}");
     }

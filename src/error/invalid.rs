@@ -22,11 +22,25 @@ pub enum InvalidUrl {
     #[error("the host {0:?} is no host name, address, or either with a port")]
     Host(Box<str>),
     /// It is a proxy's, with a scheme that this kind of proxy does not have.
-    #[error("the scheme of the proxy is {0:?}, expected http, or socks5 or socks5h for SOCKS5")]
+    #[error("the scheme of the proxy is {0:?}, expected http or https, or socks5 or socks5h for SOCKS5")]
     ProxyScheme(Box<str>),
     /// It is a SOCKS5 proxy's, with a user name or a password of more than 255 bytes (RFC 1929, section 2).
     #[error("a user name or a password for SOCKS5 has more than 255 bytes")]
     ProxyCredentials,
+    /// It is a proxy's, by an environment variable. Its value is not shown, since it may have a password.
+    #[error(transparent)]
+    ProxyVariable(Box<InvalidVariable>),
+}
+
+/// Why an environment variable names no proxy. Its value is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("in the environment variable {name}: {reason}")]
+#[non_exhaustive]
+pub struct InvalidVariable {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong with its value.
+    pub reason: InvalidUrl,
 }
 
 /// Why a list of subprotocols cannot be offered (RFC 6455, section 4.1).

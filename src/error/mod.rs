@@ -15,7 +15,7 @@ use http::{StatusCode, uri::Authority};
 
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
-    invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl},
+    invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl, InvalidVariable},
     proxy::{ProxyCause, ProxyError},
     redirect::{InvalidRedirect, Redirected},
     shared::SharedError,
@@ -196,13 +196,20 @@ impl Error {
     pub fn is_connect(&self) -> bool {
         matches!(
             self,
-            Self::Connect { .. } | Self::Proxy(_) | Self::Timeout { phase: Phase::Connect | Phase::Proxy, .. }
+            Self::Connect { .. }
+                | Self::Proxy(_)
+                | Self::Timeout { phase: Phase::Connect | Phase::ProxyTls | Phase::Proxy, .. }
         )
     }
 
-    /// Whether TLS failed: its certificate, its handshake, or that this took too long.
+    /// Whether TLS failed, with the server or with an `https` proxy: its certificate, its handshake, or that this took
+    /// too long.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_) | Self::Timeout { phase: Phase::Tls, .. })
+        match self {
+            Self::Tls(_) | Self::Timeout { phase: Phase::Tls | Phase::ProxyTls, .. } => true,
+            Self::Proxy(error) => matches!(error.cause, ProxyCause::Tls(_)),
+            _ => false,
+        }
     }
 
     /// Whether the connection had ended or was closing: [`Error::Closed`] and [`Error::Closing`].
@@ -216,7 +223,7 @@ impl Error {
     ///   [`Timeout`](Self::Timeout) of every phase;
     /// * [`Refused`](Self::Refused) with status 408, 425, 429 or 5xx;
     /// * [`Proxy`](Self::Proxy) with such a status, a response that broke off, or the SOCKS reply 1, 3, 4, 5 or 6;
-    /// * [`Tls`](Self::Tls) if the transport failed during the TLS handshake;
+    /// * [`Tls`](Self::Tls), and TLS with a proxy, if the transport failed during the TLS handshake;
     /// * [`Handshake`](Self::Handshake) if the response broke off ([`InvalidResponse::Truncated`]);
     /// * [`Closed`](Self::Closed) with code 1001, 1006, 1011, 1012, 1013 or 1014.
     ///
@@ -225,11 +232,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Io(_) | Self::Timeout { .. } => true,
-            Self::Tls(cause) => {
-                shared::sources(Some(&**cause)).any(|cause| cause.downcast_ref::<io::Error>().is_some())
-            }
+            Self::Tls(cause) => shared::has_io(cause),
             Self::Refused(response) => is_transient_status(response.status()),
             Self::Proxy(error) => match &error.cause {
+                ProxyCause::Tls(cause) => shared::has_io(cause),
                 ProxyCause::Refused(response) => is_transient_status(response.status()),
                 ProxyCause::Response(invalid) => matches!(invalid, InvalidResponse::Truncated { .. }),
                 ProxyCause::Reply(code) => matches!(code, 1 | 3..=6),
@@ -345,6 +351,8 @@ impl From<Closed> for Error {
 pub enum Phase {
     /// Name resolution and TCP ([`connect_timeout`](crate::ClientBuilder::connect_timeout)).
     Connect,
+    /// The TLS handshake with an `https` proxy ([`tls_timeout`](crate::ClientBuilder::tls_timeout)).
+    ProxyTls,
     /// The tunnel through a proxy ([`handshake_timeout`](crate::ClientBuilder::handshake_timeout)).
     Proxy,
     /// The TLS handshake ([`tls_timeout`](crate::ClientBuilder::tls_timeout)).
@@ -366,6 +374,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
+            Self::ProxyTls => "the TLS handshake with the proxy",
             Self::Proxy => "opening a tunnel",
             Self::Tls => "the TLS handshake",
             Self::Handshake => "the opening handshake",

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::uri::Authority;
 
-use super::{InvalidResponse, text};
+use super::{InvalidResponse, SharedError, text};
 
 /// A proxy that was reached opened no tunnel. Nothing was sent to the server.
 ///
@@ -23,6 +23,8 @@ pub struct ProxyError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyCause {
+    /// TLS with it failed, as its `https` URL asks for. A transport that fails during the TLS handshake counts, too.
+    Tls(SharedError<dyn std::error::Error + Send + Sync>),
     /// It answered CONNECT with another status than 2xx: 407 where it wants other credentials. The response carries its
     /// status, its headers and the start of its body.
     Refused(http::Response<Bytes>),
@@ -42,6 +44,7 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy {} ", self.proxy)?;
         match &self.cause {
+            ProxyCause::Tls(cause) => write!(f, "failed in TLS: {cause}"),
             ProxyCause::Refused(response) => {
                 f.write_str("refused the tunnel with status ")?;
                 text::response(response, f)

@@ -37,7 +37,13 @@ pub(super) fn timeout(
 ) -> fmt::Result {
     write!(f, "{phase}")?;
     if let Some(server) = server {
-        write!(f, " {} {server}", if matches!(phase, Phase::Connect | Phase::Proxy) { "to" } else { "with" })?;
+        let preposition = match phase {
+            Phase::Connect | Phase::Proxy => "to ",
+            // It has one already.
+            Phase::ProxyTls => "",
+            _ => "with ",
+        };
+        write!(f, " {preposition}{server}")?;
     }
     write!(f, " timed out after {after:?}")
 }

@@ -6,29 +6,21 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use crate::{
-    error::{Error, ProxyCause},
-    handshake,
-    proxy::failed,
-    transport::target::Target,
-};
+use crate::{error::Error, handshake, proxy::endpoint::Failure, transport::target::Target};
 
-/// Asks `proxy`, which `io` is connected to, for a tunnel to `server`.
-pub(super) async fn open<IO>(io: &mut IO, proxy: &Target, server: &Target) -> Result<(), Error>
+/// Asks `proxy`, which `io` is connected to, for a tunnel to `server`. Returns the head of its answer, and leaves in `io`
+/// what comes behind it.
+pub(super) async fn ask<IO>(io: &mut IO, proxy: &Target, server: &Target) -> Result<Response<()>, Failure>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     io.write_all(&request(proxy, server)).await.map_err(Error::io)?;
     io.flush().await.map_err(Error::io)?;
     let (head, _nothing) = handshake::head::read(&mut Bytewise(io)).await?;
-    if head.status().is_success() {
-        return Ok(());
-    }
-    let refusal = handshake::read_refusal(io, head, BytesMut::new(), None).await;
-    Err(failed(proxy, ProxyCause::Refused(refusal)))
+    Ok(head)
 }
 
 fn request(proxy: &Target, server: &Target) -> Vec<u8> {

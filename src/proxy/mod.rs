@@ -1,16 +1,16 @@
 //! Proxies: what is asked to open a tunnel to the server.
 
 mod connect;
+pub(crate) mod endpoint;
+mod environment;
+mod no_proxy;
 mod socks5;
 
-use std::{fmt, sync::Arc};
-
-use tokio::io::{AsyncRead, AsyncWrite};
-use url::Url;
+use std::{env, fmt, sync::Arc};
 
 use crate::{
-    error::{Error, InvalidUrl, ProxyCause, ProxyError},
-    proxy::socks5::Credentials,
+    error::Error,
+    proxy::{endpoint::Endpoint, environment::Environment},
     transport::target::Target,
 };
 
@@ -31,8 +31,8 @@ pub struct Proxy(Kind);
 #[derive(Clone)]
 enum Kind {
     None,
-    Http(Target),
-    Socks5(Target, Option<Credentials>),
+    Given(Endpoint),
+    Environment(Arc<Environment>),
 }
 
 impl Proxy {
@@ -41,17 +41,22 @@ impl Proxy {
         Self(Kind::None)
     }
 
-    /// An HTTP proxy, by its `http` URL: it is asked by CONNECT (RFC 9110, section 9.3.6), for `ws` as for `wss`. The
-    /// port is 80 if the URL has none.
+    /// An HTTP proxy, by its `http` or `https` URL: it is asked by CONNECT (RFC 9110, section 9.3.6), for `ws` as for
+    /// `wss`. The port is 80 or 443 if the URL has none.
     ///
-    /// Userinfo in the URL is sent to it as Basic credentials, percent-decoded (RFC 7617). The path is ignored.
+    /// An `https` URL puts TLS between this client and the proxy, around all that goes through it, TLS of `wss` included.
+    /// Its connector is that of [`ClientBuilder::tls`](crate::ClientBuilder::tls), or the default one, as for the server:
+    /// the roots must do for both, and a client certificate is shown to a proxy that asks for one. The certificate of the
+    /// proxy must be for the host of this URL.
+    ///
+    /// Userinfo in the URL is sent to it as Basic credentials, percent-decoded (RFC 7617): in the clear to an `http`
+    /// URL. The path is ignored.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidUrl`]: it does not parse, or has another scheme.
     pub fn http(url: impl AsRef<str>) -> Result<Self, Error> {
-        let url = parse(url.as_ref(), &["http"])?;
-        Ok(Self(Kind::Http(Target::parse(url.as_str())?)))
+        Ok(Self(Kind::Given(Endpoint::http(url.as_ref())?)))
     }
 
     /// A SOCKS5 proxy (RFC 1928), by its `socks5` or `socks5h` URL. The proxy resolves the server's name. The port is
@@ -64,36 +69,53 @@ impl Proxy {
     /// [`Error::InvalidUrl`]: it does not parse, has another scheme, or a user name or a password that does not fit into
     /// 255 bytes.
     pub fn socks5(url: impl AsRef<str>) -> Result<Self, Error> {
-        let given = parse(url.as_ref(), &["socks5", "socks5h"])?;
-        let credentials = Credentials::of(&given)?;
-        let host = given.host_str().ok_or(InvalidUrl::from(url::ParseError::EmptyHost))?;
-        let address = format!("ws://{host}:{}", given.port().unwrap_or(1080));
-        Ok(Self(Kind::Socks5(Target::parse(&address)?, credentials)))
+        Ok(Self(Kind::Given(Endpoint::socks5(url.as_ref())?)))
     }
 
-    /// Where to open TCP to, if there is a proxy.
-    pub(crate) fn target(&self) -> Option<&Target> {
+    /// The proxies that the environment names, as curl reads it. The variables are read now, and once. For each
+    /// connection, and each hop of [`redirects`](crate::ClientBuilder::redirects), they say whether there is a proxy, and
+    /// which.
+    ///
+    /// | variable | |
+    /// |---|---|
+    /// | `http_proxy`, `HTTP_PROXY` | the proxy for `ws` |
+    /// | `https_proxy`, `HTTPS_PROXY` | the proxy for `wss` |
+    /// | `all_proxy`, `ALL_PROXY` | the proxy for a scheme that has none by these |
+    /// | `no_proxy`, `NO_PROXY` | the servers that are connected to without a proxy |
+    ///
+    /// Of two names the first counts: that in lower case. A variable that is empty counts as not set. `HTTP_PROXY` is not
+    /// looked at where `REQUEST_METHOD` is set: in a CGI program its value comes from a header of the request. (On Windows,
+    /// where the names have no case, neither is `http_proxy`.)
+    ///
+    /// The value is a URL for [`http`](Self::http) or [`socks5`](Self::socks5); without a scheme it is one for `http`.
+    ///
+    /// `no_proxy` is a list, separated by commas or spaces, of:
+    ///
+    /// * `example.com`, `.example.com` or `*.example.com`: this name and all below it, in any case, with or without a dot
+    ///   at the end;
+    /// * an address: `192.0.2.1`, `2001:db8::1`; it is not compared with the addresses of a name;
+    /// * a network: `10.0.0.0/8`, `2001:db8::/32`;
+    /// * `*`: every server.
+    ///
+    /// Each may have a port, and is for this port alone then: `example.com:8080`, `[2001:db8::1]:8080`. Any other entry
+    /// matches nothing. Loopback is not exempt unless an entry says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUrl`] with [`InvalidUrl::ProxyVariable`](crate::InvalidUrl::ProxyVariable), which names the variable: a
+    /// proxy that would be used has a URL that is invalid. It does not show the value, which may have a password.
+    pub fn from_env() -> Result<Self, Error> {
+        // What is not UTF-8 is no URL, and told as one that is invalid.
+        let variable = |name: &str| Some(env::var_os(name)?.to_string_lossy().into_owned());
+        Ok(Self(Kind::Environment(Arc::new(Environment::read(variable)?))))
+    }
+
+    /// The proxy to connect to `server` through. The environment has none for what is reached over a Unix socket.
+    pub(crate) fn endpoint(&self, server: &Target, is_unix: bool) -> Option<&Endpoint> {
         match &self.0 {
             Kind::None => None,
-            Kind::Http(target) | Kind::Socks5(target, _) => Some(target),
-        }
-    }
-
-    /// Asks for a tunnel to `server` over `io`, which is connected to the proxy. No byte of the tunnel is read.
-    pub(crate) async fn open_tunnel<IO>(&self, io: &mut IO, server: &Target) -> Result<(), Error>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin,
-    {
-        match &self.0 {
-            Kind::None => Ok(()),
-            Kind::Http(proxy) => connect::open(io, proxy, server).await.map_err(|error| refine(error, proxy)),
-            Kind::Socks5(proxy, credentials) => {
-                socks5::open(io, credentials.as_ref(), server).await.map_err(|failure| match failure {
-                    socks5::Failure::Io(error) => refine(Error::io(error), proxy),
-                    socks5::Failure::Proxy(cause) => failed(proxy, cause),
-                    socks5::Failure::Name(invalid) => invalid.into(),
-                })
-            }
+            Kind::Given(endpoint) => Some(endpoint),
+            Kind::Environment(environment) => environment.endpoint(server).filter(|_| !is_unix),
         }
     }
 }
@@ -103,26 +125,26 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::None => f.write_str("none"),
-            Kind::Http(target) => write!(f, "http://{}", target.server()),
-            Kind::Socks5(target, _) => write!(f, "socks5://{}", target.server()),
+            Kind::Given(endpoint) => endpoint.fmt(f),
+            Kind::Environment(environment) => environment.fmt(f),
         }
     }
 }
 
-fn parse(url: &str, schemes: &[&str]) -> Result<Url, InvalidUrl> {
-    let url = Url::parse(url)?;
-    if schemes.contains(&url.scheme()) { Ok(url) } else { Err(InvalidUrl::ProxyScheme(url.scheme().into())) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn failed(proxy: &Target, cause: ProxyCause) -> Error {
-    Error::Proxy(Arc::new(ProxyError { proxy: proxy.server().as_ref().clone(), cause }))
-}
-
-/// An error of the way to the proxy, told as one.
-fn refine(error: Error, proxy: &Target) -> Error {
-    match error {
-        Error::Io(cause) => Error::Connect { server: proxy.server().clone(), cause },
-        Error::Handshake(invalid) => failed(proxy, ProxyCause::Response(invalid)),
-        other => other,
+    #[test]
+    fn over_a_unix_socket_a_given_proxy_counts_and_the_environment_names_none() {
+        let server = Target::parse("ws://h/").expect("a URL");
+        let environment = Environment::read(|name| (name == "ALL_PROXY").then(|| "a".to_owned())).expect("a URL");
+        let environment = Proxy(Kind::Environment(Arc::new(environment)));
+        let given = Proxy::http("http://a").expect("a URL");
+        for (proxy, is_unix, has_one) in
+            [(&environment, false, true), (&environment, true, false), (&given, false, true), (&given, true, true)]
+        {
+            assert_eq!(proxy.endpoint(&server, is_unix).is_some(), has_one, "{proxy:?}, {is_unix}");
+        }
     }
 }

@@ -7,7 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use url::Url;
 
 use crate::{
-    error::{InvalidUrl, ProxyCause},
+    error::{Error, InvalidUrl, ProxyCause},
+    proxy::endpoint::Failure,
     transport::target::Target,
 };
 
@@ -17,7 +18,7 @@ const USERNAME_PASSWORD: u8 = 2;
 
 /// A user name and a password, each with its length before it, as they are sent.
 #[derive(Clone)]
-pub(super) struct Credentials(Vec<u8>);
+pub(crate) struct Credentials(Vec<u8>);
 
 impl Credentials {
     /// Those in the userinfo of `url`.
@@ -35,26 +36,12 @@ impl Credentials {
     }
 }
 
-/// Why there is no tunnel.
-pub(super) enum Failure {
-    Io(io::Error),
-    Proxy(ProxyCause),
-    /// The server's name is none that SOCKS5 can carry.
-    Name(InvalidUrl),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// Asks the proxy that `io` is connected to for a tunnel to `server`. It reads no byte beyond the reply.
 pub(super) async fn open<IO>(io: &mut IO, credentials: Option<&Credentials>, server: &Target) -> Result<(), Failure>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = request(server).map_err(Failure::Name)?;
+    let request = request(server).map_err(Error::from)?;
     authenticate(io, credentials).await?;
     send(io, &request).await?;
     let [version, reply, _reserved, kind] = receive(io).await?;

@@ -31,6 +31,15 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
+    /// Whether it opens Unix sockets.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn is_unix(&self) -> bool {
+        #[cfg(unix)]
+        return self.unix.is_some();
+        #[cfg(not(unix))]
+        false
+    }
+
     /// Opens a socket to `server`, a host with a port.
     pub(crate) async fn dial(&self, server: &Arc<Authority>, nodelay: bool) -> Result<Socket, Error> {
         #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The socket of a connection that this crate opened: TCP, or a Unix socket.
+//! The socket of a connection that this crate opened: TCP, a Unix socket, or a tunnel within TLS.
 
 use std::{
     io::{self, IoSlice},
@@ -13,6 +13,9 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(feature = "proxy")]
+use crate::transport::Transport;
+
 /// The socket of a connection that this crate opened. It forwards every call, vectored writes included.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,16 +25,21 @@ pub enum Socket {
     /// A socket of this machine's file system: see [`ClientBuilder::unix`](crate::ClientBuilder::unix).
     #[cfg(unix)]
     Unix(UnixStream),
+    /// A tunnel within TLS to an `https` proxy: see [`Proxy::http`](crate::Proxy::http).
+    #[cfg(feature = "proxy")]
+    TlsProxy(Box<Transport>),
 }
 
 impl Socket {
-    /// The TCP socket: to ask it for its addresses or options. `None` if it is a Unix socket. Reading or writing it
-    /// directly breaks the connection.
+    /// The TCP socket, to the server or to its proxy: to ask it for its addresses or options. `None` if it is a Unix
+    /// socket. Reading or writing it directly breaks the connection.
     pub fn as_tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
             #[cfg(unix)]
             Self::Unix(_) => None,
+            #[cfg(feature = "proxy")]
+            Self::TlsProxy(transport) => transport.get_ref().as_tcp(),
         }
     }
 }
@@ -43,6 +51,8 @@ macro_rules! forward {
             Socket::Tcp($io) => $call,
             #[cfg(unix)]
             Socket::Unix($io) => $call,
+            #[cfg(feature = "proxy")]
+            Socket::TlsProxy($io) => $call,
         }
     };
 }

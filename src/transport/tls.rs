@@ -19,7 +19,7 @@ const ALPN: &str = "http/1.1";
 pub(crate) fn connector(given: Option<Connector>) -> Result<Connector, Error> {
     match given {
         Some(Connector::Plain) => {
-            Err(Error::tls("Connector::Plain was given for a connection that needs TLS; use the scheme ws instead"))
+            Err(Error::tls("Connector::Plain was given for a URL, or a proxy's URL, whose scheme asks for TLS"))
         }
         #[cfg(feature = "rustls-tls")]
         Some(Connector::Rustls(config)) if config.alpn_protocols.is_empty() => {
