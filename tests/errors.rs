@@ -298,6 +298,87 @@ async fn a_peer_that_does_not_close() {
     assert!(failed.is_timeout());
 }
 
+#[cfg(feature = "proxy")]
+mod proxies {
+    use tokio::io::AsyncReadExt as _;
+    use wsflow::{ClientBuilder, Proxy};
+
+    use super::*;
+
+    fn through(scheme: &str, proxy: &Script) -> ClientBuilder {
+        let url = format!("{scheme}://user:secret@{}", proxy.addr());
+        let proxy = if scheme == "socks5" { Proxy::socks5(url) } else { Proxy::http(url) };
+        WebSocketStream::builder("ws://server.invalid/?secret").proxy(proxy.expect("a proxy"))
+    }
+
+    /// What a proxy comes to that gives one of these answers each time that something comes.
+    async fn answered(scheme: &str, answers: &[&[u8]]) -> Error {
+        let proxy = Script::bind().await;
+        let (ws, ()) = tokio::join!(through(scheme, &proxy).connect(), async {
+            let mut peer = proxy.peer().await;
+            for answer in answers {
+                let _asked = peer.io_mut().read(&mut [0; 512]).await.expect("the client is there");
+                peer.raw(answer).await;
+            }
+        });
+        let failed = error(ws);
+        assert!(failed.is_connect() && !failed.is_timeout() && !failed.is_tls() && !failed.is_closed());
+        assert!(!format!("{failed:?}").contains("secret"), "{failed:?}");
+        failed
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_does_not_answer() {
+        let proxy = Script::bind().await;
+        let failed = error(through("http", &proxy).handshake_timeout(Duration::from_millis(50)).connect().await);
+        assert_documented!("the proxy does not answer", failed, Error::Timeout { phase: Phase::Proxy, .. });
+        assert!(failed.is_timeout() && failed.is_connect() && !failed.is_tls());
+    }
+
+    #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+    #[tokio::test]
+    async fn an_https_proxy_that_does_not_answer() {
+        let proxy = Script::bind().await;
+        let failed = error(through("https", &proxy).tls_timeout(Duration::from_millis(50)).connect().await);
+        assert_documented!("an https proxy does not answer", failed, Error::Timeout { phase: Phase::ProxyTls, .. });
+        assert!(failed.is_timeout() && failed.is_connect() && failed.is_tls());
+    }
+
+    /// By the platform's verifier, which has words of its own on other systems.
+    #[cfg(all(feature = "rustls-tls", target_os = "linux"))]
+    #[tokio::test]
+    async fn a_certificate_of_a_proxy_from_an_unknown_issuer() {
+        let tls = support::tls::Authority::new().server(&["localhost"]);
+        let script = Script::bind().await;
+        let proxy = Proxy::http(format!("https://localhost:{}", script.addr().port())).expect("a proxy");
+        let opening = WebSocketStream::builder("ws://server.invalid/").proxy(proxy).connect();
+        let (ws, _) = tokio::join!(opening, async { tls.handshake(script.peer().await).await });
+        let failed = error(ws);
+        assert_documented!("the issuer of a proxy is unknown", failed, Error::Proxy(_));
+        assert!(failed.is_tls() && failed.is_connect());
+        assert_eq!(failed.status(), None);
+    }
+
+    #[tokio::test]
+    async fn refusals_of_http_proxies() {
+        let failed = answered("http", &[b"HTTP/1.1 407 x\r\nContent-Length: 4\r\n\r\nwho?"]).await;
+        assert_documented!("the proxy wants credentials", failed, Error::Proxy(_));
+        assert_eq!(failed.status().expect("a status"), 407);
+        let failed = answered("http", &[b"HTTP/1.1 502 x\r\nContent-Length: 0\r\n\r\n"]).await;
+        assert_documented!("the proxy cannot reach the server", failed, Error::Proxy(_));
+        assert_eq!(failed.status().expect("a status"), 502);
+    }
+
+    #[tokio::test]
+    async fn refusals_of_socks_proxies() {
+        let failed = answered("socks5", &[b"\x05\x02", b"\x01\x01"]).await;
+        assert_documented!("a SOCKS proxy refuses the password", failed, Error::Proxy(_));
+        let failed = answered("socks5", &[b"\x05\x00", b"\x05\x05\x00\x01\0\0\0\0\0\0"]).await;
+        assert_documented!("a SOCKS proxy cannot reach it", failed, Error::Proxy(_));
+        assert_eq!(failed.status(), None);
+    }
+}
+
 // What holds for all.
 
 #[test]

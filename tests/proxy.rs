@@ -5,9 +5,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wsflow::{ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, WebSocketStream};
+use wsflow::{Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream};
 
 /// Opens nothing but through the proxy: the name resolves nowhere.
 const SERVER: &str = "server.invalid";
@@ -310,6 +311,25 @@ async fn each_hop_of_redirects_asks_the_proxy_for_a_tunnel_of_its_own() {
     ws.expect("open");
 }
 
+#[tokio::test]
+async fn a_stream_of_connections_tries_again_after_a_502_and_ends_with_a_407() {
+    let script = Script::bind().await;
+    let builder = through(http(&script, ""));
+    let mut connections = Reconnect::new(move || builder.clone().connect())
+        .backoff(Backoff::default().initial(Duration::from_millis(1)).max(Duration::from_millis(1)));
+    let (item, ()) = tokio::join!(connections.next(), async {
+        for status in [502, 407] {
+            let mut peer = script.peer().await;
+            peer.request().await;
+            peer.raw(format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n")).await;
+            peer.expect_gone().await;
+        }
+    });
+    let refused = item.expect("an item").err().expect("an error");
+    assert_eq!(refused.status().expect("a status"), 407);
+    assert!(connections.next().await.is_none());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn over_a_unix_socket_a_given_proxy_is_reached_there() {
@@ -330,7 +350,7 @@ async fn over_a_unix_socket_a_given_proxy_is_reached_there() {
 
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 mod https {
-    use futures::{SinkExt as _, StreamExt as _};
+    use futures::SinkExt as _;
     use tokio::io::{AsyncRead, AsyncWrite};
     use wsflow::{Socket, Transport};
 

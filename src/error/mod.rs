@@ -44,6 +44,13 @@ use crate::close::{CloseCode, Closed};
 /// | the server does not answer TLS | `the TLS handshake with example.com:443 timed out after 30s` | `Error::Timeout { phase: Phase::Tls, .. }` | yes |
 /// | the server does not answer HTTP | `the opening handshake with example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
 /// | the certificate's issuer is unknown | `TLS error: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
+/// | the proxy does not answer | `opening a tunnel to server.invalid:80 timed out after 50ms` | `Error::Timeout { phase: Phase::Proxy, .. }` | yes |
+/// | an https proxy does not answer | `the TLS handshake with the proxy 127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::ProxyTls, .. }` | yes |
+/// | the issuer of a proxy is unknown | `the proxy localhost:9001 failed in TLS: invalid peer certificate: UnknownIssuer` | `Error::Proxy(_)` | no |
+/// | the proxy wants credentials | `the proxy 127.0.0.1:9001 refused the tunnel with status 407 Proxy Authentication Required: who?` | `Error::Proxy(_)` | no |
+/// | the proxy cannot reach the server | `the proxy 127.0.0.1:9001 refused the tunnel with status 502 Bad Gateway` | `Error::Proxy(_)` | yes |
+/// | a SOCKS proxy refuses the password | `the proxy 127.0.0.1:9001 refused the credentials` | `Error::Proxy(_)` | no |
+/// | a SOCKS proxy cannot reach it | `the proxy 127.0.0.1:9001 refused the tunnel with SOCKS reply 5 (connection refused)` | `Error::Proxy(_)` | yes |
 /// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
 /// | redirects lead in a loop | `a redirect was not followed: they lead in a loop: ws://a.example/ -> ws://a.example/b -> ws://a.example/` | `Error::Redirect(_)` | no |
 /// | a send after the server closed with 1008 | `the connection was closed: the peer sent a Close frame with code 1008 (no such feed)` | `Error::Closed(_)` | no |

@@ -31,7 +31,7 @@ pub struct Proxy(Kind);
 #[derive(Clone)]
 enum Kind {
     None,
-    Given(Endpoint),
+    Given(Arc<Endpoint>),
     Environment(Arc<Environment>),
 }
 
@@ -56,7 +56,7 @@ impl Proxy {
     ///
     /// [`Error::InvalidUrl`]: it does not parse, or has another scheme.
     pub fn http(url: impl AsRef<str>) -> Result<Self, Error> {
-        Ok(Self(Kind::Given(Endpoint::http(url.as_ref())?)))
+        Ok(Self(Kind::Given(Arc::new(Endpoint::http(url.as_ref())?))))
     }
 
     /// A SOCKS5 proxy (RFC 1928), by its `socks5` or `socks5h` URL. The proxy resolves the server's name. The port is
@@ -69,7 +69,7 @@ impl Proxy {
     /// [`Error::InvalidUrl`]: it does not parse, has another scheme, or a user name or a password that does not fit into
     /// 255 bytes.
     pub fn socks5(url: impl AsRef<str>) -> Result<Self, Error> {
-        Ok(Self(Kind::Given(Endpoint::socks5(url.as_ref())?)))
+        Ok(Self(Kind::Given(Arc::new(Endpoint::socks5(url.as_ref())?))))
     }
 
     /// The proxies that the environment names, as curl reads it. The variables are read now, and once. For each
