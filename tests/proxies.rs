@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring, pki_types:
 use support::{Peer, Script, error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
-use wsflow::{Connector, Error, Proxy, ProxyCause, WebSocketStream};
+use wsflow::{Connector, Error, Proxy, ProxyCause, Retry, WebSocketStream};
 
 /// A proxy that runs.
 struct Running {
@@ -129,7 +129,22 @@ async fn wrong_credentials_and_none_are_refused() {
         for userinfo in ["user:wrong@", ""] {
             let builder = WebSocketStream::builder("ws://localhost:9/").tls(connector.clone());
             let failed = error(builder.proxy(running.with(userinfo)).connect().await);
-            println!("{} {userinfo:?}: {failed}", running.name);
+            let name = &running.name;
+            println!("{name} {userinfo:?}: {failed}");
+            assert!(failed.is_connect(), "{failed:?}");
+            if name == "pproxy-socks-closed" {
+                // It hangs up.
+                assert!(matches!(failed, Error::Connect { .. }), "{failed:?}");
+                continue;
+            }
+            assert_eq!(Retry::default_for(&failed), Retry::Never);
+            let Error::Proxy(refused) = &failed else { panic!("{name}: {failed:?}") };
+            match &refused.cause {
+                ProxyCause::Refused(response) => assert!(matches!(response.status().as_u16(), 401 | 407), "{name}"),
+                ProxyCause::Credentials => assert!(running.is_socks() && !userinfo.is_empty(), "{name}"),
+                ProxyCause::NoMethod => assert!(running.is_socks() && userinfo.is_empty(), "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
         }
     }
 }
@@ -142,6 +157,18 @@ async fn a_closed_port_behind_the_proxy_is_told() {
         // Nobody listens there any more.
         let url = Script::bind().await.url("/");
         let failed = error(WebSocketStream::builder(url).tls(connector.clone()).proxy(running.proxy()).connect().await);
-        println!("{}: {failed}", running.name);
+        let name = &running.name;
+        println!("{name}: {failed}");
+        assert!(failed.is_transient(), "{failed:?}");
+        // It hangs up; as SOCKS5 after it has said that the tunnel is open.
+        if name.starts_with("pproxy-") {
+            continue;
+        }
+        let Error::Proxy(refused) = &failed else { panic!("{name}: {failed:?}") };
+        match &refused.cause {
+            ProxyCause::Refused(response) => assert!(response.status().is_server_error(), "{name}"),
+            ProxyCause::Reply(5) => assert!(running.is_socks(), "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }
