@@ -325,7 +325,7 @@ async fn a_stream_of_connections_tries_again_after_a_502_and_ends_with_a_407() {
             peer.expect_gone().await;
         }
     });
-    let refused = item.expect("an item").err().expect("an error");
+    let refused = item.expect("an item").expect_err("an error");
     assert_eq!(refused.status().expect("a status"), 407);
     assert!(connections.next().await.is_none());
 }
