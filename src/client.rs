@@ -28,11 +28,13 @@ use crate::{
     error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
     handshake,
     handshake::{
+        Answer,
         redirect::Way,
         request::{self, Request},
         subprotocol::Subprotocols,
     },
     stream::WebSocketStream,
+    trace::{Agreed, Trace},
     transport::{Socket, Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
 };
 
@@ -317,19 +319,20 @@ impl ClientBuilder {
     /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(self) -> Result<WebSocketStream, Error> {
         let mut request = self.request()?;
+        let trace = Trace::to(request.target.url());
         let attempt = async {
             let mut way = Way::new(self.redirects);
             loop {
-                let mut transport = self.dial(&request).await?;
-                let answer = handshake::ask(&mut transport, &request, self.handshake_timeout).await?;
+                let mut transport = self.dial(&request, &trace).await?;
+                let answer = ask(&mut transport, &request, self.handshake_timeout, &trace).await?;
                 if !way.goes_on(answer.head()) {
-                    let negotiated = answer.check(&mut transport, &request).await?;
-                    return Ok(WebSocketStream::new(transport, negotiated, self.config.clone()));
+                    return upgrade(transport, answer, &request, self.config.clone(), &trace).await;
                 }
                 way.follow(&mut request, answer.head())?;
+                trace.redirected(answer.head().status(), request.target.url());
             }
         };
-        unless_cancelled(self.signal.clone(), attempt).await
+        trace.attempt(unless_cancelled(self.signal.clone(), attempt)).await
     }
 
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
@@ -343,7 +346,9 @@ impl ClientBuilder {
     {
         let request = self.request()?;
         let Self { config, handshake_timeout, signal, .. } = self;
-        unless_cancelled(signal, open(io, &request, handshake_timeout, config)).await
+        let trace = Trace::to(request.target.url());
+        let attempt = open(io, &request, handshake_timeout, config, &trace);
+        trace.attempt(unless_cancelled(signal, attempt)).await
     }
 
     /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
@@ -357,16 +362,17 @@ impl ClientBuilder {
     {
         let request = self.request()?;
         let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
-        let attempt = async move {
+        let trace = Trace::to(request.target.url());
+        let attempt = async {
             let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
-            let transport = within(Phase::Tls, tls_timeout, &request.target, wrapping).await?;
-            open(transport, &request, handshake_timeout, config).await
+            let transport = within(Phase::Tls, tls_timeout, &request.target, &trace, wrapping).await?;
+            open(transport, &request, handshake_timeout, config, &trace).await
         };
-        unless_cancelled(signal, attempt).await
+        trace.attempt(unless_cancelled(signal, attempt)).await
     }
 
     /// Opens what the request is to be sent over: the socket, and TLS for `wss`.
-    async fn dial(&self, request: &Request) -> Result<Transport, Error> {
+    async fn dial(&self, request: &Request, trace: &Trace) -> Result<Transport, Error> {
         let connector = match request.target.is_secure() {
             true => Some(tls::connector(self.connector.clone())?),
             false => None,
@@ -374,41 +380,42 @@ impl ClientBuilder {
         let server = &request.target;
         #[cfg(feature = "proxy")]
         let socket = match self.proxy.endpoint(server, self.dialer.is_unix()) {
-            Some(proxy) => self.open_tunnel(proxy, server).await?,
-            None => self.open_socket(server).await?,
+            Some(proxy) => self.open_tunnel(proxy, server, trace).await?,
+            None => self.open_socket(server, trace).await?,
         };
         #[cfg(not(feature = "proxy"))]
-        let socket = self.open_socket(server).await?;
+        let socket = self.open_socket(server, trace).await?;
         match connector {
             Some(connector) => {
                 let wrapping = tls::wrap(connector, server.server_name(), socket);
-                within(Phase::Tls, self.tls_timeout, server, wrapping).await
+                within(Phase::Tls, self.tls_timeout, server, trace, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
     }
 
     /// A socket to `server`, which may be a proxy.
-    async fn open_socket(&self, server: &Target) -> Result<Socket, Error> {
+    async fn open_socket(&self, server: &Target, trace: &Trace) -> Result<Socket, Error> {
         let dialling = self.dialer.dial(server.server(), self.config.nodelay);
-        within(Phase::Connect, self.connect_timeout, server, dialling).await
+        within(Phase::Connect, self.connect_timeout, server, trace, dialling).await
     }
 
     /// A tunnel to `server`: as a socket to it.
     #[cfg(feature = "proxy")]
-    async fn open_tunnel(&self, proxy: &Endpoint, server: &Target) -> Result<Socket, Error> {
+    async fn open_tunnel(&self, proxy: &Endpoint, server: &Target, trace: &Trace) -> Result<Socket, Error> {
         let target = proxy.target();
         let connector = match target.is_secure() {
             true => Some(tls::connector(self.connector.clone())?),
             false => None,
         };
-        let mut socket = self.open_socket(target).await?;
+        let mut socket = self.open_socket(target, trace).await?;
         if let Some(connector) = connector {
             let wrapping = tls::wrap(connector, target.server_name(), socket);
-            let wrapping = within(Phase::ProxyTls, self.tls_timeout, target, wrapping);
+            let wrapping = within(Phase::ProxyTls, self.tls_timeout, target, trace, wrapping);
             socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error))?));
         }
-        proxy.open_tunnel(&mut socket, server, self.handshake_timeout).await?;
+        let opening = proxy.open_tunnel(&mut socket, server, self.handshake_timeout);
+        trace.phase(Phase::Proxy, opening).await?;
         Ok(socket)
     }
 
@@ -445,26 +452,56 @@ async fn open<S>(
     request: &Request,
     limit: Option<Duration>,
     config: Config,
+    trace: &Trace,
 ) -> Result<WebSocketStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let negotiated = handshake::ask(&mut io, request, limit).await?.check(&mut io, request).await?;
-    Ok(WebSocketStream::new(io, negotiated, config))
+    let answer = ask(&mut io, request, limit, trace).await?;
+    upgrade(io, answer, request, config, trace).await
+}
+
+async fn ask<S>(io: &mut S, request: &Request, limit: Option<Duration>, trace: &Trace) -> Result<Answer, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    trace.phase(Phase::Handshake, handshake::ask(io, request, limit)).await
+}
+
+async fn upgrade<S>(
+    mut io: S,
+    answer: Answer,
+    request: &Request,
+    config: Config,
+    trace: &Trace,
+) -> Result<WebSocketStream<S>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let negotiated = answer.check(&mut io, request).await?;
+    trace.agreed(Agreed {
+        has_subprotocol: !negotiated.protocol.is_empty(),
+        has_compression: negotiated.deflate.is_some(),
+    });
+    Ok(WebSocketStream::new(io, negotiated, config, trace.clone()))
 }
 
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
     target: &Target,
+    trace: &Trace,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    match limit {
-        Some(after) => timeout(after, step)
-            .await
-            .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
-        None => step.await,
-    }
+    let bounded = async {
+        match limit {
+            Some(after) => timeout(after, step)
+                .await
+                .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
+            None => step.await,
+        }
+    };
+    trace.phase(phase, bounded).await
 }
 
 async fn unless_cancelled<T>(

@@ -81,7 +81,7 @@ pub(crate) struct Sent {
 impl Sent {
     /// What the transport of `stream` has taken so far.
     fn by<S: AsyncRead + AsyncWrite + Unpin>(stream: &WebSocketStream<S>) -> Self {
-        let stats = stream.stats();
+        let stats = stream.counters();
         Self { entries: stats.messages_sent + stream.parts_sent(), payload: stats.payload_bytes_sent }
     }
 }

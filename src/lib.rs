@@ -78,6 +78,37 @@
 //! The feature `proxy` adds `Proxy`, for `ClientBuilder::proxy`: a tunnel through an HTTP or a SOCKS5 proxy, given or
 //! named by the environment.
 //!
+//! # Metrics and traces
+//!
+//! [`WebSocketStream::stats`], [`Sender::stats`] and [`Receiver::stats`] count messages, bytes and pings, and the time in which
+//! each side has held back the other. `examples/metrics.rs` shows them as Prometheus reads them.
+//!
+//! The feature `tracing` shows each connection as a span `websocket` to subscribers of the crate `tracing`. The span has
+//! `server.address`, `server.port`, `url.scheme`, `url.path` and `network.protocol.name`, as OpenTelemetry names them; over
+//! a transport that was upgraded elsewhere it has the last one only. It begins with the attempt to connect and ends when the
+//! connection is dropped. Its level is DEBUG. The target of all is `wsflow`. Times end with `_ms`: they are milliseconds, with
+//! fractions.
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `connected` (name resolution and TCP), `tunnel opened`, `TLS handshake done`, `response received` | DEBUG | `elapsed_ms`, of this phase |
+//! | `redirect followed` | DEBUG | `http.response.status_code`, and where to, as in the span |
+//! | `handshake done` | DEBUG | `http.response.status_code`, `subprotocol` and `compression`: whether there is one |
+//! | `open` | DEBUG | `elapsed_ms`, of the whole attempt |
+//! | `connecting failed`, instead of `open` | DEBUG | `elapsed_ms`, `error.type`, `error`, `http.response.status_code` of a refusal |
+//! | `keepalive ping queued` | TRACE | |
+//! | `pong received` | TRACE | `rtt_ms`, of keepalive's pings and of others |
+//! | `keepalive timed out` | DEBUG | `timeout_ms` |
+//! | `closing` | DEBUG | `by`: `local` or `remote`; `websocket.close_code`, if the Close frame has one |
+//! | `close answered`, by the peer | DEBUG | `websocket.close_code`, if the Close frame has one |
+//! | `failing`: this side ends the connection for an error | DEBUG | `error.type`, `error`, and `websocket.close_code`, which the peer is told |
+//! | `closed` | DEBUG | `websocket.close_code`, `was_clean`, `error.type` and `error` of an unclean end, `open_ms`, and of [`Stats`] the messages, the bytes, `read_held_back_ms` and `write_held_back_ms` |
+//! | `dropped`, instead of `closed` | DEBUG | `open_ms` |
+//!
+//! Messages make no events. No event of this crate has userinfo, a query, a header's value (so no subprotocol's name), a payload,
+//! a close reason, or anything else that the other side wrote. The path is shown. The crates underneath have events of their
+//! own in the same span while the connection is made.
+//!
 //! # Stability
 //!
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls
@@ -101,8 +132,10 @@ mod proxy;
 mod reconnect;
 mod split;
 mod stats;
+mod stopwatch;
 mod stream;
 mod sync;
+mod trace;
 mod transport;
 mod upgraded;
 mod wire;

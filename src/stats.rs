@@ -26,7 +26,23 @@ pub struct Stats {
     pub pings_sent: u64,
     /// The round-trip time that the last answered ping measured.
     pub last_rtt: Option<Duration>,
+    /// Pongs from the peer, also those that answer no ping.
+    pub pongs_received: u64,
     /// Messages that still came after our Close was queued, and are not handed to the reader; and messages whose
     /// [`MessageReader`](crate::MessageReader) was dropped before their end, once that has come.
     pub discarded_messages: u64,
+    /// How long this side has held back its peer: the time in which the transport was not read, since what had come was
+    /// not used up. It runs from each read that brought bytes to the next attempt to read.
+    ///
+    /// So the time that the application takes for its messages is in it, and the time in which it asks for none. Time in
+    /// which the transport had nothing to read is not, nor is the time until a task that was woken polls. Of a
+    /// connection that is split it grows while the task between waits for the [`Receiver`](crate::Receiver).
+    pub read_held_back: Duration,
+    /// How long the peer has held back this side: the time in which the queue was full
+    /// ([`Config::write_high_water_mark`](crate::Config::write_high_water_mark)) and somebody had asked for room.
+    ///
+    /// It runs from a `poll_ready` that returned `Pending` until there is room, or nothing can be sent any more. Of a
+    /// connection that is split it is the time in which one [`Sender`](crate::Sender) or more waited; two that wait at once
+    /// do not count twice.
+    pub write_held_back: Duration,
 }

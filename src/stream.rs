@@ -25,6 +25,8 @@ use crate::{
     message_writer::MessageWriter,
     protocol::{Chunk, Compression, Part, Pong, ReadyState},
     stats::Stats,
+    stopwatch::Stopwatch,
+    trace::{Lifespan, Trace},
     transport::Transport,
     upgraded::UpgradedParts,
 };
@@ -169,10 +171,10 @@ pub enum NextOrRoom {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    pub(crate) fn new(io: S, mut negotiated: Negotiated, config: Config) -> Self {
+    pub(crate) fn new(io: S, mut negotiated: Negotiated, config: Config, trace: Trace) -> Self {
         let config = config.in_bounds();
         let read_buf = std::mem::take(&mut negotiated.read_buf);
-        let connection = Connection::new(io, read_buf, &config, negotiated.deflate);
+        let connection = Connection::new(io, read_buf, &config, negotiated.deflate).with_trace(trace);
         Self { connection, config, negotiated }
     }
 
@@ -184,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// It needs a [runtime](Self#runtime) with timers around the task that polls.
     pub fn from_upgraded(io: S, config: Config) -> Self {
-        Self::new(io, Negotiated::default(), config)
+        Self::new(io, Negotiated::default(), config, Trace::upgraded())
     }
 
     /// Takes a transport that was upgraded elsewhere, with the bytes that were read too far and what was agreed on. It
@@ -203,7 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         let offered = own.server_no_context_takeover(false).server_max_window_bits(None);
         let deflate = extension::validate(&extensions, Some(&offered))
             .map_err(|what| Error::Handshake(InvalidResponse::Extension(what.into())))?;
-        Ok(Self::new(io, Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf }, config))
+        let negotiated = Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf };
+        Ok(Self::new(io, negotiated, config, Trace::upgraded()))
     }
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.
@@ -525,6 +528,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// As [`stats`](Self::stats), without the times, for which the clock is read.
+    #[inline]
+    pub(crate) fn counters(&self) -> Stats {
+        self.connection.counters()
+    }
+
+    /// What [`Stats::read_held_back`] is read from.
+    pub(crate) fn read_pause(&self) -> Stopwatch {
+        self.connection.read_pause()
+    }
+
+    /// Makes whoever drives the connection tell its end.
+    pub(crate) fn take_lifespan(&mut self) -> Lifespan {
+        self.connection.take_lifespan()
     }
 
     /// What the handshake agreed on, for who hands out the connection's getters from now on.

@@ -66,3 +66,18 @@ fn big_file_goes_up_and_down_as_one_message() {
     let (output, out) = run("big_file", &["--file", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")]);
     assert!(output.status.success() && out.ends_with("closed with 1000\n"), "{output:?}");
 }
+
+#[test]
+fn metrics_shows_what_was_counted_as_prometheus_reads_it() {
+    let (output, out) = run("metrics", &["--seconds", "0.5", "--every", "0.1"]);
+    assert!(output.status.success(), "{output:?}");
+    let value = |name: &str| -> f64 {
+        let line = out.lines().rfind(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {out}"));
+        line.split(' ').next_back().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("a number in {line}"))
+    };
+    let sent = value("websocket_client_messages_total{network_io_direction=\"transmit\"}");
+    assert!(sent > 0.0, "{out}");
+    assert_eq!(value("websocket_client_payload_io_bytes_total{network_io_direction=\"transmit\"}"), 1000.0 * sent);
+    assert!(value("websocket_client_held_back_duration_seconds_total{network_io_direction=\"transmit\"}") >= 0.0);
+    assert!(out.ends_with("closed with 1000\n"), "{out}");
+}

@@ -15,7 +15,10 @@ mod timer;
 mod wakers;
 mod writing;
 
-use std::task::{Context, Poll, ready};
+use std::{
+    cell::LazyCell,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -43,6 +46,8 @@ use crate::{
     error::{Error, InvalidControl},
     protocol::{Delivery, Event, Protocol, ReadyState},
     stats::Stats,
+    stopwatch::Stopwatch,
+    trace::{Lifespan, Trace},
     wire::deflate::NegotiatedDeflate,
 };
 
@@ -57,10 +62,15 @@ pub(crate) struct Connection<S> {
     idle_timer: IdleTimer,
     /// When the bytes in the read buffer were read.
     read_at: Instant,
+    /// Runs while the transport is not read, since what came is not used up.
+    read_pause: Stopwatch,
+    /// Runs while somebody who sends waits for room.
+    write_wait: Stopwatch,
     read_side: ReadSide,
     flush_state: FlushState,
     budget: Budget,
     end_report: EndReport,
+    lifespan: Lifespan,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -68,6 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(io: S, read_buf: BytesMut, config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
         let mut protocol = Protocol::new(config, agreed);
         protocol.handle_read(read_buf.len());
+        let read_at = Instant::now();
+        let mut read_pause = Stopwatch::default();
+        if !read_buf.is_empty() {
+            read_pause.start(|| read_at);
+        }
         Self {
             io,
             read_buffer: ReadBuffer::new(config.read_buffer_max, read_buf),
@@ -76,12 +91,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             wakers: Wakers::default(),
             timer: Timer::new(config.has_timers),
             idle_timer: IdleTimer::Off,
-            read_at: Instant::now(),
+            read_at,
+            read_pause,
+            write_wait: Stopwatch::default(),
             read_side: ReadSide::Open,
             flush_state: FlushState::Flushed,
             budget: Budget::default(),
             end_report: EndReport::default(),
+            lifespan: Lifespan::default(),
         }
+    }
+
+    /// Shows in `trace` what happens, and how it ends.
+    pub(crate) fn with_trace(self, trace: Trace) -> Self {
+        Self { protocol: self.protocol.with_trace(trace.clone()), lifespan: Lifespan::begin(trace), ..self }
+    }
+
+    /// Makes whoever drives the connection tell its end, who knows more of it.
+    pub(crate) fn take_lifespan(&mut self) -> Lifespan {
+        std::mem::take(&mut self.lifespan)
     }
 
     pub(crate) fn io(&self) -> &S {
@@ -89,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(crate) fn into_parts(mut self) -> (S, Bytes) {
+        self.lifespan.hand_out();
         (self.io, self.read_buffer.unread().split().freeze())
     }
 
@@ -101,7 +130,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            read_held_back: self.read_pause.elapsed(),
+            write_held_back: self.write_wait.elapsed(),
+            ..self.protocol.stats()
+        }
+    }
+
+    /// What was counted, without the times, for which the clock is read.
+    #[inline]
+    pub(crate) fn counters(&self) -> Stats {
         self.protocol.stats()
+    }
+
+    /// How long the transport was not read, since what had come was not used up.
+    pub(crate) fn read_pause(&self) -> Stopwatch {
+        self.read_pause
     }
 
     pub(crate) fn closed(&self) -> Option<&Closed> {
@@ -204,7 +248,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wakers.done(role);
             return Poll::Ready(());
         }
-        self.protocol.handle_quiet(self.read_buffer.peek(), || Instant::now().into_std());
+        // Several may want to know the time of this, and it is read once.
+        let quiet_at = LazyCell::new(Instant::now);
+        self.read_pause.stop(|| *quiet_at);
+        self.protocol.handle_quiet(self.read_buffer.peek(), || quiet_at.into_std());
         self.poll_deadline(role, cx)
     }
 
@@ -213,7 +260,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.take_must_wake_other() {
             self.wakers.wake_other(role);
             self.end_report.tell(|| self.protocol.outcome());
+            if self.protocol.is_done() {
+                self.handle_done();
+            }
         }
+    }
+
+    /// Nothing more is read or written.
+    #[cold]
+    fn handle_done(&mut self) {
+        self.read_pause.stop(Instant::now);
+        self.write_wait.stop(Instant::now);
+        let mut lifespan = self.take_lifespan();
+        lifespan.end(|| (self.closed().cloned(), self.error().cloned(), self.stats()));
     }
 
     /// Waits for the next deadline. Ready when one has passed and was dealt with.

@@ -185,10 +185,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let bytes_needed = self.protocol.bytes_needed(self.read_buffer.peek());
         let (io, read_buffer) = (&mut self.io, &mut self.read_buffer);
         let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, bytes_needed)));
-        self.read_at = Instant::now();
+        let now = Instant::now();
+        self.read_at = now;
+        self.read_pause.stop(|| now);
         match result {
             Ok(0) => self.protocol.handle_end(None),
             Ok(n) => {
+                self.read_pause.start(|| now);
                 self.budget.spend(n / work::COPIED_BYTES);
                 self.protocol.handle_read(n);
             }

@@ -92,10 +92,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(error) => Err(error),
                 None if !self.protocol.is_above_high_water_mark() => Ok(()),
                 None => {
+                    self.write_wait.start(Instant::now);
                     ready!(self.poll_deadline(Role::Writer, cx));
                     continue;
                 }
             };
+            self.write_wait.stop(Instant::now);
             self.wakers.done(Role::Writer);
             return Poll::Ready(answer);
         }
@@ -213,6 +215,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.flush_state = FlushState::Written;
                     self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
                     self.protocol.advance(n, now);
+                    if !self.protocol.is_above_high_water_mark() {
+                        self.write_wait.stop(Instant::now);
+                    }
                 }
                 Poll::Ready(Err(error)) => self.protocol.handle_write_error(Error::io(error), now()),
                 Poll::Pending => {

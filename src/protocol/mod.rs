@@ -48,6 +48,7 @@ use crate::{
     limits::work,
     message::{Message, MessageRef},
     stats::Stats,
+    trace::{Side, Trace},
     wire::deflate::{Deflater, Inflater, NegotiatedDeflate},
 };
 
@@ -69,6 +70,7 @@ pub(crate) struct Protocol {
     pending_end: Option<Result<CloseFrame, Error>>,
     /// Whether the other role must look again, although the transport does not wake it.
     must_wake_other: bool,
+    trace: Trace,
 }
 
 /// Whether a Close frame may be sent (RFC 6455, sections 5.5.1 and 7.4).
@@ -111,7 +113,13 @@ impl Protocol {
             write_side: WriteSide::Flowing,
             pending_end: None,
             must_wake_other: false,
+            trace: Trace::default(),
         }
+    }
+
+    /// Shows in `trace` what happens.
+    pub(crate) fn with_trace(self, trace: Trace) -> Self {
+        Self { trace, ..self }
     }
 
     // Getters.
@@ -304,9 +312,11 @@ impl Protocol {
                 self.outbound.push_pong(payload);
             }
             Item::Pong(payload) => {
+                self.stats.pongs_received += 1;
                 self.message_timer.control(payload.len());
                 if let Some(rtt) = self.pings.pong(&payload, now) {
                     self.stats.last_rtt = Some(rtt);
+                    self.trace.pong(rtt);
                 }
             }
             Item::Close(frame) => self.end_input(Ok(frame)),
@@ -334,6 +344,11 @@ impl Protocol {
     }
 
     fn handle_close(&mut self, frame: CloseFrame, now: Instant) {
+        if self.closing.is_open() {
+            self.trace.closing(Side::Remote, frame.code());
+        } else {
+            self.trace.close_answered(frame.code());
+        }
         let unsent = self.outbound.has_unsent_messages();
         let is_answer_due = self.closing.peer_close(&frame, unsent, now);
         self.end_output(is_answer_due.then_some(frame), now);
@@ -376,6 +391,7 @@ impl Protocol {
             Some(Silence::Ask) => self.queue_keepalive(now),
             // Nobody is there to be told.
             Some(Silence::Gone) => {
+                self.trace.keepalive_lost(self.keepalive.timeout());
                 return self.handle_end(Some(Error::timeout(Phase::Keepalive, Some(self.keepalive.timeout()))));
             }
             None => {}
@@ -392,6 +408,7 @@ impl Protocol {
             self.stats.pings_sent += 1;
             self.pings.push_keepalive(payload.clone(), now);
             self.outbound.push_keepalive(payload);
+            self.trace.keepalive_sent();
         }
     }
 
@@ -522,6 +539,7 @@ impl Protocol {
         validate_close(&frame)?;
         self.abandon_unfinished(now);
         if self.closing.close(now) {
+            self.trace.closing(Side::Local, frame.code());
             self.outbound.push_close(frame);
             if self.write_side.is_broken() {
                 self.closing.close_lost(now);
@@ -612,6 +630,9 @@ impl Protocol {
     /// The one way to fail: the peer is told why, nothing else is sent, and nothing more is read.
     pub(crate) fn fail(&mut self, error: Error, now: Instant) {
         let close = error.close_code().map(|code| CloseFrame::new(code, ""));
+        if self.closing.is_parsing() {
+            self.trace.failing(&error);
+        }
         let is_close_due = self.closing.fail(error, now);
         self.end_output(close.filter(|_| is_close_due), now);
     }

@@ -6,11 +6,11 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use tokio::{sync::oneshot, task::coop};
+use tokio::{sync::oneshot, task::coop, time::Instant};
 
 use super::{
     TrySendError,
-    room::{Grant, Place, Room},
+    room::{Cost, Grant, Place, Room},
     watchers::{WatcherId, Watchers},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     message::Message,
     protocol::{Compression, Part, Pong, ReadyState},
     stats::Stats,
+    stopwatch::Stopwatch,
     sync::{Mutex, move_all, register},
 };
 
@@ -86,7 +87,12 @@ struct State {
     writer: Option<Waker>,
     senders: usize,
     ready_state: ReadyState,
+    /// What the connection had counted when the driver last ran, but for the times.
     stats: Stats,
+    /// Runs while the driver does not read the transport, since what came is not used up.
+    read_pause: Stopwatch,
+    /// Runs while somebody waits for room.
+    write_wait: Stopwatch,
     /// Those who wait for a flush, for an empty buffer, for the end.
     watchers: Watchers,
     driver: Option<Waker>,
@@ -128,6 +134,8 @@ impl Outgoing {
             senders: 1,
             ready_state,
             stats,
+            read_pause: Stopwatch::stopped_at(stats.read_held_back),
+            write_wait: Stopwatch::stopped_at(stats.write_held_back),
             watchers: Watchers::default(),
             driver: None,
         }))
@@ -155,7 +163,8 @@ impl Outgoing {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.0.lock().stats
+        let state = self.0.lock();
+        Stats { read_held_back: state.read_pause.elapsed(), write_held_back: state.write_wait.elapsed(), ..state.stats }
     }
 
     pub(super) fn closed(&self) -> Option<Closed> {
@@ -230,7 +239,7 @@ impl Outgoing {
             waker.into_iter().for_each(Waker::wake);
             return Poll::Ready(Ok(()));
         }
-        *place = Some(state.room.wait(cost, Want::Message(message), cx.waker()));
+        *place = Some(state.wait(cost, Want::Message(message), cx));
         Poll::Pending
     }
 
@@ -248,7 +257,7 @@ impl Outgoing {
             return Poll::Ready(Ok(()));
         }
         let least = state.room.least_cost();
-        *place = Some(state.room.wait(least, Want::Any, cx.waker()));
+        *place = Some(state.wait(least, Want::Any, cx));
         Poll::Pending
     }
 
@@ -267,7 +276,7 @@ impl Outgoing {
                 return Poll::Ready(Ok(()));
             }
             let least = state.room.least_cost();
-            waiting.place = Some(state.room.wait(least, Want::Turn, cx.waker()));
+            waiting.place = Some(state.wait(least, Want::Turn, cx));
             Poll::Pending
         })
         .await
@@ -281,6 +290,7 @@ impl Outgoing {
             return Poll::Ready(Ok(()));
         }
         register(&mut state.writer, cx);
+        state.write_wait.start(Instant::now);
         Poll::Pending
     }
 
@@ -330,6 +340,7 @@ impl Outgoing {
         let mut state = self.0.lock();
         let left = state.room.leave(place);
         let woken = state.grant();
+        state.stop_wait();
         drop(state);
         drop(left);
         woken.into_iter().for_each(Waker::wake);
@@ -456,10 +467,17 @@ impl Outgoing {
     }
 
     /// What the connection says after the driver has worked with it. `sent`: what the transport has taken meanwhile.
-    /// `is_flushed`: that was all that the driver took over, and the transport was flushed. Returns whether there is more to take over.
-    pub(super) fn update(&self, sent: Sent, is_flushed: bool, ready_state: ReadyState, stats: Stats) -> bool {
+    /// `is_flushed`: that was all that the driver took over, and the transport was flushed. `counted`: what the connection
+    /// has counted, but for the times, and how long the transport was not read. Returns whether there is more to take over.
+    pub(super) fn update(
+        &self,
+        sent: Sent,
+        is_flushed: bool,
+        ready_state: ReadyState,
+        counted: (Stats, Stopwatch),
+    ) -> bool {
         let mut state = self.0.lock();
-        state.stats = stats;
+        (state.stats, state.read_pause) = counted;
         state.buffered -= sent.payload;
         state.room.release(sent.entries);
         let mut is_changed = sent.payload > 0 && state.buffered == 0;
@@ -473,6 +491,7 @@ impl Outgoing {
         if sent.entries > 0 && state.room.is_below_mark() {
             woken.extend(state.writer.take());
         }
+        state.stop_wait();
         if ready_state > state.ready_state {
             state.ready_state = ready_state;
             if matches!(state.phase, Phase::Open) {
@@ -580,6 +599,19 @@ impl State {
         }
     }
 
+    /// Somebody waits for room, behind all who do.
+    fn wait(&mut self, cost: Cost, want: Want, cx: &Context<'_>) -> Place {
+        self.write_wait.start(Instant::now);
+        self.room.wait(cost, want, cx.waker())
+    }
+
+    /// Whoever has got room waits no more.
+    fn stop_wait(&mut self) {
+        if !self.room.has_waiters() && self.writer.is_none() {
+            self.write_wait.stop(Instant::now);
+        }
+    }
+
     /// Gives room to those who wait, in turn, as far as it goes. Returns who is to be woken.
     fn grant(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
@@ -597,7 +629,9 @@ impl State {
         self.phase = phase;
         self.room.give_up_turn();
         let (writer, driver) = (self.writer.take(), self.driver.take());
-        self.room.close().chain(writer).chain(driver).collect()
+        let woken = self.room.close().chain(writer).chain(driver).collect();
+        self.stop_wait();
+        woken
     }
 
     /// A message in parts will not be finished. Returns who is to be woken.

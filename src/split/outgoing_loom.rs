@@ -17,6 +17,7 @@ use crate::{
     message::{Kind, Message},
     protocol::{Compression, Part, Place, ReadyState},
     stats::Stats,
+    stopwatch::Stopwatch,
 };
 
 /// Room for one message of one byte.
@@ -47,7 +48,12 @@ fn drive(outgoing: &Outgoing, messages: u64) -> u64 {
             if batch.is_empty() { Poll::Pending } else { Poll::Ready(batch) }
         }));
         let n = batch.len() as u64;
-        outgoing.update(Sent { entries: n, payload: n }, true, ReadyState::Open, Stats::default());
+        outgoing.update(
+            Sent { entries: n, payload: n },
+            true,
+            ReadyState::Open,
+            (Stats::default(), Stopwatch::default()),
+        );
         taken += n;
     }
     taken

@@ -91,6 +91,11 @@ impl<T> Room<T> {
         self.is_free() && self.is_below_mark()
     }
 
+    /// Whether somebody waits.
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     pub(super) fn is_below_mark(&self) -> bool {
         self.used < self.mark
     }

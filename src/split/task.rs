@@ -21,6 +21,7 @@ use crate::{
     limits::{MAX_BATCH, MAX_IDLE_PLACES, MAX_READ_CHUNK, MAX_WHOLE},
     protocol::ReadyState,
     stream::WebSocketStream,
+    trace::Lifespan,
 };
 
 /// What drives one connection. It does not keep the halves alive.
@@ -31,6 +32,8 @@ pub(super) struct Task<S> {
     batch: VecDeque<Arrived>,
     /// How many bytes had been parsed when the last message came.
     parsed: u64,
+    /// The connection's: how long senders wait is known here.
+    lifespan: Lifespan,
 }
 
 /// The halves are told of the end, also if the runtime is shut down before it comes.
@@ -44,9 +47,9 @@ impl<S> Drop for Task<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
-    pub(super) fn new(shared: Arc<Shared>, stream: WebSocketStream<S>) -> Self {
-        let parsed = stream.bytes_parsed();
-        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed }
+    pub(super) fn new(shared: Arc<Shared>, mut stream: WebSocketStream<S>) -> Self {
+        let (parsed, lifespan) = (stream.bytes_parsed(), stream.take_lifespan());
+        Self { shared, driver: Driver::new(stream), batch: VecDeque::new(), parsed, lifespan }
     }
 
     pub(super) async fn run(mut self) {
@@ -87,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
         for request in self.shared.outgoing.take_pings() {
             let stream = &mut self.driver.stream;
             // Each has a payload of its own.
-            let payload = Bytes::copy_from_slice(&stream.stats().pings_sent.to_be_bytes());
+            let payload = Bytes::copy_from_slice(&stream.counters().pings_sent.to_be_bytes());
             // Whoever asked may have stopped waiting.
             let _ = request.send(stream.send_ping(payload));
         }
@@ -148,8 +151,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
 
     /// Tells the senders what has left. Returns whether there is more to take over.
     fn report(&mut self) -> bool {
-        let (state, stats) = (self.driver.stream.ready_state(), self.driver.stream.stats());
-        let has_more = self.shared.outgoing.update(self.driver.take_sent(), self.driver.is_flushed(), state, stats);
+        let stream = &self.driver.stream;
+        let (state, counted) = (stream.ready_state(), (stream.counters(), stream.read_pause()));
+        let has_more = self.shared.outgoing.update(self.driver.take_sent(), self.driver.is_flushed(), state, counted);
         has_more && state == ReadyState::Open && self.driver.is_handed_over()
     }
 
@@ -168,6 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Task<S> {
             Ok(()) => closed.clone().into(),
         };
         let end = if is_unsent { Err(error.clone()) } else { end };
+        let outgoing = &self.shared.outgoing;
+        self.lifespan.end(|| (Some(closed.clone()), end.clone().err(), outgoing.stats()));
         self.shared.outgoing.end(closed, error);
         self.shared.incoming.end(end);
     }
