@@ -2,16 +2,22 @@
 
 use std::{
     env,
+    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
 /// Cargo builds the examples beside the tests: `target/debug/deps/this-test`, `target/debug/examples/that-example`.
-fn run(example: &str, args: &[&str]) -> (Output, String) {
+fn path(example: &str) -> PathBuf {
     let test = env::current_exe().expect("a test knows its own path");
     let profile = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
     let path = profile.join("examples").join(format!("{example}{}", env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is built by `cargo test`, or by `cargo build --examples`", path.display());
-    let output = Command::new(path).args(args).stdin(Stdio::null()).output().expect("the example can be started");
+    path
+}
+
+fn run(example: &str, args: &[&str]) -> (Output, String) {
+    let output =
+        Command::new(path(example)).args(args).stdin(Stdio::null()).output().expect("the example can be started");
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     (output, out)
 }
@@ -80,4 +86,26 @@ fn metrics_shows_what_was_counted_as_prometheus_reads_it() {
     assert_eq!(value("websocket_client_payload_io_bytes_total{network_io_direction=\"transmit\"}"), 1000.0 * sent);
     assert!(value("websocket_client_held_back_duration_seconds_total{network_io_direction=\"transmit\"}") >= 0.0);
     assert!(out.ends_with("closed with 1000\n"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn market_feed_subscribes_and_closes_cleanly_at_ctrl_c() {
+    use std::io::{BufRead as _, BufReader};
+
+    let mut child = Command::new(path("market_feed"))
+        .args(["--channel", "BTC-USD"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example can be started");
+    let lines = BufReader::new(child.stdout.take().expect("its output"));
+    let mut lines = lines.lines().map(|line| line.expect("a line"));
+    assert_eq!(lines.by_ref().take(2).collect::<Vec<_>>(), ["open", "subscribed: BTC-USD"]);
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("there is kill");
+    assert!(killed.success());
+    let rest: Vec<_> = lines.collect();
+    assert!(child.wait().expect("it ends").success(), "{rest:?}");
+    assert_eq!(rest[0], "closed: 1000 (clean: true)");
+    assert!(rest[1].starts_with("Totals { connections: 1, ticks: "), "{rest:?}");
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the client against servers that others wrote: Python's `websockets` and Node's `ws`, over ws and wss.
-# Installs them under target/interop; a server that cannot be had is skipped with a line. More: tests/interop.rs.
+# Installs them under target/interop; a server that cannot be had is skipped with a line. More: tests/interop.rs and
+# tests/market_feed.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,3 +45,4 @@ else
     skip "the main job by --url: examples/callback_vs_stream is missing"
 fi
 cargo test --quiet --release --test interop
+tests/market_feed.sh
