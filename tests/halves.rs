@@ -6,15 +6,16 @@ mod support;
 
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
-use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future::join_all, poll};
-use support::Peer;
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryFutureExt as _, future::join_all, poll};
+use support::{BINARY, CONTINUATION, Peer};
 use tokio::{
-    io::DuplexStream,
+    io::{AsyncWriteExt as _, DuplexStream},
     task::yield_now,
     time::{Instant, timeout},
 };
 use wsflow::{
-    CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, Receiver, Sender, TrySendError, WebSocketStream,
+    CloseFrame, Closed, Config, Error, Kind, LimitExceeded, Message, Phase, ReadyState, Receiver, Sender, TrySendError,
+    WebSocketStream,
 };
 
 /// The halves of a connection over a pipe that holds `capacity` bytes each way.
@@ -732,13 +733,13 @@ async fn a_writer_holds_the_turn_and_control_frames_pass() {
     use tokio::io::AsyncWriteExt as _;
     let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().fragment_size(1000));
     sender.send("before").await.unwrap();
-    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    let mut writer = sender.writer(Kind::Binary).await.unwrap();
     writer.write_all(&noise(2500)).await.unwrap();
     // Others wait, whatever room there is.
     let mut behind = Box::pin(sender.send("behind"));
     assert!(after_settling(&mut behind).await.is_pending());
     assert!(matches!(sender.try_send("behind"), Err(TrySendError::Full(_))));
-    let mut another = Box::pin(sender.writer(wsflow::Kind::Text));
+    let mut another = Box::pin(sender.writer(Kind::Text));
     assert!(after_settling(&mut another).await.is_pending());
     peer.expect_text("before").await;
     for (opcode, range) in [(2, 0..1000), (0, 1000..2000)] {
@@ -767,7 +768,7 @@ async fn a_writer_holds_the_turn_and_control_frames_pass() {
 async fn a_writer_waits_for_room_and_its_frames_give_it_back_one_by_one() {
     use tokio::io::AsyncWriteExt as _;
     let (mut peer, sender, _receiver) = halves(16, mark(5000).fragment_size(1000));
-    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    let mut writer = sender.writer(Kind::Binary).await.unwrap();
     let data = noise(1_000_000);
     let write = async {
         for piece in data.chunks(700) {
@@ -788,7 +789,7 @@ async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011(
     use tokio::io::AsyncWriteExt as _;
     for is_closed in [false, true] {
         let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().fragment_size(1000));
-        let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+        let mut writer = sender.writer(Kind::Binary).await.unwrap();
         writer.write_all(&noise(1500)).await.unwrap();
         let mut behind = Box::pin(sender.send("behind"));
         assert!(after_settling(&mut behind).await.is_pending());
@@ -818,7 +819,7 @@ async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011(
 async fn a_writer_whose_future_is_dropped_leaves_the_turn() {
     let (mut peer, sender, _receiver) = halves(1, mark(1000));
     sender.send(binary(968)).await.unwrap();
-    let mut writer = Box::pin(sender.writer(wsflow::Kind::Binary));
+    let mut writer = Box::pin(sender.writer(Kind::Binary));
     assert!(after_settling(&mut writer).await.is_pending());
     peer.expect_binary(vec![7; 968]).await;
     // It has the turn by now, and nobody has looked.
@@ -946,4 +947,71 @@ async fn a_receiver_that_is_dropped_within_a_message_discards_the_rest() {
         peer.expect_text("on").await;
         assert_eq!(sender.stats().discarded_messages, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_a_sink_or_a_writer_covers_what_was_sent_after_a_flush_that_was_dropped() {
+    for is_sink in [true, false] {
+        let (mut peer, sender, _receiver) = halves(1, Config::default());
+        let mut sink = sender.sink();
+        let mut writer = if is_sink { None } else { Some(sender.writer(Kind::Binary).await.unwrap()) };
+        for _ in 0..2 {
+            match &mut writer {
+                Some(writer) => writer.write_all(&[7; 100]).await.unwrap(),
+                None => sink.feed(binary(100)).await.unwrap(),
+            }
+            let mut flush = match &mut writer {
+                Some(writer) => writer.flush().map_err(|_| ()).boxed(),
+                None => sink.flush().map_err(|_| ()).boxed(),
+            };
+            assert!(after_settling(&mut flush).await.is_pending());
+        }
+        // The peer takes the first alone.
+        assert_eq!(peer.expect_frame().await.payload, [7; 100]);
+        let mut flush = match &mut writer {
+            Some(writer) => writer.flush().map_err(|_| ()).boxed(),
+            None => sink.flush().map_err(|_| ()).boxed(),
+        };
+        assert!(after_settling(&mut flush).await.is_pending(), "the second has not left");
+        assert_eq!(peer.expect_frame().await.payload, [7; 100]);
+        flush.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_above_the_limit_is_told_also_if_the_connection_has_ended_cleanly_meanwhile() {
+    let config = Config::default().max_message_size(70_000).read_high_water_mark(1 << 20);
+    let (mut peer, sender, mut receiver) = halves(1 << 20, config);
+    peer.text("before").await;
+    // In chunks, since nobody knows yet who asks for it.
+    peer.frame(false, 0, BINARY, vec![7; 65_000]).await;
+    settle().await;
+    peer.frame(true, 0, CONTINUATION, vec![7; 65_000]).await;
+    peer.text("behind").await;
+    peer.close(1000, "").await;
+    peer.expect_close(1000, "").await;
+    peer.finish().await;
+    assert_eq!(sender.closed().await, closed(1000, "", true));
+    assert_eq!(receiver.next().await.unwrap().unwrap(), Message::text("before"));
+    let failed = receiver.next().await.unwrap().unwrap_err();
+    assert!(matches!(failed, Error::Limit(LimitExceeded::MessageSize { limit: 70_000 })), "{failed}");
+    assert!(receiver.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_received_behind_a_message_above_the_limit() {
+    let config = Config::default().max_message_size(70_000).read_high_water_mark(1 << 20);
+    let (mut peer, _sender, mut receiver) = halves(1 << 20, config);
+    peer.frame(false, 0, BINARY, vec![7; 65_000]).await;
+    settle().await;
+    peer.frame(true, 0, CONTINUATION, vec![7; 65_000]).await;
+    peer.text("behind").await;
+    settle().await;
+    let (failed, ()) = tokio::join!(receiver.next(), async {
+        peer.expect_close(1009, "").await;
+        peer.finish().await;
+    });
+    let failed = failed.unwrap().unwrap_err();
+    assert!(matches!(failed, Error::Limit(LimitExceeded::MessageSize { limit: 70_000 })), "{failed}");
+    assert!(receiver.next().await.is_none());
 }

@@ -162,9 +162,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether the transport has taken every message that was queued, and was flushed.
+    /// Whether the transport has taken every message and every part of one that was queued, and was flushed.
     pub(crate) fn is_flushed(&self) -> bool {
-        !self.protocol.has_unsent_messages() && self.flush_state != FlushState::Written
+        !self.protocol.has_unsent_payload() && self.flush_state != FlushState::Written
     }
 
     pub(crate) fn ping(&mut self, payload: Bytes) -> Result<Pong, Error> {

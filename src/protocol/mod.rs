@@ -213,9 +213,9 @@ impl Protocol {
         self.outbound.is_above_high_water_mark()
     }
 
-    /// Whether a message is queued of which not every byte was taken.
-    pub(crate) fn has_unsent_messages(&self) -> bool {
-        self.outbound.has_unsent_messages()
+    /// Whether a message or a part of one is queued of which not every byte was taken.
+    pub(crate) fn has_unsent_payload(&self) -> bool {
+        self.outbound.has_unsent_payload()
     }
 
     #[inline]

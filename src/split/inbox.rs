@@ -42,6 +42,8 @@ enum State {
     Reading,
     /// In a message of which nobody wants the rest.
     Skipping,
+    /// A message could not be put together: this is the end, behind all that has come.
+    Failed(Error),
     /// The end was handed out.
     Ended,
 }
@@ -197,34 +199,46 @@ impl Inbox {
         }
     }
 
-    /// The connection is to fail: its end comes behind what is skipped.
+    /// The connection is to fail, unless it has ended meanwhile.
     fn fail(&mut self, error: Error) -> Option<Message> {
-        self.state = State::Skipping;
+        self.state = State::Failed(error.clone());
         self.shared.incoming.fail(error);
         None
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessageOrChunk, Error>>> {
-        // A receiver that never has to wait lets others run all the same.
-        if self.handed_out >= work::PER_STEP {
-            ready!(coop::poll_proceed(cx)).made_progress();
-            self.handed_out = 0;
-        }
-        if self.batch.is_empty() {
-            if self.has_ended() {
-                return Poll::Ready(None);
+        loop {
+            // A receiver that never has to wait lets others run all the same.
+            if self.handed_out >= work::PER_STEP {
+                ready!(coop::poll_proceed(cx)).made_progress();
+                self.handed_out = 0;
             }
-            let released = std::mem::take(&mut self.released);
-            if let Some(end) = ready!(self.shared.incoming.poll_take(&mut self.batch, released, cx)) {
-                if end.is_ok() {
-                    self.state = State::Ended;
+            if self.batch.is_empty() {
+                if self.has_ended() {
+                    return Poll::Ready(None);
                 }
-                return Poll::Ready(end.err().map(Err));
+                let released = std::mem::take(&mut self.released);
+                if let Some(end) = ready!(self.shared.incoming.poll_take(&mut self.batch, released, cx)) {
+                    return Poll::Ready(self.end(end).err().map(Err));
+                }
+            }
+            let item = self.pop();
+            self.release();
+            if !matches!(self.state, State::Failed(_)) {
+                return Poll::Ready(item.map(Ok));
             }
         }
-        let item = self.pop();
-        self.release();
-        Poll::Ready(item.map(Ok))
+    }
+
+    /// The connection has ended. What was found wrong here comes first; behind an error comes an end without one.
+    fn end(&mut self, end: Result<(), Error>) -> Result<(), Error> {
+        let state = std::mem::replace(&mut self.state, State::BetweenMessages);
+        if let State::Failed(error) = state {
+            return Err(error);
+        }
+        end?;
+        self.state = State::Ended;
+        Ok(())
     }
 
     fn pop(&mut self) -> Option<MessageOrChunk> {

@@ -80,6 +80,8 @@ impl Sink<Message> for SenderSink {
             return Err(Error::NotReady);
         }
         self.turn = Turn::Unasked;
+        // A flush that nobody waits for any more does not cover this message.
+        self.flush = None;
         self.sender.outgoing().send_now(self.sender.queued(message))
     }
 

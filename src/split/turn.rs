@@ -29,7 +29,9 @@ impl Turn {
     }
 
     /// Queues a part, whatever the room.
-    pub(crate) fn start_send(&self, part: Part) -> Result<(), Error> {
+    pub(crate) fn start_send(&mut self, part: Part) -> Result<(), Error> {
+        // A flush that nobody waits for any more does not cover this part.
+        self.flush = None;
         self.sender.send_part(part)
     }
 

@@ -140,7 +140,12 @@ impl Outbound {
 
     /// Whether a message is queued of which not every byte was taken. An empty message counts, and one that lacks parts.
     pub(crate) fn has_unsent_messages(&self) -> bool {
-        self.ledger.cost() > 0 || self.has_unfinished_message()
+        self.has_unsent_payload() || self.has_unfinished_message()
+    }
+
+    /// Whether a message or a part of one is queued of which not every byte was taken.
+    pub(crate) fn has_unsent_payload(&self) -> bool {
+        self.ledger.cost() > 0
     }
 
     /// Pings of the user of which not every byte was taken.
