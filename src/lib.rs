@@ -91,7 +91,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | `connected` (name resolution and TCP), `tunnel opened`, `TLS handshake done`, `response received` | DEBUG | `elapsed_ms`, of this phase |
+//! | `connected` (name resolution and TCP), `TLS handshake with the proxy done`, `tunnel opened`, `TLS handshake done`, `response received` | DEBUG | `elapsed_ms`, of this phase |
 //! | `redirect followed` | DEBUG | `http.response.status_code`, and where to, as in the span |
 //! | `handshake done` | DEBUG | `http.response.status_code`, `subprotocol` and `compression`: whether there is one |
 //! | `open` | DEBUG | `elapsed_ms`, of the whole attempt |
