@@ -112,7 +112,11 @@
 //! # Stability
 //!
 //! [`Utf8Bytes`] and [`Connector`] are types of tungstenite and tokio-tungstenite, and a connector has types of rustls
-//! or native-tls: each of their breaking releases is a breaking release of this crate, too.
+//! or native-tls; [`Transport`] has streams of tokio-rustls and tokio-native-tls, and the methods `signal` take a
+//! `CancellationToken` of tokio-util. Each of their breaking releases is a breaking release of this crate, too. So is one
+//! of tokio, bytes, http, url, futures-core and futures-sink.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod close;
