@@ -45,7 +45,13 @@ const PHASE_TIMEOUT: Duration = Duration::from_secs(30);
 impl WebSocketStream {
     /// Connects to a `ws` or `wss` URL with the defaults of [`builder`](Self::builder).
     ///
-    /// Errors and what dropping the future does: as [`ClientBuilder::connect`].
+    /// # Errors
+    ///
+    /// As of [`ClientBuilder::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
         Self::builder(url).connect().await
     }
@@ -339,7 +345,15 @@ impl ClientBuilder {
     /// pipe. It never adds TLS, also not for `wss`; the URL gives the request its host and path.
     ///
     /// [`tls`](Self::tls), [`connect_timeout`](Self::connect_timeout), [`tls_timeout`](Self::tls_timeout),
-    /// [`redirects`](Self::redirects) and the ways to dial have no effect. Errors and cancel safety: as [`connect`](Self::connect).
+    /// [`redirects`](Self::redirects) and the ways to dial have no effect.
+    ///
+    /// # Errors
+    ///
+    /// As of [`connect`](Self::connect), but for what dialling and TLS can fail with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts the attempt and drops `io`.
     pub async fn connect_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -355,7 +369,14 @@ impl ClientBuilder {
     ///
     /// [`connect_timeout`](Self::connect_timeout), [`redirects`](Self::redirects) and the ways to dial
     /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect.
-    /// Errors and cancel safety: as [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// As of [`connect`](Self::connect), but for what dialling can fail with.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future aborts the attempt and drops `io`.
     pub async fn connect_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -14,7 +14,8 @@ use std::time::Duration;
 /// ```
 ///
 /// A value that counts as another one, such as a mark of 0, is replaced by that one when the connection is made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "each method returns the changed options"]
 #[non_exhaustive]
 pub struct Config {
     /// How much the read buffer holds at most, in bytes. Default 128 KiB; less than 1 KiB counts as 1 KiB.
@@ -314,7 +315,8 @@ impl Config {
 /// 128 KiB of each are a hash table that zlib-rs always has; the rest is 4 bytes for each byte of the window, and
 /// 7 × 2<sup>mem_level + 6</sup> bytes. For messages of less than 2<sup>mem_level + 6</sup> bytes more memory gains
 /// nothing. Once its window is full the inflater holds 78 KiB, whatever the server's window bits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "each method returns the changed options"]
 #[non_exhaustive]
 pub struct Deflate {
     /// How hard messages are compressed, from 0 (not at all) to 9. Default 6; more counts as 9.

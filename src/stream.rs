@@ -425,6 +425,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Ok(()) }
     /// ```
     ///
+    /// # Errors
+    ///
+    /// As of `feed`: [`Error::Closing`] while the connection is closing, and then what ended it. The message was not queued.
+    ///
     /// # Cancel safety
     ///
     /// A future that is dropped while it waits has not queued its message.
@@ -435,6 +439,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 
     /// As `SinkExt::send`, for a message in a buffer of the caller's: [`feed_ref`](Self::feed_ref), then `flush`.
+    ///
+    /// # Errors
+    ///
+    /// As of `send`: those of [`feed_ref`](Self::feed_ref), and what ended the connection before all was sent.
     ///
     /// # Cancel safety
     ///

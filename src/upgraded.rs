@@ -15,6 +15,7 @@ use crate::config::Config;
 /// assert_eq!(parts.config.max_message_size, Some(1024 * 1024));
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "the transport is in it"]
 #[non_exhaustive]
 pub struct UpgradedParts<S> {
     /// The transport, after the handshake.

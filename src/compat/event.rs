@@ -71,6 +71,7 @@ pub struct ListenerId(u64);
 ///
 /// A method sets the field of the same name: `ListenerOptions::default().once(true)`.
 #[derive(Debug, Clone, Default)]
+#[must_use = "each method returns the changed options"]
 #[non_exhaustive]
 pub struct ListenerOptions {
     /// Whether it is removed before its first call. Default `false`.

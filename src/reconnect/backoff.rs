@@ -21,6 +21,7 @@ const MIN_INITIAL: Duration = Duration::from_millis(1);
 /// let backoff = Backoff::default().initial(Duration::from_millis(200)).max(Duration::from_secs(20));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "each method returns the changed options"]
 pub struct Backoff {
     initial: Duration,
     max: Duration,

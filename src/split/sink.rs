@@ -18,6 +18,7 @@ use crate::{close::CloseFrame, error::Error, message::Message};
 /// `poll_flush` is ready when all that was queued before has left. `poll_close` closes the connection without a code, and is
 /// ready when it has ended: `Ok` if that was clean.
 #[derive(Debug)]
+#[must_use = "a sink does nothing unless it is polled"]
 pub struct SenderSink {
     sender: Sender,
     turn: Turn,
