@@ -130,6 +130,12 @@ impl From<&[u8]> for Message {
     }
 }
 
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(data: &[u8; N]) -> Self {
+        data.as_slice().into()
+    }
+}
+
 /// A message that is lent: one that was received and stays in the connection's buffer, or one that is to be sent from a
 /// buffer of the caller's. There is no reference count and no allocation.
 ///
@@ -278,6 +284,22 @@ mod tests {
     fn a_message_is_at_most_40_bytes() {
         assert!(size_of::<Message>() <= 40);
         assert!(size_of::<Option<Result<Message, crate::error::Error>>>() <= 40);
+    }
+
+    #[test]
+    fn what_is_text_becomes_text_and_what_is_bytes_becomes_binary() {
+        let texts: [Message; 4] =
+            ["ab".into(), "ab".to_owned().into(), Utf8Bytes::from("ab").into(), MessageRef::from("ab").into()];
+        assert_eq!(texts, [const { Message::Text(Utf8Bytes::from_static("ab")) }; 4]);
+        let bytes = b"ab";
+        let data: [Message; 5] = [
+            bytes.into(),
+            bytes.as_slice().into(),
+            bytes.to_vec().into(),
+            Bytes::from_static(bytes).into(),
+            MessageRef::from(bytes).into(),
+        ];
+        assert_eq!(data, [const { Message::Binary(Bytes::from_static(b"ab")) }; 5]);
     }
 
     #[test]

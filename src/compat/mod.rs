@@ -87,7 +87,7 @@ pub struct WeakWebSocket {
 }
 
 /// `send` was called while connecting: nothing was queued. In every other state `send` does not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("InvalidStateError: the connection is not open yet")]
 pub struct InvalidStateError;
 
@@ -102,7 +102,7 @@ pub enum BinaryType {
 }
 
 /// Why `close_with` did nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CloseError {
     /// The code is one that an application may not send.
     #[error("InvalidAccessError: the close code must be 1000 or 3000-4999")]

@@ -74,7 +74,7 @@ pub enum InvalidHeader {
 }
 
 /// Why a control frame cannot be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidControl {
     /// A close code that no Close frame may carry.

@@ -10,7 +10,7 @@ use super::{InvalidResponse, SharedError, text};
 /// A proxy that was reached opened no tunnel. Nothing was sent to the server.
 ///
 /// Its text names the proxy by host and port, never its credentials.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProxyError {
     /// Host and port of the proxy.
@@ -20,7 +20,7 @@ pub struct ProxyError {
 }
 
 /// Why a proxy opened no tunnel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ProxyCause {
     /// TLS with it failed, as its `https` URL asks for. A transport that fails during the TLS handshake counts, too.
@@ -57,6 +57,9 @@ impl fmt::Display for ProxyError {
         }
     }
 }
+
+/// Its text has that of the cause, so it has no source.
+impl std::error::Error for ProxyError {}
 
 /// What a reply code says (RFC 1928, section 6).
 fn meaning(code: u8) -> &'static str {

@@ -43,6 +43,9 @@ impl fmt::Display for Redirected {
     }
 }
 
+/// Its text has that of the reason, so it has no source.
+impl std::error::Error for Redirected {}
+
 /// Why a redirect is not followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 use crate::close::CloseCode;
 
 /// What a peer did that RFC 6455 forbids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// A server must not mask (section 5.1).
@@ -61,7 +61,7 @@ impl Violation {
 }
 
 /// Which configured limit a peer went beyond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitExceeded {
     /// [`Config::max_message_size`](crate::Config::max_message_size).

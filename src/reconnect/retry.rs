@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, ProxyCause};
 
 /// What comes after an end: the answer of [`Reconnect::retry`](crate::Reconnect::retry).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Retry {
     /// What [`Retry::default_for`] says of it.
