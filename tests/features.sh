@@ -21,4 +21,6 @@ else
     skip "pairs of features: cargo-hack cannot be installed, see tools.log in the target directory"
 fi
 
+# The tests run examples, and `--tests` alone builds none.
+cargo build --quiet --no-default-features --examples
 cargo test --quiet --no-default-features --lib --tests
