@@ -10,6 +10,7 @@ use plotters::{
 
 use crate::{
     args::Args,
+    drawing::{GREY, PALE, text},
     outcome::{End, Sample},
     report::Result as RunResult,
     run::Run,
@@ -67,7 +68,7 @@ fn draw_body(area: &Area, args: &Args, results: &[RunResult]) -> Drawn {
     let decimals = usize::from(height < 10.0);
     chart
         .configure_mesh()
-        .bold_line_style(RGBColor(225, 225, 225))
+        .bold_line_style(PALE)
         .light_line_style(TRANSPARENT)
         .axis_style(GREY)
         .x_desc("time (s)")
@@ -108,12 +109,6 @@ fn stroke(run: Run) -> ShapeStyle {
     };
     color.stroke_width(width)
 }
-
-fn text(size: i32) -> TextStyle<'static> {
-    ("sans-serif", size).into_text_style(&(0, 0)).color(&RGBColor(40, 40, 40))
-}
-
-const GREY: RGBColor = RGBColor(110, 110, 110);
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / 1024.0 / 1024.0

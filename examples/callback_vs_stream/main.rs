@@ -12,6 +12,8 @@
 mod args;
 mod chart;
 mod child;
+#[path = "../support/drawing.rs"]
+mod drawing;
 mod meter;
 mod outcome;
 mod pace;
@@ -22,6 +24,7 @@ mod run;
 mod send;
 mod server;
 mod tick;
+#[path = "../support/units.rs"]
 mod units;
 
 use std::process::ExitCode;
