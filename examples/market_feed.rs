@@ -3,8 +3,8 @@
 //! `cargo run --example market_feed` runs against a server of its own, which restarts now and then; `-- --url wss://…`
 //! against another one. Ctrl-C closes the connection and prints what came.
 
-#[path = "support/ticks.rs"]
-mod ticks;
+#[path = "support/market.rs"]
+mod market;
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let url = match &args.url {
         Some(url) => url.clone(),
-        None => ticks::server().await?,
+        None => market::server().await?,
     };
     let stop = CancellationToken::new();
     let at_ctrl_c = stop.clone();
