@@ -1,6 +1,6 @@
 //! A server that sends back every message: the other side of the examples.
 
-use futures::{StreamExt as _, future};
+use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpListener;
 
 /// Starts it on a free port of this machine, and gives its URL.
@@ -10,13 +10,14 @@ pub(crate) async fn server() -> std::io::Result<String> {
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let Ok(peer) = tokio_tungstenite::accept_async(tcp).await else { return };
-                let (sink, stream) = peer.split();
-                let messages = stream.filter(|message| {
-                    future::ready(message.as_ref().is_ok_and(|message| message.is_text() || message.is_binary()))
-                });
-                // A client that goes away ends it.
-                let _ = messages.forward(sink).await;
+                let Ok(mut peer) = tokio_tungstenite::accept_async(tcp).await else { return };
+                // Each message goes back before the next is read: after a Close frame nothing can be sent any more.
+                while let Some(Ok(message)) = peer.next().await {
+                    let is_data = message.is_text() || message.is_binary();
+                    if is_data && peer.send(message).await.is_err() {
+                        break; // the client is gone
+                    }
+                }
             });
         }
     });

@@ -36,6 +36,11 @@ impl Authority {
         Self { root: params.self_signed(&key).expect("a root"), issuer: Issuer::new(params, key) }
     }
 
+    /// Its own certificate, as a file has it.
+    pub fn pem(&self) -> String {
+        self.root.pem()
+    }
+
     /// A certificate for DNS names and addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
