@@ -300,9 +300,10 @@ fn load_measures_at_a_rate_and_as_fast_as_it_can() {
         let drawing = std::fs::read_to_string(file).expect("a drawing");
         assert!(drawing.starts_with("<svg") && drawing.contains("Latency by percentile"), "{drawing}");
         std::fs::remove_file(file).expect("it was there");
-        if pace[0] == "--messages-per-second" {
-            assert!(out.contains("\n500 messages/s"), "{out}");
-        }
+        let rate = out.lines().find_map(|line| line.split_once(" messages/s")).expect("a rate").0;
+        let rate: u64 = rate.parse().expect("a number");
+        // 50 on each connection, and fewer on one that was late to open.
+        assert!(rate > 250 && (rate <= 500 || pace[0] == "--in-flight"), "{out}");
     }
 }
 
@@ -334,7 +335,7 @@ async fn load_measures_from_when_a_message_was_due_and_not_from_when_it_could_be
         }
     }
     let ended = end_of(child, "").await;
-    assert!(ended.is_success, "{ended:?}");
+    assert!(ended.is_success && !ended.out.contains("failed"), "{ended:?}");
     // Due within 0.6 s, answered after 1.5 s.
     let p50 = ended.out.lines().find_map(|line| line.trim().strip_prefix("p50")).expect("a percentile").trim();
     let seconds: f64 = match p50.strip_suffix("ms") {
