@@ -23,6 +23,9 @@
 //! * [`Reconnect`] makes the next connection when one has ended.
 //! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
 //!
+//! The [guides](guide) take one topic each: which API to use, backpressure, many senders, closing, reconnecting, errors,
+//! porting from tokio-tungstenite and from the browser, testing.
+//!
 //! # What is held in memory
 //!
 //! | what | at most |
@@ -125,6 +128,8 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod handshake;
 mod limits;
 mod message;

@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("upgraded", 4),
     ("compat", 5),
     ("reconnect", 6),
+    ("guide", 6),
 ];
 
 /// In this folder a file does not know its siblings: only `mod.rs` ties them together.
@@ -114,7 +115,7 @@ fn floor(name: &str) -> Option<u8> {
     FLOORS.iter().find(|(other, _)| *other == name).map(|(_, floor)| *floor)
 }
 
-/// The files of the crate: path below `src` and content.
+/// The source files of the crate: path below `src` and content.
 fn sources() -> BTreeMap<String, String> {
     fn read(directory: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -122,7 +123,7 @@ fn sources() -> BTreeMap<String, String> {
             let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
             if path.is_dir() {
                 read(&path, &format!("{name}/"), sources);
-            } else {
+            } else if name.ends_with(".rs") {
                 sources.insert(name, fs::read_to_string(&path).unwrap());
             }
         }

@@ -36,6 +36,11 @@ impl Cell {
 }
 
 impl Row {
+    /// Its name where rows of several families stand in one table.
+    fn name(&self) -> String {
+        format!("{}{}", self.workload.family.short(), self.workload)
+    }
+
     /// A client's figure, and how often it holds that of the first one.
     pub fn ratio(&self, at: usize, figure: Figure) -> Option<(f64, f64)> {
         let (of_first, of_client) = (figure(&self.cells[0])?, figure(&self.cells[at])?);
@@ -62,6 +67,20 @@ impl fmt::Display for Report {
     }
 }
 
+/// The rows of the summary: what most users do, and where others are ahead.
+const SUMMARY: [&str; 10] = [
+    "receive, binary, 16 B",
+    "receive, binary, 1 KiB",
+    "receive, binary, 256 KiB",
+    "receive, text, 64 B",
+    "receive, text, 1 KiB, not ASCII",
+    "feed all, flush once, 64 B",
+    "send, 64 B, a flush each",
+    "send, 1 MiB, a shared payload",
+    "by reference, receive 16 B",
+    "round trip, 64 B, one at a time",
+];
+
 /// Between these lines a page shows the summary.
 const BEGIN: &str = "<!-- benches/peers: begin -->\n";
 const END: &str = "<!-- benches/peers: end -->\n";
@@ -76,9 +95,10 @@ impl Report {
         Ok(format!("{before}{BEGIN}{summary}{END}{after}"))
     }
 
-    /// Where and with what, and every cell of CPU time.
+    /// CPU time of a few rows, and where and with what it was taken.
     fn summary(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        let rows: Vec<&Row> = self.rows.iter().collect();
+        let is_shown = |row: &&Row| SUMMARY.contains(&row.name().as_str());
+        let rows: Vec<&Row> = self.rows.iter().filter(is_shown).collect();
         let (name, figure) = TABLES[0];
         let mut notes = Notes::default();
         self.table(f, name, figure, &rows, true, &mut notes)?;
@@ -127,9 +147,9 @@ impl Report {
         for row in rows {
             let mark = row.workload.statistic().note().map(|note| notes.mark(note)).unwrap_or_default();
             let cells = (0..self.entries.len()).map(|at| self.cell(row, at, figure, notes));
-            let family = if is_mixed { row.workload.family.short() } else { "" };
+            let name = if is_mixed { row.name() } else { row.workload.to_string() };
             let cells = cells.collect::<Vec<_>>().join(" | ");
-            writeln!(f, "| {family}{}{mark} | {cells} |", row.workload)?;
+            writeln!(f, "| {name}{mark} | {cells} |")?;
         }
         Ok(())
     }
