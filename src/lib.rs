@@ -128,6 +128,9 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+#[cfg(all(fuzzing, feature = "proxy"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod handshake;

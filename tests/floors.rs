@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("transport", 3),
     ("client", 4),
     ("driver", 4),
+    ("fuzzing", 4),
     ("message_reader", 4),
     ("split", 4),
     ("message_writer", 4),

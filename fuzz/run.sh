@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Builds the fuzz targets and runs them one after another: fuzz/run.sh [seconds for each] [targets…]
+#
+# It is libFuzzer (the crate libfuzzer-sys) with LLVM's coverage and AddressSanitizer, without cargo-fuzz: the coverage pass
+# works with a stable compiler, and RUSTC_BOOTSTRAP=1 is for the sanitizer's flag alone. It needs a C++ compiler.
+#
+# What a run finds stands in fuzz/artifacts/<target>; to try it again: fuzz/run.sh 0 <target> <file>.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+seconds=${1:-20}
+shift || true
+all=(protocol workload deflate handshake differential)
+replay=()
+if [[ $seconds == 0 ]]; then
+    replay=("$(realpath "$2")")
+    set -- "$1"
+fi
+targets=("${@:-${all[@]}}")
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+flags=(
+    --cfg fuzzing
+    -Cpasses=sancov-module
+    -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+    -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares
+    -Cllvm-args=-simplifycfg-branch-fold-threshold=0
+    -Zsanitizer=address
+)
+# With a target named, build scripts and macros are built without the flags.
+export RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}"
+bins=()
+for target in "${targets[@]}"; do bins+=(--bin "$target"); done
+cargo build --quiet --release --target "$host" "${bins[@]}"
+built=${CARGO_TARGET_DIR:-target}/$host/release
+
+# A leak is found by no reference that is left, and the runtimes of a thread that ends the process are some.
+export ASAN_OPTIONS=detect_odr_violation=0:detect_leaks=0
+for target in "${targets[@]}"; do
+    if ((${#replay[@]})); then
+        "$built/$target" "${replay[@]}"
+        continue
+    fi
+    mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
+    echo "--- $target, $seconds s"
+    "$built/$target" "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 -verbosity=0 \
+        -print_funcs=0
+done
