@@ -641,7 +641,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.discard_messages();
     }
 
-    /// Whether the transport has taken every message that was queued, and was flushed.
+    /// Whether the transport has taken every message and every part of one that was queued, and was flushed.
     pub(crate) fn is_flushed(&self) -> bool {
         self.connection.is_flushed()
     }
