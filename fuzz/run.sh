@@ -6,6 +6,7 @@
 #
 # What a run finds stands in fuzz/artifacts/<target>; to try it again: fuzz/run.sh 0 <target> <file>.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")"
 
 seconds=${1:-20}
@@ -13,7 +14,7 @@ shift || true
 all=(protocol workload deflate handshake differential)
 replay=()
 if [[ $seconds == 0 ]]; then
-    replay=("$(realpath "$2")")
+    replay=("$(cd "$from" && realpath "$2")")
     set -- "$1"
 fi
 targets=("${@:-${all[@]}}")

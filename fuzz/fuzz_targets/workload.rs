@@ -289,8 +289,13 @@ async fn whole(
                     if let Poll::Ready(taken) = pin!(&mut writer).poll_write(cx, &piece) {
                         whole.extend_from_slice(&piece[..taken.expect("open")]);
                     }
-                    if flushes {
-                        let _ = poll::once(writer.flush());
+                    match flushes % 3 {
+                        0 => {}
+                        1 => drop(poll::once(writer.flush())),
+                        _ => {
+                            io.release();
+                            poll::must_end("a flush within a message", writer.flush()).await.expect("open");
+                        }
                     }
                 }
                 model.queued.push((is_text, whole));
@@ -413,8 +418,13 @@ async fn halves(
                     if let Poll::Ready(taken) = pin!(&mut writer).poll_write(cx, &piece) {
                         whole.extend_from_slice(&piece[..taken.expect("open")]);
                     }
-                    if flushes {
-                        let _ = poll::once(writer.flush());
+                    match flushes % 3 {
+                        0 => {}
+                        1 => drop(poll::once(writer.flush())),
+                        _ => {
+                            io.release();
+                            poll::must_end("a flush within a message", writer.flush()).await.expect("open");
+                        }
                     }
                 }
                 model.queued.push((is_text, whole));

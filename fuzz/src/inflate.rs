@@ -114,7 +114,8 @@ impl Bits<'_> {
         let mut bits = 0;
         for i in 0..n {
             let byte = self.bytes.get(self.at / 8).ok_or(Wrong::Truncated)?;
-            bits |= usize::from(byte >> (self.at % 8) & 1) << i;
+            // What is longer than a word is only skipped.
+            bits |= usize::from(byte >> (self.at % 8) & 1).checked_shl(i as u32).unwrap_or(0);
             self.at += 1;
         }
         Ok(bits)
@@ -189,6 +190,11 @@ fn dynamic(bits: &mut Bits<'_>) -> Result<(Huffman, Huffman)> {
         lengths[symbol] = bits.take(3)?;
     }
     let code = Huffman::checked(&lengths, false)?;
+    if code.symbols.is_empty() {
+        // zlib reads zeros by it, and then misses the end of the block.
+        bits.take(literals + distances)?;
+        return Err(Wrong::Corrupt);
+    }
     let mut lengths = Vec::new();
     while lengths.len() < literals + distances {
         let (length, count) = match code.symbol(bits)? {
