@@ -228,3 +228,24 @@ async fn a_pong_may_come_while_we_close() {
     assert!(closed.expect("an end").was_clean);
     assert!(pong.await.is_ok());
 }
+
+#[tokio::test]
+async fn pings_that_came_before_our_close_are_answered_before_it() {
+    // It holds a ping, and not the pong to it: the first pong is on its way when the others come.
+    let (mut peer, io) = Peer::pipe(4);
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+    for i in 1..=3 {
+        peer.ping([i]).await;
+        assert!(ws.next().now_or_never().is_none());
+    }
+    assert_eq!(ws.stats().pings_received, 3);
+    let (closed, ()) = tokio::join!(ws.close_with(CloseFrame::empty()), async {
+        for i in 1..=3 {
+            peer.expect_pong([i]).await;
+        }
+        assert_eq!(peer.expect_frame().await, close_frame(None, ""));
+        peer.close(None, "").await;
+        peer.finish().await;
+    });
+    assert!(closed.expect("an end").was_clean);
+}

@@ -61,7 +61,12 @@ impl Control {
     /// Whether there is anything to encode.
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
-        self.has_pongs_or_pings() || matches!(self.close, Close::Queued(_))
+        self.has_pongs_or_pings() || self.has_close()
+    }
+
+    /// Whether our Close frame waits.
+    pub(super) fn has_close(&self) -> bool {
+        matches!(self.close, Close::Queued(_))
     }
 
     /// Whether nothing may be encoded any more.

@@ -393,12 +393,17 @@ impl Outbound {
                 Outgoing::Part(part) => self.begin_part(part, compression),
             }
         }
-        if self.partial.is_none()
-            && self.queue.is_empty()
-            && let Some(payload) = self.control.take_close()
-        {
-            self.encode_whole(OpCode::Close, &payload, SegmentKind::Close);
+        if self.is_close_next() {
+            self.encode_control();
+            if let Some(payload) = self.control.take_close() {
+                self.encode_whole(OpCode::Close, &payload, SegmentKind::Close);
+            }
         }
+    }
+
+    /// Whether our Close frame waits, and no message before it.
+    fn is_close_next(&self) -> bool {
+        self.control.has_close() && self.partial.is_none() && self.queue.is_empty()
     }
 
     /// What comes next of what is queued. Nothing comes between the parts of a message (RFC 6455, section 5.4).
@@ -586,8 +591,9 @@ impl Outbound {
 
     /// Encodes the control frames that may go before the messages that wait.
     fn encode_control(&mut self) {
-        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
-        let are_pongs_due = !self.ledger.has_pongs();
+        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs. The last one goes
+        // before our Close frame, since none may follow it (RFC 6455, section 5.5.1).
+        let are_pongs_due = !self.ledger.has_pongs() || self.is_close_next();
         if !are_pongs_due && !self.control.has_pings() {
             return;
         }
