@@ -68,7 +68,7 @@ enum Step {
     Write {
         is_text: bool,
         pieces: Vec<u16>,
-        flushes: bool,
+        flushes: u8,
     },
     Hold(u8),
     Release(u8),
@@ -209,7 +209,8 @@ async fn whole(
     by_reference: bool,
     is_closed_by_server: bool,
 ) {
-    // No poll of one role is dropped with the wake-up of the other: what waits at the end is woken.
+    // Of what was judged nothing is judged again.
+    let mut checked = 0;
     for step in steps {
         let cx = &mut Context::from_waker(Waker::noop());
         match step {
@@ -307,7 +308,9 @@ async fn whole(
             Step::Release(which) => hold(io, which, false),
             Step::Yield(_) => tokio::task::yield_now().await,
         }
-        check(&ws, io, &model);
+        if io.output_len() != std::mem::replace(&mut checked, io.output_len()) {
+            check(&ws, io, &model);
+        }
     }
     io.release();
     poll::must_end("a flush", ws.flush()).await.expect("open");
@@ -316,8 +319,8 @@ async fn whole(
         let message = poll::must_end("a message", ws.next()).await.expect("open").expect("right");
         model.receive(&message);
     }
-    // A ping that came after the last message is read before the close.
-    while io.unread() > 0 {
+    // A ping that came after the last message is read before the close, and one that is read after it has no answer.
+    while ws.stats().pings_received < model.pings as u64 {
         assert!(poll::once(ws.next()).is_pending(), "a message that nobody sent");
     }
     let closed = if is_closed_by_server {
@@ -353,6 +356,7 @@ async fn halves(
     steps: Vec<Step>,
     is_closed_by_server: bool,
 ) {
+    let mut checked = 0;
     for step in steps {
         let cx = &mut Context::from_waker(Waker::noop());
         match step {
@@ -440,7 +444,9 @@ async fn halves(
                 }
             }
         }
-        model.check_written(&judge::client(&io.output(), false));
+        if io.output_len() != std::mem::replace(&mut checked, io.output_len()) {
+            model.check_written(&judge::client(&io.output(), false));
+        }
         let queued: usize = model.queued.iter().map(|(_, payload)| payload.len()).sum();
         let known = sender.stats().payload_bytes_sent as usize;
         assert!(sender.buffered_amount() as usize <= queued - known, "more waits than was sent");

@@ -41,7 +41,8 @@ impl Steps {
                 Poll::Pending
             }
             0 | 255 => Poll::Ready(usize::MAX),
-            step => Poll::Ready(usize::from(step)),
+            // From a byte to more than a read buffer.
+            step => Poll::Ready(usize::from(step).pow(2)),
         }
     }
 
@@ -172,12 +173,8 @@ impl HostileIo {
         self.state().output.clone()
     }
 
-    pub fn is_broken(&self) -> bool {
-        self.state().broken
-    }
-
-    pub fn is_shut_down(&self) -> bool {
-        self.state().is_shut_down
+    pub fn output_len(&self) -> usize {
+        self.state().output.len()
     }
 
     /// How many bytes were read from it.
