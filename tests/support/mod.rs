@@ -13,7 +13,7 @@
 // Each test binary uses its own part of the script, and sees all of it.
 #![allow(dead_code, unreachable_pub)]
 
-mod frame;
+pub mod frame;
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 pub mod tls;
 pub mod watch;
