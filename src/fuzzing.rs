@@ -9,5 +9,9 @@ pub async fn open_tunnel<IO>(io: &mut IO, proxy: &Proxy, url: &str) -> Result<()
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    proxy.open_tunnel(io, &Target::parse(url)?).await
+    let server = Target::parse(url)?;
+    match proxy.endpoint(&server, false) {
+        Some(endpoint) => endpoint.open_tunnel(io, &server, None).await,
+        None => Ok(()),
+    }
 }

@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a transport that is not vectored may hold of a write that was Pending: a TLS record.
 const HELD: usize = 16 * 1024;
 
+/// So many steps are taken, and then all is moved at once: megabytes byte by byte would take a target's time for nothing.
+const MOST_STEPS: usize = 4096;
+
 /// One direction: how many bytes it moves at a time, over and over. A step of 0 is Pending, and wakes at once.
 #[derive(Debug, Default)]
 struct Steps {
@@ -32,8 +35,11 @@ impl Steps {
             self.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let Some(&step) = self.steps.get(self.at) else { return Poll::Ready(usize::MAX) };
-        self.at = (self.at + 1) % self.steps.len();
+        if self.steps.is_empty() || self.at == MOST_STEPS {
+            return Poll::Ready(usize::MAX);
+        }
+        let step = self.steps[self.at % self.steps.len()];
+        self.at += 1;
         match step {
             // A script of nothing else would never move.
             0 if self.steps.iter().any(|&step| step > 0) => {
