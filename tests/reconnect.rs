@@ -225,6 +225,30 @@ async fn a_final_refusal_ends_the_stream_with_its_error() {
     }
 }
 
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_ends_the_stream_with_its_error() {
+    use support::{Script, tls::Authority};
+
+    let (trusted, other) = (Authority::new(), Authority::new());
+    for connector in trusted.connectors(None) {
+        let (script, attempts) = (Script::bind().await, Mutex::new(0));
+        let mut connections = Reconnect::new(|| {
+            *attempts.lock().unwrap() += 1;
+            WebSocketStream::builder(format!("wss://{}", script.addr())).tls(connector.clone()).connect()
+        });
+        let server = async {
+            let (ended, _peer) = other.server(&["127.0.0.1"]).handshake(script.peer().await).await;
+            ended
+        };
+        let (end, _) = tokio::join!(connections.next(), server);
+        let error = end.expect("an item").err().expect("an error");
+        assert!(error.is_tls() && !error.is_transient(), "{error:?}");
+        assert!(connections.next().await.is_none());
+        assert_eq!(*attempts.lock().unwrap(), 1);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn wrong_input_ends_the_stream_with_its_error() {
     let mut connections = Reconnect::new(|| WebSocketStream::connect("ws://example.com/#"));

@@ -256,10 +256,15 @@ impl Error {
 
     /// The status of a response that refused the upgrade, or the tunnel.
     pub fn status(&self) -> Option<StatusCode> {
+        self.refusal().map(http::Response::status)
+    }
+
+    /// The response that refused the upgrade, or the tunnel.
+    pub(crate) fn refusal(&self) -> Option<&http::Response<Bytes>> {
         match self {
-            Self::Refused(response) => Some(response.status()),
+            Self::Refused(response) => Some(response),
             Self::Proxy(error) => match &error.cause {
-                ProxyCause::Refused(response) => Some(response.status()),
+                ProxyCause::Refused(response) => Some(response),
                 _ => None,
             },
             _ => None,
@@ -412,15 +417,119 @@ mod tests {
         assert!(cause.is::<fmt::Error>());
     }
 
+    fn response(status: u16) -> http::Response<Bytes> {
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+    }
+
+    fn refused(status: u16) -> Error {
+        Error::Refused(Arc::new(response(status)))
+    }
+
+    fn proxy(cause: ProxyCause) -> Error {
+        Error::Proxy(Arc::new(ProxyError { proxy: Authority::from_static("proxy:3128"), cause }))
+    }
+
+    /// The variant's place in the table below. A new variant does not compile without one.
+    fn place(error: &Error) -> usize {
+        match error {
+            Error::InvalidUrl(_) => 0,
+            Error::InvalidSubprotocol(_) => 1,
+            Error::InvalidHeader(_) => 2,
+            Error::InvalidControl(_) => 3,
+            Error::TooManyPings { .. } => 4,
+            Error::NotReady => 5,
+            Error::InvalidText => 6,
+            Error::UnfinishedMessage => 7,
+            Error::Overflow(_) => 8,
+            Error::Aborted => 9,
+            Error::Closing => 10,
+            Error::Closed(_) => 11,
+            Error::Connect { .. } => 12,
+            Error::Proxy(_) => 13,
+            Error::Io(_) => 14,
+            Error::Tls(_) => 15,
+            Error::Timeout { .. } => 16,
+            Error::Refused(_) => 17,
+            Error::Redirect(_) => 18,
+            Error::Handshake(_) => 19,
+            Error::ProtocolViolation(_) => 20,
+            Error::Limit(_) => 21,
+        }
+    }
+
+    #[test]
+    fn every_variant_answers_every_question() {
+        let io = |kind: io::ErrorKind| SharedError::new(io::Error::from(kind));
+        let connect = |kind| Error::Connect { server: Arc::new(Authority::from_static("host:80")), cause: io(kind) };
+        let tls_cause = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
+        let late = |phase| Error::timeout(phase, None);
+        // Timeout, connect, TLS, closed; status; close code.
+        let table: [(Error, &str, Option<u16>, Option<u16>); 43] = [
+            (InvalidUrl::Fragment.into(), "", None, None),
+            (InvalidSubprotocol::Empty.into(), "", None, None),
+            (InvalidHeader::Name("".into()).into(), "", None, None),
+            (InvalidControl::PingPayload(126).into(), "", None, None),
+            (Error::TooManyPings { limit: 16 }, "", None, None),
+            (Error::NotReady, "", None, None),
+            (Error::InvalidText, "", None, None),
+            (Error::UnfinishedMessage, "", None, Some(1011)),
+            (Error::Overflow(1), "", None, None),
+            (Error::Aborted, "", None, None),
+            (Error::Closing, "closed", None, None),
+            (Closed::abnormal().into(), "closed", None, Some(1006)),
+            (Closed { code: 1008.into(), ..Closed::abnormal() }.into(), "closed", None, Some(1008)),
+            (connect(io::ErrorKind::ConnectionRefused), "connect", None, None),
+            (connect(io::ErrorKind::TimedOut), "timeout connect", None, None),
+            (proxy(ProxyCause::Credentials), "connect", None, None),
+            (proxy(ProxyCause::NoMethod), "connect", None, None),
+            (proxy(ProxyCause::Reply(5)), "connect", None, None),
+            (proxy(ProxyCause::Protocol), "connect", None, None),
+            (proxy(ProxyCause::Response(InvalidResponse::NoSubprotocol)), "connect", None, None),
+            (proxy(ProxyCause::Refused(response(407))), "connect", Some(407), None),
+            (proxy(ProxyCause::Tls(tls_cause())), "connect tls", None, None),
+            (Error::Io(io(io::ErrorKind::ConnectionReset)), "", None, None),
+            (Error::Io(io(io::ErrorKind::TimedOut)), "timeout", None, None),
+            (Error::Tls(tls_cause()), "tls", None, None),
+            (late(Phase::Connect), "timeout connect", None, None),
+            (late(Phase::ProxyTls), "timeout connect tls", None, None),
+            (late(Phase::Proxy), "timeout connect", None, None),
+            (late(Phase::Tls), "timeout tls", None, None),
+            (late(Phase::Handshake), "timeout", None, None),
+            (late(Phase::Write), "timeout", None, None),
+            (late(Phase::Keepalive), "timeout", None, None),
+            (late(Phase::Message), "timeout", None, Some(1011)),
+            (late(Phase::Close), "timeout", None, None),
+            (refused(403), "", Some(403), None),
+            (refused(503), "", Some(503), None),
+            (Error::Redirect(Arc::new(Redirected::new(InvalidRedirect::Loop, []))), "", None, None),
+            (InvalidResponse::NoSubprotocol.into(), "", None, None),
+            (InvalidResponse::Truncated { received: 7 }.into(), "", None, None),
+            (Violation::MaskedFrame.into(), "", None, Some(1002)),
+            (Violation::InvalidUtf8.into(), "", None, Some(1007)),
+            (LimitExceeded::Fragments { limit: 1 }.into(), "", None, Some(1008)),
+            (LimitExceeded::MessageSize { limit: 1 }.into(), "", None, Some(1009)),
+        ];
+        let mut places: Vec<_> = table.iter().map(|(error, ..)| place(error)).collect();
+        for (error, is, status, close_code) in table {
+            let yes = |question: &str, answer: bool| if answer { question.to_owned() } else { String::new() };
+            let answers = [
+                yes("timeout", error.is_timeout()),
+                yes("connect", error.is_connect()),
+                yes("tls", error.is_tls()),
+                yes("closed", error.is_closed()),
+            ];
+            assert_eq!(answers.iter().filter(|it| !it.is_empty()).cloned().collect::<Vec<_>>().join(" "), is, "{error}");
+            assert_eq!(error.status().map(|status| status.as_u16()), status, "{error}");
+            assert_eq!(error.close_code().map(u16::from), close_code, "{error}");
+        }
+        places.dedup();
+        assert_eq!(places, (0..22).collect::<Vec<_>>(), "each variant is in the table");
+    }
+
     #[test]
     fn what_a_retry_may_help_against() {
-        let refused = |status: u16| {
-            Error::Refused(Arc::new({
-                let mut response = http::Response::new(Bytes::new());
-                *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                response
-            }))
-        };
         let closed = |code: u16| Error::from(Closed { code: code.into(), ..Closed::abnormal() });
         let transient: Vec<u16> = (100..1000).filter(|&status| refused(status).is_transient()).collect();
         assert_eq!(transient, [408, 425, 429].into_iter().chain(500..600).collect::<Vec<_>>());

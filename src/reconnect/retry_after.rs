@@ -9,9 +9,10 @@ use http::{
 
 use crate::error::Error;
 
-/// For how long the server asks to stay away, if `end` is a refusal that says so and its status gives that a meaning.
+/// For how long the server, or a proxy, asks to stay away: if `end` is a refusal that says so, and its status gives that a
+/// meaning.
 pub(super) fn retry_after(end: &Error) -> Option<Duration> {
-    let Error::Refused(response) = end else { return None };
+    let response = end.refusal()?;
     let status = response.status();
     let has_meaning =
         status.is_redirection() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
@@ -37,9 +38,26 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use http::{HeaderValue, Response};
 
     use super::*;
+    use crate::error::{ProxyCause, ProxyError};
+
+    #[test]
+    fn a_proxy_is_obeyed_as_a_server_is() {
+        for (status, expected) in [(503, Some(5)), (429, Some(5)), (502, None), (407, None)] {
+            let response = Response::builder().status(status).header(RETRY_AFTER, "5").body(Bytes::new());
+            let response = response.expect("a response");
+            let proxy = "proxy.example:3128".parse().expect("an authority");
+            let by_proxy = ProxyError { proxy, cause: ProxyCause::Refused(response.clone()) };
+            for end in [Error::Refused(Arc::new(response)), Error::Proxy(Arc::new(by_proxy))] {
+                assert_eq!(retry_after(&end).map(|asked| asked.as_secs()), expected, "{end}");
+            }
+        }
+    }
 
     /// By a clock here that says 1994-11-06 08:49:37.
     fn seconds(retry_after: &[u8], server_date: Option<&str>) -> Option<u64> {
