@@ -127,7 +127,7 @@ async fn target(input: Input) {
     let config = Config::default()
         .deflate(deflate)
         .max_message_size(MAX_MESSAGE)
-        .fragment_size(input.fragment_size.map(usize::from))
+        .fragment_size(input.fragment_size.map(|size| usize::from(size) + 16))
         .read_buffer_max(usize::from(input.read_buffer_max))
         .keepalive_interval(None);
     let io = HostileIo::new(input.reads, Vec::new(), Vec::new(), true);

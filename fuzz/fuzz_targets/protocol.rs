@@ -121,7 +121,7 @@ fn config(input: &Input) -> (Config, Limits) {
         .max_message_size(limits.message)
         .max_frame_size(input.max_frame_size.map(usize::from))
         .max_fragments(limits.fragments)
-        .fragment_size(input.fragment_size.map(usize::from))
+        .fragment_size(input.fragment_size.map(|size| usize::from(size) + 16))
         .copy_payloads_up_to(usize::from(input.copy_payloads_up_to))
         .close_timeout(input.close_timeout.map_or(Duration::from_secs(1), seconds))
         .tcp_end_timeout(seconds(input.tcp_end_timeout))
