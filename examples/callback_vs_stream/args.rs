@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use url::Url;
 
 use crate::{
+    option,
     run::Run,
     tick,
     units::{Bytes, parse_bytes},
@@ -33,7 +34,7 @@ pub struct Args {
     pub url: Option<Url>,
 
     /// How long a run takes, in seconds
-    #[arg(long, value_name = "N", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = option::seconds)]
     pub seconds: f64,
 
     /// Size of a tick, such as 256 or 16KiB
@@ -41,11 +42,11 @@ pub struct Args {
     pub message_size: usize,
 
     /// A run stops when more than this waits in the client
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = option::size)]
     pub ceiling: u64,
 
     /// How much the slow reader handles in a second: the consumer, and the embedded server that is sent to
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = option::size)]
     pub pace: u64,
 
     /// Where the drawing goes
@@ -107,26 +108,12 @@ fn url(text: &str) -> Result<Url, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().unwrap_or(f64::NAN);
-    if (0.1..=86_400.0).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("expected a number of seconds from 0.1 to 86400".into())
-    }
-}
-
 fn message_size(text: &str) -> Result<usize, String> {
     const MAX: usize = 16 << 20;
     let size = parse_bytes(text).and_then(|size| usize::try_from(size).ok());
     size.filter(|size| (tick::MIN_SIZE..=MAX).contains(size)).ok_or_else(|| {
         format!("expected a size from {} to {}, such as 256 or 16KiB", Bytes(tick::MIN_SIZE as u64), Bytes(MAX as u64))
     })
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let size = parse_bytes(text).filter(|&size| size > 0);
-    size.ok_or_else(|| "expected a size above 0, such as 64MiB, 1GiB or a number of bytes".into())
 }
 
 fn plot(text: &str) -> Result<PathBuf, String> {

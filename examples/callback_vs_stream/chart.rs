@@ -11,9 +11,10 @@ use plotters::{
 use crate::{
     args::Args,
     drawing::{GREY, PALE, text},
-    outcome::{End, Sample},
+    outcome::End,
     report::Result as RunResult,
     run::Run,
+    sample::Sample,
     units::{Bytes, Seconds},
 };
 

@@ -1,7 +1,7 @@
 //! The same slow consumer, and the same fast producer, behind the event API and behind the stream.
 //!
-//! What to read: `receive.rs` and `send.rs`, where the two APIs stand side by side. The rest is the machinery that
-//! measures them: each run is a process of its own, so that its peak memory is its own, and so is the server.
+//! What to read: `../support/receive.rs` and `send.rs`, where the two APIs stand side by side. The rest is the machinery
+//! that measures them: each run is a process of its own, so that its peak memory is its own, and so is the server.
 //!
 //! ```text
 //! cargo run --release --example callback_vs_stream
@@ -11,18 +11,35 @@
 
 mod args;
 mod chart;
-mod child;
 #[path = "../support/drawing.rs"]
 mod drawing;
-mod meter;
 mod outcome;
-mod pace;
 mod peer;
-mod receive;
 mod report;
 mod run;
 mod send;
+
+#[path = "../support/child.rs"]
+#[allow(dead_code, reason = "the other example uses the rest")]
+mod child;
+#[path = "../support/failure.rs"]
+mod failure;
+#[path = "../support/memory.rs"]
+mod memory;
+#[path = "../support/meter.rs"]
+#[allow(dead_code, reason = "the other example uses the rest")]
+mod meter;
+#[path = "../support/option.rs"]
+mod option;
+#[path = "../support/pace.rs"]
+mod pace;
+#[path = "../support/receive.rs"]
+mod receive;
+#[path = "../support/sample.rs"]
+mod sample;
+#[path = "../support/server.rs"]
 mod server;
+#[path = "../support/tick.rs"]
 mod tick;
 #[path = "../support/units.rs"]
 mod units;
@@ -34,10 +51,12 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use args::{Args, Role};
 use child::Child;
-use outcome::Line;
+use failure::Failure;
+use outcome::{Line, rate};
 use peer::{Habit, Peer};
 use report::{Result as RunResult, Table};
-use run::{Failure, Run};
+use run::Run;
+use tick::Ticks;
 use units::{Bytes, Seconds};
 
 #[tokio::main(worker_threads = 2)]
@@ -48,7 +67,7 @@ async fn main() -> ExitCode {
     }
     let done = match args.role {
         None => compare(&args).await,
-        Some(Role::Server) => server::serve(&args).await.map_err(Failure::from),
+        Some(Role::Server) => server::serve(&Ticks::new(args.message_size), args.pace).await.map_err(Failure::from),
         Some(Role::Run { run, echo }) => return run::carry_out(run, echo, &args).await,
     };
     match done {
@@ -109,7 +128,7 @@ async fn observe(run: Run, peer: &Peer, args: &Args) -> Result<RunResult, Failur
             Line::Sample(sample) => {
                 bar.set_position(sample.time.as_millis() as u64);
                 let time = Seconds(sample.time);
-                bar.set_message(format!("{time}, {:.1} MB/s, {} waiting", sample.rate(), Bytes(sample.waiting)));
+                bar.set_message(format!("{time}, {:.1} MB/s, {} waiting", rate(&sample), Bytes(sample.waiting)));
                 samples.push(sample);
             }
             Line::Outcome(outcome) => {

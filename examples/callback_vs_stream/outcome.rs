@@ -2,24 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use crate::units::{Bytes, Seconds};
+use crate::{
+    sample::Sample,
+    units::{Bytes, Seconds},
+};
 
-/// A run at one moment.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sample {
-    pub time: Duration,
-    /// Messages and bytes that went all the way through the client.
-    pub messages: u64,
-    pub bytes: u64,
-    /// Bytes that came into the client and have not left it.
-    pub waiting: u64,
-}
-
-impl Sample {
-    /// Millions of bytes a second that went through, from the start on.
-    pub fn rate(&self) -> f64 {
-        self.bytes as f64 / 1e6 / self.time.as_secs_f64().max(1e-9)
-    }
+/// Millions of bytes a second that went through, from the start on.
+pub fn rate(sample: &Sample) -> f64 {
+    sample.bytes as f64 / 1e6 / sample.time.as_secs_f64().max(1e-9)
 }
 
 /// A run at its end.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use url::Url;
 use wsflow::WebSocketStream;
 
-use crate::{args::Args, child::Child, run::Failure, server, tick::Ticks};
+use crate::{args::Args, child::Child, failure::Failure, server, tick::Ticks};
 
 /// The server that the runs talk to.
 #[derive(Debug)]

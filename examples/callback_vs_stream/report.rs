@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::{
-    outcome::{Outcome, Sample},
+    outcome::{Outcome, rate},
     run::Run,
+    sample::Sample,
     units::{Bytes, Seconds},
 };
 
@@ -27,7 +28,7 @@ impl fmt::Display for Table<'_> {
         };
         line(f, [&"", &"messages", &"MB/s", &"peak waiting", &"peak memory", &"time"])?;
         for Result { run, outcome: Outcome { last, peak_waiting, peak_memory, .. }, .. } in self.0 {
-            let rate = format!("{:.1}", last.rate());
+            let rate = format!("{:.1}", rate(last));
             let memory = peak_memory.map_or("n/a".into(), |bytes| Bytes(bytes).to_string());
             line(f, [&run.title(), &last.messages, &rate, &Bytes(*peak_waiting), &memory, &Seconds(last.time)])?;
         }

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write},
     process::ExitCode,
+    sync::atomic::AtomicU64,
     time::Duration,
 };
 
@@ -15,15 +16,13 @@ use tokio::{
 
 use crate::{
     args::Args,
+    memory,
     meter::Meter,
     outcome::{End, Line, Outcome},
     pace::Pace,
     receive, send,
     tick::{Prompt, Ticks},
 };
-
-/// Whatever ends a run early.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Run {
@@ -72,7 +71,7 @@ pub async fn carry_out(run: Run, echo: bool, args: &Args) -> ExitCode {
     let meter = Meter::default();
     let ticks = Ticks::new(args.message_size);
     let prompt = if echo { Prompt::echoed(ticks.clone()) } else { Prompt::nothing() };
-    let consumer = Pace::new(args.pace);
+    let consumer = Pace::new(AtomicU64::new(args.pace).into());
     let start = Instant::now();
 
     let work = {
@@ -97,7 +96,7 @@ pub async fn carry_out(run: Run, echo: bool, args: &Args) -> ExitCode {
     match end {
         Ok(end) => {
             let last = meter.sample(start.elapsed());
-            let (peak_waiting, peak_memory) = (meter.peak().max(last.waiting), peak_memory());
+            let (peak_waiting, peak_memory) = (meter.peak().max(last.waiting), memory::peak());
             report(&Line::Outcome(Outcome { end, last, peak_waiting, peak_memory }));
             ExitCode::SUCCESS
         }
@@ -137,11 +136,3 @@ async fn watch(meter: &Meter, start: Instant, args: &Args) -> End {
 
 /// How often the ceiling is looked at: a queue that grows by 1 GB/s passes it by 5 MB.
 const LOOK: Duration = Duration::from_millis(5);
-
-/// The most memory that this process had resident, which Linux alone tells without unsafe code.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}

@@ -4,7 +4,7 @@ use futures::{SinkExt, StreamExt, future};
 use tokio::task;
 use wsflow::{ReadyState, WebSocketStream, compat::WebSocket};
 
-use crate::{meter::Meter, run::Failure, tick::Ticks};
+use crate::{failure::Failure, meter::Meter, tick::Ticks};
 
 /// Behind the event API: `send` takes everything at once and `bufferedAmount` grows. Nothing ever says "wait".
 pub async fn by_callback(url: &str, ticks: Ticks, meter: Meter) -> Result<(), Failure> {

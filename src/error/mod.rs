@@ -520,7 +520,11 @@ mod tests {
                 yes("tls", error.is_tls()),
                 yes("closed", error.is_closed()),
             ];
-            assert_eq!(answers.iter().filter(|it| !it.is_empty()).cloned().collect::<Vec<_>>().join(" "), is, "{error}");
+            assert_eq!(
+                answers.iter().filter(|it| !it.is_empty()).cloned().collect::<Vec<_>>().join(" "),
+                is,
+                "{error}"
+            );
             assert_eq!(error.status().map(|status| status.as_u16()), status, "{error}");
             assert_eq!(error.close_code().map(u16::from), close_code, "{error}");
         }

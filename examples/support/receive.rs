@@ -4,7 +4,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use wsflow::{WebSocketStream, compat::WebSocket};
 
-use crate::{meter::Meter, pace::Pace, run::Failure, tick::Prompt};
+use crate::{failure::Failure, meter::Meter, pace::Pace, tick::Prompt};
 
 /// Behind the event API: nobody waits for a handler, and it cannot wait for the consumer. It can only queue.
 pub async fn by_callback(url: &str, mut prompt: Prompt, mut consumer: Pace, meter: Meter) -> Result<(), Failure> {

@@ -1,14 +1,13 @@
 //! A child process: this program again, in another role. It ends at the latest when its parent does.
 
 use std::{
-    env,
-    io::{self, Read},
+    env, io,
     process::{self, Stdio},
     thread,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child as Process, ChildStdin, ChildStdout, Command},
 };
 
@@ -17,7 +16,7 @@ use tokio::{
 pub struct Child {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
-    _leash: ChildStdin,
+    leash: ChildStdin,
 }
 
 impl Child {
@@ -31,12 +30,17 @@ impl Child {
         let (Some(leash), Some(stdout)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(io::Error::other("a child process without pipes"));
         };
-        Ok(Self { process, lines: BufReader::new(stdout).lines(), _leash: leash })
+        Ok(Self { process, lines: BufReader::new(stdout).lines(), leash })
     }
 
     /// The next line that it writes, `None` once it has ended.
     pub async fn line(&mut self) -> io::Result<Option<String>> {
         self.lines.next_line().await
+    }
+
+    /// Says a line to it.
+    pub async fn say(&mut self, line: &str) -> io::Result<()> {
+        self.leash.write_all(format!("{line}\n").as_bytes()).await
     }
 
     /// Ends the process, if it has not ended by itself, and waits until its memory is free again.
@@ -45,11 +49,16 @@ impl Child {
     }
 }
 
-/// Called in the child: ends it when its standard input does, and that the system sees to, however the parent ended.
+/// Called in the child: ends it when its parent ends.
 pub fn end_with_parent() {
-    thread::spawn(|| {
-        let mut byte = [0];
-        while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+    listen_to_parent(|_| ());
+}
+
+/// Called in the child: hears the lines that the parent says, and ends the child when its standard input ends. The
+/// system sees to that, however the parent ended.
+pub fn listen_to_parent(mut hear: impl FnMut(&str) + Send + 'static) {
+    thread::spawn(move || {
+        io::stdin().lines().map_while(Result::ok).for_each(|line| hear(&line));
         process::exit(0);
     });
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::result_large_err, reason = "the type of a refusal is tungstenite's")]
 
-use std::io;
+use std::{io, sync::atomic::AtomicU64};
 
 use futures::{SinkExt, StreamExt};
 use tokio::{
@@ -19,17 +19,15 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{args::Args, pace::Pace, tick::Ticks};
+use crate::{pace::Pace, tick::Ticks};
 
 pub const TICKS: &str = "/ticks";
 pub const SINK: &str = "/sink";
 
-/// Says on standard output where it listens, and serves.
-pub async fn serve(args: &Args) -> io::Result<()> {
+/// Says on standard output where it listens, and serves: these ticks, and a reader of this pace in bytes a second.
+pub async fn serve(ticks: &Ticks, pace: u64) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     println!("{}", listener.local_addr()?);
-    let ticks = Ticks::new(args.message_size);
-    let pace = args.pace;
     loop {
         let (socket, _) = listener.accept().await?;
         let ticks = ticks.clone();
@@ -46,7 +44,7 @@ async fn connection(socket: TcpStream, ticks: Ticks, pace: u64) -> Result<(), tu
         .max_write_buffer_size(2 * (WRITE_BUFFER + ticks.size()));
     let router = |request: &Request, response| route(request, response, &mut path);
     let ws = accept_hdr_async_with_config(socket, router, Some(config)).await?;
-    if path == TICKS { pour(ws, ticks).await } else { drain(ws, Pace::new(pace)).await }
+    if path == TICKS { pour(ws, ticks).await } else { drain(ws, Pace::new(AtomicU64::new(pace).into())).await }
 }
 
 /// What is not written yet is bounded here too, or it would be the server whose memory grows.

@@ -1,26 +1,34 @@
 //! The pace of a slow reader: the same for each consumer, and for the server that is sent to.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until};
 
 /// Pretended work: so many bytes a second and no more.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    bytes_per_second: u64,
+    bytes_per_second: Arc<AtomicU64>,
     free_at: Instant,
 }
 
 impl Pace {
-    pub fn new(bytes_per_second: u64) -> Self {
+    /// Works at this speed, which may change meanwhile.
+    pub fn new(bytes_per_second: Arc<AtomicU64>) -> Self {
         Self { bytes_per_second, free_at: Instant::now() }
     }
 
     /// Waits as long as the work on so many bytes takes.
     pub async fn work(&mut self, bytes: usize) {
         let now = Instant::now();
+        let speed = self.bytes_per_second.load(Relaxed).max(1);
         let idle_since = self.free_at.max(now - LATE);
-        self.free_at = idle_since + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
+        self.free_at = idle_since + Duration::from_secs_f64(bytes as f64 / speed as f64);
         if self.free_at > now + TIMER {
             sleep_until(self.free_at).await;
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::outcome::Sample;
+use crate::sample::Sample;
 
 /// Counters of one run, shared by everything that takes part in it.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,7 @@ struct Counters {
     bytes: AtomicU64,
     framed: AtomicU64,
     waiting: AtomicU64,
+    gone: AtomicU64,
     read_ahead: AtomicU64,
     peak: AtomicU64,
 }
@@ -38,6 +39,7 @@ impl Meter {
     /// A message that came is done with: consumed, or taken by the socket.
     pub fn went(&self, len: usize) {
         self.0.waiting.fetch_sub(len as u64, Relaxed);
+        self.0.gone.fetch_add(len as u64, Relaxed);
     }
 
     /// So much waits, said by who knows it.
@@ -50,6 +52,11 @@ impl Meter {
         let ahead = wire_bytes.saturating_sub(self.0.framed.load(Relaxed));
         self.0.read_ahead.store(ahead, Relaxed);
         self.0.peak.fetch_max(self.0.waiting.load(Relaxed) + ahead, Relaxed);
+    }
+
+    /// How many bytes are done with. Unlike those of a sample they are one counter, so their differences are exact.
+    pub fn gone(&self) -> u64 {
+        self.0.gone.load(Relaxed)
     }
 
     /// The most that ever waited.
