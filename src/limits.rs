@@ -111,7 +111,7 @@ pub(crate) const MAX_IDLE_OUTPUT: usize = 4 * KIB;
 /// How work is counted, so that no poll holds its task up for long. One unit is about what a small message costs: some
 /// tens of nanoseconds.
 pub(crate) mod work {
-    /// Bytes that are copied by one unit of work: read, written or inflated.
+    /// Bytes that are copied by one unit of work: read, written or inflated. A read or write of fewer is one unit, too.
     pub(crate) const COPIED_BYTES: usize = 512;
 
     /// Payload bytes that are compressed by one unit of work.

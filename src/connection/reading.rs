@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(0) => self.protocol.handle_end(None),
             Ok(n) => {
                 self.read_pause.start(|| now);
-                self.budget.spend(n / work::COPIED_BYTES);
+                self.budget.spend(n.div_ceil(work::COPIED_BYTES));
                 self.protocol.handle_read(n);
             }
             // TLS calls an end without close_notify an error.

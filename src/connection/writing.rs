@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Poll::Ready(Ok(Some(n))) => {
                     self.flush_state = FlushState::Written;
-                    self.budget.spend(n / work::COPIED_BYTES + self.protocol.take_work());
+                    self.budget.spend(n.div_ceil(work::COPIED_BYTES) + self.protocol.take_work());
                     self.protocol.advance(n, now);
                     if !self.protocol.is_above_high_water_mark() {
                         self.write_wait.stop(Instant::now);
