@@ -27,7 +27,7 @@ use std::{
 use cpu_time::ThreadTime;
 use deflate::Compressor;
 use flood::Flood;
-use frame::{BINARY, CLOSE, TEXT, close_body, encode};
+use frame::{BINARY, CLOSE, CONTINUATION, TEXT, close_body, encode};
 use futures::{FutureExt as _, SinkExt as _, Stream, StreamExt as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -184,7 +184,8 @@ impl Outcome {
         while let Some(item) = items.next().await {
             match item {
                 Ok(message) => {
-                    (outcome.messages, outcome.bytes) = (outcome.messages + 1, outcome.bytes + message.len())
+                    outcome.messages += 1;
+                    outcome.bytes += message.len();
                 }
                 Err(error) => outcome.error = Some(error),
             }
@@ -229,6 +230,14 @@ async fn not_receiving(server: Server, config: Config) -> Outcome {
     sleep(Duration::from_secs(10)).await;
     Outcome::of(receiver).await
 }
+
+type Client = fn(Server, Config) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// With and without somebody who reads.
+const CLIENTS: [(&str, Client); 2] = [
+    ("read", |server, config| Box::pin(reading(server, config))),
+    ("nobody receives for 10 s", |server, config| Box::pin(not_receiving(server, config))),
+];
 
 /// A client that closes at once, and reads what comes meanwhile.
 async fn closing(server: Server, config: Config) -> Outcome {
@@ -339,12 +348,13 @@ fn long_header(first: u8, len: u64) -> Vec<u8> {
 
 /// A million of what the flood says, and then a Close.
 fn a_million(flood: Flood) -> Server {
-    let first = if flood == Flood::Fragments { encode(false, 0, BINARY, b"") } else { Vec::new() };
-    let last = if flood == Flood::Fragments { encode(true, 0, 0, b"") } else { Vec::new() };
-    let server = if first.is_empty() {
-        Server::saying(flood.frames(2 * MILLION))
-    } else {
-        Server::saying(first).and(flood.frames(2 * MILLION)).and(last)
+    let frames = flood.frames(2 * MILLION);
+    let server = match flood {
+        Flood::Fragments => {
+            let (first, last) = (encode(false, 0, BINARY, b""), encode(true, 0, CONTINUATION, b""));
+            Server::saying(first).and(frames).and(last)
+        }
+        Flood::Pings | Flood::Pongs | Flood::Messages => Server::saying(frames),
     };
     server.and_closes()
 }
@@ -423,14 +433,6 @@ fn a_flood_of_pings_from_a_server_that_takes_no_pongs_stays_small() {
     }
 }
 
-type Client = fn(Server, Config) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
-
-/// With and without somebody who reads.
-const CLIENTS: [(&str, Client); 2] = [
-    ("read", |server, config| Box::pin(reading(server, config))),
-    ("nobody receives for 10 s", |server, config| Box::pin(not_receiving(server, config))),
-];
-
 /// 10 MiB that are 10 GiB of zeros, in one frame.
 fn bomb() -> Server {
     let zeros = vec![0; MIB];
@@ -497,7 +499,7 @@ fn our_close_ends_although_the_servers_dribbles() {
 
 #[test]
 fn our_close_ends_although_the_server_says_anything_but_a_close() {
-    for flood in [Flood::Pings, Flood::Pongs, Flood::Fragments, Flood::Messages] {
+    for flood in Flood::ALL {
         let server = || {
             let first = if flood == Flood::Fragments { vec![0x02, 0] } else { flood.frame().to_vec() };
             Server::saying(first).and_again(flood.frames(64 * KIB), usize::MAX)
