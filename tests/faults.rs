@@ -133,7 +133,7 @@ impl End {
 type Row = [End; 7];
 
 /// A fault that delays what it does not lose: nobody notices, but for the server's Close of the job `Reconnect`.
-const HARMLESS: Row = [End::Clean, End::Clean, End::Clean, End::Clean, End::Clean, End::Clean, End::Restart];
+const HARMLESS: Row = [Clean, Clean, Clean, Clean, Clean, Clean, End::Restart];
 
 /// Number and contents tell of each other.
 fn message(number: u64, size: usize) -> Message {
@@ -254,7 +254,7 @@ impl Cell {
     fn config(&self) -> Config {
         let config = Config::default().fragment_size(16 * KIB);
         match self.expected {
-            End::Keepalive | End::Write | End::CloseTimeout => {
+            Keepalive | Write | CloseTimeout => {
                 let config = config.keepalive_interval(SHORT).keepalive_timeout(SHORT).close_timeout(SHORT);
                 config.tcp_end_timeout(SHORT).write_timeout(SHORT)
             }
@@ -513,7 +513,7 @@ async fn show(fault: Fault, row: Row) {
     assert!(wrong.is_empty(), "{fault:?}: {wrong:#?}");
 }
 
-use End::{Clean, CloseTimeout, Keepalive, Lost, Reset, Restart, Write};
+use End::{Clean, CloseTimeout, Keepalive, Lost, Reset, Write};
 
 #[tokio::test]
 async fn a_network_that_stands_still_for_a_while_loses_nothing() {

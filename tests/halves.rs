@@ -1019,7 +1019,7 @@ async fn nothing_is_received_behind_a_message_above_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_within_a_message_ends_once_its_part_has_left() {
     let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().keepalive_interval(None));
-    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    let mut writer = sender.writer(Kind::Binary).await.unwrap();
     for (opcode, part) in [(2, b"one"), (0, b"two")] {
         writer.write_all(part).await.unwrap();
         let flushed = timeout(Duration::from_secs(100), writer.flush()).await;
@@ -1035,7 +1035,7 @@ async fn a_flush_within_a_message_ends_once_its_part_has_left() {
 async fn a_flush_that_was_dropped_holds_back_no_part_behind_it() {
     for len in [1, 1000, 16_499, 100_000] {
         let (_peer, sender, _receiver) = halves(1_000_000, Config::default().keepalive_interval(None));
-        let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+        let mut writer = sender.writer(Kind::Binary).await.unwrap();
         writer.write_all(&vec![7; len]).await.unwrap();
         assert!(poll!(Box::pin(writer.flush())).is_pending());
         assert!(poll!(Box::pin(writer.finish())).is_pending());
@@ -1047,7 +1047,7 @@ async fn a_flush_that_was_dropped_holds_back_no_part_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn finish_waits_for_the_last_part_although_a_flush_before_it_was_dropped() {
     let (_peer, sender, _receiver) = halves(30, Config::default().keepalive_interval(None));
-    let mut writer = sender.writer(wsflow::Kind::Binary).await.unwrap();
+    let mut writer = sender.writer(Kind::Binary).await.unwrap();
     writer.write_all(&[7; 10]).await.unwrap();
     assert!(poll!(Box::pin(writer.flush())).is_pending());
     settle().await;

@@ -242,7 +242,7 @@ async fn a_certificate_that_is_not_trusted_ends_the_stream_with_its_error() {
             ended
         };
         let (end, _) = tokio::join!(connections.next(), server);
-        let error = end.expect("an item").err().expect("an error");
+        let error = end.expect("an item").expect_err("an error");
         assert!(error.is_tls() && !error.is_transient(), "{error:?}");
         assert!(connections.next().await.is_none());
         assert_eq!(*attempts.lock().unwrap(), 1);
