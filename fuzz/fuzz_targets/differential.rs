@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{self, error::ProtocolError, protocol::WebSo
 use wsflow::{Config, Error, Violation, WebSocketStream};
 use wsflow_fuzz::{frame, io::HostileIo, judge, poll};
 
-/// For both.
+/// For both. Without a limit of frames tungstenite allocates by a declared length, and panics where it overflows.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 #[derive(Debug, Arbitrary)]
@@ -123,7 +123,7 @@ fn ends_within_frame_or_text(mut bytes: &[u8]) -> bool {
 }
 
 async fn wsflow(io: HostileIo) -> (Vec<judge::Message>, Verdict, Option<Error>) {
-    let config = Config::default().max_message_size(MAX_MESSAGE).max_fragments(None);
+    let config = Config::default().max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).max_fragments(None);
     let mut ws = WebSocketStream::from_upgraded(io, config);
     let mut messages = Vec::new();
     loop {
@@ -146,7 +146,7 @@ async fn wsflow(io: HostileIo) -> (Vec<judge::Message>, Verdict, Option<Error>) 
 }
 
 async fn tungstenite(io: HostileIo) -> (Vec<judge::Message>, Verdict) {
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(None);
+    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let role = tungstenite::protocol::Role::Client;
     let mut ws = tokio_tungstenite::WebSocketStream::from_raw_socket(io, role, Some(config)).await;
     let mut messages = Vec::new();

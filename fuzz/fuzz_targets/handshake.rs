@@ -94,9 +94,13 @@ fn fill_in(response: &[u8], request: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Lines may end in a line feed alone.
+/// Lines may end in a line feed alone, and there may be empty ones first (RFC 9112, section 2.2).
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    (0..bytes.len()).find_map(|at| match &bytes[at..] {
+    let mut start = 0;
+    while let [b'\n', ..] | [b'\r', b'\n', ..] = &bytes[start..] {
+        start += if bytes[start] == b'\n' { 1 } else { 2 };
+    }
+    (start..bytes.len()).find_map(|at| match &bytes[at..] {
         [b'\n', b'\n', ..] => Some(at + 2),
         [b'\n', b'\r', b'\n', ..] => Some(at + 3),
         _ => None,

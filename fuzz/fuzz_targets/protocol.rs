@@ -193,7 +193,12 @@ async fn target(input: Input) {
                                         break;
                                     }
                                     Poll::Ready(None) => {
-                                        seen.received.push((is_text, whole.take().expect("it ends once")));
+                                        let whole = whole.take().expect("it ends once");
+                                        // A reader has no limit of size, and the judge has.
+                                        if whole.len() > limits.message {
+                                            (seen.is_partial, seen.is_abandoned) = (true, true);
+                                        }
+                                        seen.received.push((is_text, whole));
                                         break;
                                     }
                                     Poll::Pending => {}
