@@ -451,3 +451,11 @@ async fn axum_proxy_slows_an_upstream_whose_client_is_slow() {
     let (count, closed) = timeout(PATIENCE, client).await.expect("the client reads all").expect("no panic");
     assert_eq!((count, closed.code.into()), (messages, 1000));
 }
+
+#[test]
+fn soak_finds_every_message_in_its_place_and_nothing_left() {
+    let (output, out) = run("soak", &["--minutes", "0.05", "--connections", "20"]);
+    assert!(output.status.success() && out.ends_with("\n"), "{output:?}");
+    let last = out.lines().last().expect("a line");
+    assert!(last.starts_with("after: heap "), "{out}");
+}
