@@ -31,6 +31,9 @@ class Page:
         self._session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.order(f"{domain}.enable")
+        self.resize(width, height)
+
+    def resize(self, width, height):
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.order("Emulation.setDeviceMetricsOverride", **size)
 
@@ -90,8 +93,12 @@ class Page:
             raise AssertionError(f"{what}: not within {seconds} s; there is {problem}")
 
     def screenshot(self, path):
+        """A picture of the whole page, however high it is."""
+        width, height = self.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        answer = self.order("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(self.order("Page.captureScreenshot", format="png")["data"]))
+            file.write(base64.b64decode(answer["data"]))
 
     def close(self):
         self._process.kill()
