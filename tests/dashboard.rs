@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -51,6 +51,43 @@ fn dashboard_ends_by_itself() {
     assert!(output.status.success(), "{output:?}");
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(out.starts_with("the page is at http://127.0.0.1:"), "{out}");
+}
+
+#[test]
+fn dashboard_help_has_each_option_and_no_role_of_its_processes() {
+    let output = command().arg("--help").output().expect("it can be started");
+    assert!(output.status.success(), "{output:?}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    for part in
+        ["--listen <ADDRESS>", "[default: 127.0.0.1:8080]", "--limit <SIZE>", "[default: 256MiB]", "--seconds <N>"]
+    {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(!out.contains("Commands:"), "{out}");
+}
+
+#[test]
+fn dashboard_says_what_it_expects_instead_of_a_wrong_option() {
+    for (option, expected) in [
+        ("--listen=localhost", "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"),
+        ("--limit=1000KiB", "expected 1 MiB or more"),
+        ("--limit=much", "expected a size above 0, such as 64MiB, 1GiB or a number of bytes"),
+        ("--seconds=0", "expected a number of seconds from 0.1 to 86400"),
+    ] {
+        let output = command().arg(option).output().expect("it can be started");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && err.contains(expected), "{option}: {err}");
+    }
+}
+
+#[test]
+fn dashboard_says_which_address_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let output = command().args(["--listen", &address]).output().expect("it can be started");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1), "{output:?}");
+    assert!(err.starts_with(&format!("error: cannot listen on --listen {address}: ")), "{err}");
 }
 
 #[test]

@@ -96,7 +96,7 @@ def check(page, url, limit, picture):
     says_so = "document.querySelector('#seen').textContent.includes('Now both keep up')"
     assert not page.evaluate(says_so), "slow clients are said to keep up"
     move_slider(page, 30)
-    page.wait("clients that are as fast as the server are said to be", says_so, 10, SHOWN)
+    page.wait("clients that are as fast as the server are said to be", says_so, 20, SHOWN)
     move_slider(page, 20)
     page.wait("clients that are slow again are not", f"!{says_so}", 10, SHOWN)
     print("dashboard: the page says whether the clients keep up")
