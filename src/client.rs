@@ -174,7 +174,7 @@ impl ClientBuilder {
     /// verifier, or the operating system's library if the feature `native-tls` alone is on.
     ///
     /// A rustls configuration without ALPN protocols gets `http/1.1`. [`Connector::Plain`] is refused for `wss`; for
-    /// `ws` the connector is not used. It is also for TLS with an `https` proxy, whatever the URL's scheme.
+    /// `ws` the connector is not used. For any scheme, it is also used for TLS with an `https` proxy.
     pub fn tls(mut self, connector: Connector) -> Self {
         self.connector = Some(connector);
         self
@@ -365,7 +365,7 @@ impl ClientBuilder {
         trace.attempt(unless_cancelled(signal, attempt)).await
     }
 
-    /// Opens TLS for the URL's host over `io`, whatever the URL's scheme, and the WebSocket over that.
+    /// Opens TLS for the URL's host over `io`, also for `ws`, and the WebSocket over that.
     ///
     /// [`connect_timeout`](Self::connect_timeout), [`redirects`](Self::redirects) and the ways to dial
     /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect.

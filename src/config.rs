@@ -71,9 +71,9 @@ pub struct Config {
     /// Received payloads up to this many bytes get an allocation of their own. Default 0: never.
     ///
     /// A received message is a slice of the read buffer and keeps all of that buffer alive. This is free for messages
-    /// that are dropped soon, and dear for the ones that are kept: a cache of the last price of each of 10 000 symbols
-    /// could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy of 64 bytes costs some
-    /// 30 ns, two to three times what receiving without it costs.
+    /// that are dropped soon, and expensive for messages that are kept: a cache of the last price of each of 10 000
+    /// symbols could keep 10 000 read buffers. Set it to the size of the messages that are kept; a copy of 64 bytes
+    /// costs some 30 ns, two to three times what receiving without it costs.
     pub copy_payloads_up_to: usize,
     /// How long closing may take. Default 10 s; `None`: no limit.
     ///
@@ -114,8 +114,8 @@ pub struct Config {
     pub message_timeout: Option<Duration>,
     /// Which compression is offered to the server (permessage-deflate, RFC 7692). Default `None`: none.
     ///
-    /// It pays where bandwidth is dear and messages are text; it costs CPU time and memory, of which the docs of
-    /// [`Deflate`] tell. The server may decline it: [`extensions`](crate::WebSocketStream::extensions) tells.
+    /// It pays where bandwidth is expensive and messages are text. It costs CPU time and memory: see [`Deflate`]. The
+    /// server may decline it: [`extensions`](crate::WebSocketStream::extensions) shows what was agreed on.
     pub deflate: Option<Deflate>,
     /// Whether `TCP_NODELAY` is set. Default `true`.
     ///
@@ -123,8 +123,8 @@ pub struct Config {
     pub nodelay: bool,
     /// Whether there are timers. Default `true`.
     ///
-    /// Without them nothing that needs a clock is done, whatever else is set: no deadline of an open connection passes,
-    /// there is no keepalive, and the buffers of an idle connection are not freed.
+    /// Without timers, all options that need a clock have no effect: no deadline of an open connection passes, there is
+    /// no keepalive, and the buffers of an idle connection are not freed.
     pub has_timers: bool,
 }
 

@@ -19,7 +19,7 @@
 //!
 //! * [`WebSocketStream`] is the connection; its docs say what waits for what, what a dropped future loses, and how
 //!   closing ends. [`ClientBuilder`] has the options of connecting, [`Config`] the bounds and deadlines.
-//! * [`into_split`](WebSocketStream::into_split) makes a [`Sender`] and a [`Receiver`] of it, for tasks apart.
+//! * [`into_split`](WebSocketStream::into_split) splits it into a [`Sender`] and a [`Receiver`], for separate tasks.
 //! * [`Reconnect`] makes the next connection when one has ended.
 //! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
 //!
@@ -32,7 +32,7 @@
 //! |---|---|
 //! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is freed when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
-//! | a message that is read by [`MessageReader`] | what was read and not yet asked for, of whatever size the message is; of a compressed one, no more is inflated than is asked for |
+//! | a message that is read by [`MessageReader`] | what was read and not yet asked for, however large the message is; a compressed message is inflated only as it is asked for |
 //! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |

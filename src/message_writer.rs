@@ -45,8 +45,7 @@ use crate::{
 /// frame before it is full; [`finish`](Self::finish), and nothing else, ends the message. `shutdown` only flushes.
 ///
 /// If compression was agreed on and is [switched on](WebSocketStream::set_compression), the message is compressed where
-/// its first frame is worth it: it has no fewer bytes than [`Deflate::threshold`](crate::Deflate#structfield.threshold),
-/// whatever follows.
+/// its first frame is worth it: it has at least [`Deflate::threshold`](crate::Deflate#structfield.threshold) bytes.
 ///
 /// # What waits
 ///
@@ -151,8 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MessageWriter<'_, S> {
     ///
     /// # Cancel safety
     ///
-    /// The first poll queues the last frame, whatever the mark. From then on the message is whole, and goes out when the
-    /// stream is polled, also if this future is dropped.
+    /// The first poll queues the last frame, also above the mark. From then on the message is whole, and goes out when
+    /// the stream is polled, also if this future is dropped.
     pub async fn finish(mut self) -> Result<(), Error> {
         if self.text.as_ref().is_some_and(Utf8Checker::is_within_character) {
             return Err(Error::InvalidText);
@@ -276,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
         }
     }
 
-    /// Queues a frame, whatever the mark.
+    /// Queues a frame, also above the mark.
     fn start_send(&mut self, part: Part) -> Result<(), Error> {
         match self {
             Self::InPlace(stream) => stream.start_send_part(part),

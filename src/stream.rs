@@ -70,8 +70,8 @@ use crate::{
 ///
 /// # Split
 ///
-/// [`into_split`](Self::into_split) gives a [`Sender`](crate::Sender) for as many tasks as like, and a
-/// [`Receiver`](crate::Receiver). A task of its own drives the connection.
+/// [`into_split`](Self::into_split) gives a [`Sender`](crate::Sender), with a clone for each task, and a
+/// [`Receiver`](crate::Receiver). A task between them drives the connection.
 ///
 /// The [`split`](https://docs.rs/futures/latest/futures/stream/trait.StreamExt.html#method.split) of futures gives two
 /// halves for two tasks. Its `SplitSink` keeps one message in a slot of its own. The connection gets that message with the next
@@ -122,14 +122,14 @@ use crate::{
 ///
 /// # Keepalive
 ///
-/// A peer can vanish without a word, such as behind a network that is gone: then nothing comes, and nothing tells. So
-/// after [`Config::keepalive_interval`] (30 s) without a byte it is asked by a ping, and after
-/// [`Config::keepalive_timeout`] (30 s) without an answer the stream yields an [`Error::Timeout`] in
-/// [`Phase::Keepalive`](crate::Phase::Keepalive). Any byte is an answer; closing has deadlines of its own.
+/// A peer can vanish without a word, such as behind a network that failed. So after [`Config::keepalive_interval`] (30
+/// s) without a byte, the stream sends a ping. After [`Config::keepalive_timeout`] (30 s) without an answer it yields
+/// an [`Error::Timeout`] in [`Phase::Keepalive`](crate::Phase::Keepalive). Any byte is an answer; closing has its own
+/// deadlines.
 ///
-/// It runs while somebody polls for reading, and a silence that nobody listened to does not count: for an application
-/// that is busy for an hour, and does not read, no peer is dead. Who only writes has [`Config::write_timeout`]. A server
-/// with a keepalive of its own needs this side to read, too: what is not read is not answered, also no ping.
+/// Keepalive runs only while a task polls for reading: an application that is busy for an hour, and does not read,
+/// loses no peer. A task that only writes sets [`Config::write_timeout`]. The server's keepalive needs this side to
+/// read, too: a ping that is not read is not answered.
 ///
 /// [`Config::message_timeout`] is for a server that is there and says nothing more.
 ///
@@ -472,7 +472,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         MessageWriter::in_place(self, kind)
     }
 
-    /// Says whether messages are compressed that are queued from now on, in whatever way: `feed`, `send`,
+    /// Sets whether messages are compressed that are queued from now on, by `feed`, `send`,
     /// [`feed_ref`](Self::feed_ref), [`send_ref`](Self::send_ref) or [`writer`](Self::writer). It is on at first.
     ///
     /// Switch it off for what is compressed already, such as pictures: compressing that again costs time and gains
@@ -549,17 +549,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.read_pause()
     }
 
-    /// Makes whoever drives the connection tell its end.
+    /// Hands the report of the end to the task that drives the connection.
     pub(crate) fn take_lifespan(&mut self) -> Lifespan {
         self.connection.take_lifespan()
     }
 
-    /// What the handshake agreed on, for who hands out the connection's getters from now on.
+    /// What the handshake agreed on, for the halves, which have these getters from now on.
     pub(crate) fn take_negotiated(&mut self) -> Negotiated {
         std::mem::take(&mut self.negotiated)
     }
 
-    /// Queues a message, whatever the mark.
+    /// Queues a message, also above the mark.
     #[inline]
     pub(crate) fn start_send_now(&mut self, message: Message) -> Result<(), Error> {
         self.connection.start_send(message)
@@ -586,7 +586,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.parts_sent()
     }
 
-    /// Queues a part of a message, whatever the mark. Until its last part nothing else may be queued.
+    /// Queues a part of a message, also above the mark. Until its last part nothing else may be queued.
     pub(crate) fn start_send_part(&mut self, part: Part) -> Result<(), Error> {
         self.connection.start_send_part(part)
     }

@@ -122,7 +122,7 @@ impl Listeners {
         std::mem::replace(self, Self { next_id: self.next_id, ..Self::default() })
     }
 
-    /// Removes a listener, whatever its event. What is returned is to be dropped without a lock: it is user code.
+    /// Removes a listener of any event. What is returned must be dropped without a lock: it is user code.
     #[must_use]
     pub(super) fn remove(&mut self, id: ListenerId) -> impl Sized + use<> {
         (self.open.remove(id), self.message.remove(id), self.error.remove(id), self.close.remove(id))

@@ -6,7 +6,7 @@
 //!
 //! Compression (permessage-deflate) is offered to the server, as browsers do, unless a
 //! [`config`](WebSocketBuilder::config) says otherwise.
-//! What of the browser's is not here, or in another form, stands in the repository's `docs/browser.md`.
+//! `docs/browser.md` in the repository lists what is missing here, or differs from a browser.
 
 mod dispatch;
 mod event;
@@ -97,7 +97,7 @@ pub enum BinaryType {
     /// A slice of the read buffer, without a copy. It keeps that buffer alive as long as it is kept.
     #[default]
     ArrayBuffer,
-    /// An allocation of its own, which can be kept at no one's expense.
+    /// An allocation of its own. Keeping it keeps no other memory alive.
     Blob,
 }
 
@@ -117,7 +117,7 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// If the URL cannot be connected to. Whatever else goes wrong shows as events.
+    /// If the URL is invalid. Every other failure is reported by events.
     ///
     /// # Panics
     ///

@@ -52,7 +52,7 @@ pub(super) struct Shared {
     listeners: Mutex<Listeners>,
     /// Cancelled by a close while connecting.
     abort: CancellationToken,
-    /// Tells those who wait for a state.
+    /// Wakes the tasks that wait for a state.
     changed: Notify,
 }
 
@@ -272,8 +272,8 @@ impl Shared {
         !queue.is_empty()
     }
 
-    /// No event will come any more. Whoever waits is told, and the listeners go: they may own handles, which would keep
-    /// each other for ever.
+    /// No event will come any more. Waiting tasks are woken, and the listeners go: they may own handles, which would
+    /// keep each other for ever.
     pub(super) fn finish(&self) {
         let mut state = self.state();
         state.ready_state = ReadyState::Closed;

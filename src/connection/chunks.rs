@@ -1,4 +1,4 @@
-//! Reading a connection in chunks: for a reader of one message, and for who passes on whatever comes.
+//! Reading a connection in chunks: for a reader of one message, and for a task that passes all of them on.
 
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +11,7 @@ use crate::{
     protocol::{Chunk, Delivery, Event},
 };
 
-/// What comes for somebody who passes it on.
+/// What a task that passes messages on receives.
 #[derive(Debug)]
 pub(crate) enum MessageOrChunk {
     Message(Message),
@@ -37,9 +37,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         chunk.map(Result::transpose)
     }
 
-    /// The next message, or the next chunk, of at most `max` bytes, of one that is read in chunks: these are all of more
-    /// than `max_whole` bytes that are not there as a whole already. What is larger than the limit of messages is among
-    /// them, for whoever puts it together to judge.
+    /// The next message, or the next chunk, of at most `max` bytes, of one that is read in chunks. Read in chunks are
+    /// messages of more than `max_whole` bytes that have not come as a whole. A message above the limit is read in
+    /// chunks, too: the caller, which puts it together, judges it.
     #[inline]
     pub(crate) fn poll_message_or_chunk(
         &mut self,
@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_rare_message_or_chunk(cx, Delivery::Chunks { from: max_whole.saturating_add(1), max: max.max(1) })
     }
 
-    /// The same, whatever stands before it.
+    /// The same, after all frames before it.
     #[cold]
     #[inline(never)]
     fn poll_rare_message_or_chunk(

@@ -1,4 +1,4 @@
-//! How a connection ended, told to whoever handed it out.
+//! How a connection ended, reported to the `Reconnect` that made it.
 //!
 //! It is told once: when the end is known, or when the connection is dropped before that. Nothing is done for it between.
 
@@ -46,7 +46,7 @@ impl Drop for EndReport {
     }
 }
 
-/// The side of whoever handed the connection out.
+/// The side of the `Reconnect`.
 #[derive(Debug)]
 pub(crate) struct EndWatch {
     since: Instant,

@@ -64,7 +64,7 @@ pub(crate) struct Connection<S> {
     read_at: Instant,
     /// Runs while the transport is not read, since what came is not used up.
     read_pause: Stopwatch,
-    /// Runs while somebody who sends waits for room.
+    /// Runs while a sender waits for room.
     write_wait: Stopwatch,
     read_side: ReadSide,
     flush_state: FlushState,
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { protocol: self.protocol.with_trace(trace.clone()), lifespan: Lifespan::begin(trace), ..self }
     }
 
-    /// Makes whoever drives the connection tell its end, who knows more of it.
+    /// Hands the report of the end to the task that drives the connection, which knows more of it.
     pub(crate) fn take_lifespan(&mut self) -> Lifespan {
         std::mem::take(&mut self.lifespan)
     }
@@ -289,7 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The protocol's next deadline, or when to look whether the connection is idle. That the peer says nothing counts only
-    /// for who reads.
+    /// for the reader.
     fn next_deadline(&mut self, role: Role) -> Option<Instant> {
         if self.timer.is_off() {
             return None;

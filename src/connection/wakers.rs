@@ -1,4 +1,4 @@
-//! Who waits for the transport: a connection's reader and its writer, which may be two tasks.
+//! The tasks that wait for the transport: a connection's reader and its writer, which may be two tasks.
 //!
 //! A socket keeps one waker per direction, but reading may need to write (pongs, the flush before a read), and closing
 //! may need to read. So a role that polls the socket must leave a waker there that also serves the other role, if that one
@@ -51,7 +51,7 @@ impl SharedWaker {
 }
 
 impl Wakers {
-    /// Polls the transport for `role` with a waker that serves everybody who waits.
+    /// Polls the transport for `role` with a waker that wakes both tasks.
     ///
     /// `poll` must leave the waker of the context that it is given wherever it returns Pending.
     #[inline]

@@ -30,7 +30,7 @@ pub enum ProxyCause {
     Refused(http::Response<Bytes>),
     /// Its answer to CONNECT is no response.
     Response(InvalidResponse),
-    /// It takes none of the ways to prove who asks that were offered (RFC 1928, section 3).
+    /// It accepts none of the authentication methods that were offered (RFC 1928, section 3).
     NoMethod,
     /// It does not take the user name and the password (RFC 1929).
     Credentials,

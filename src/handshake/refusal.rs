@@ -7,7 +7,7 @@ use http::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// How much of the body is kept, in bytes: room for an error page's text or a JSON object, whatever is sent.
+/// How much of the body is kept, in bytes: room for an error page's text or a JSON object.
 const MAX_BODY: usize = 8 * 1024;
 
 /// How much is asked of the transport at a time, in bytes.
@@ -41,7 +41,7 @@ enum Framing {
     Length(u64),
     /// Chunks; so many bytes of the present one are still to come.
     Chunked(u64),
-    /// Whatever comes until the connection ends.
+    /// All that comes until the connection ends.
     UntilEnd,
 }
 

@@ -58,7 +58,7 @@ impl Keepalive {
         self.timeout
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called by who reads.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called by the reader.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Heard => None,
@@ -137,7 +137,7 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Heard,
-        /// A read finds the transport empty, and who reads looks at the clock.
+        /// A read finds the transport empty, and the reader looks at the clock.
         Read,
         Taken,
         Flushed,

@@ -38,7 +38,7 @@ impl MessageTimer {
         self.timeout
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called by who reads.
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called by the reader.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Unset => None,

@@ -13,7 +13,7 @@
 //! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
 //!   [`deadline`](Protocol::deadline), [`silence_deadline`](Protocol::silence_deadline).
 //!
-//! Whatever goes wrong goes through [`fail`](Protocol::fail).
+//! Every failure goes through [`fail`](Protocol::fail).
 
 mod closing;
 mod inbound;
@@ -381,7 +381,7 @@ impl Protocol {
         }
     }
 
-    /// A deadline of the peer's silence passed, or none. Only who reads may tell, and after a read that found the
+    /// A deadline of the peer's silence passed, or none. Only the reader may tell, and after a read that found the
     /// transport empty: what was not read is no silence.
     pub(crate) fn handle_silence(&mut self, now: Instant) {
         if !self.is_open() {
@@ -617,7 +617,7 @@ impl Protocol {
         [closing, self.write_deadline(), end].into_iter().flatten().min()
     }
 
-    /// When [`handle_silence`](Self::handle_silence) is to be called, by who reads.
+    /// When [`handle_silence`](Self::handle_silence) is to be called, by the reader.
     pub(crate) fn silence_deadline(&self) -> Option<Instant> {
         let silences = [self.keepalive.deadline(), self.message_timer.deadline()];
         silences.into_iter().flatten().min().filter(|_| self.is_open())
@@ -646,7 +646,7 @@ impl Protocol {
         }
     }
 
-    /// Tells those who wait for pongs that none can come.
+    /// Tells the tasks that wait for pongs that none can come.
     fn end_pings(&mut self) {
         if let Some(error) = self.closing.pong_error() {
             self.pings.end(&error);

@@ -51,7 +51,7 @@ struct Ping {
     asker: Asker,
 }
 
-/// Who wants to know of the pong.
+/// Which task is told of the pong.
 #[derive(Debug)]
 enum Asker {
     User(oneshot::Sender<Result<Duration, Error>>),

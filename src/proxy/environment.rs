@@ -28,7 +28,7 @@ impl Environment {
             let invalid = |reason| InvalidUrl::ProxyVariable(Box::new(InvalidVariable { name, reason }));
             Endpoint::any(url.trim()).map(Some).map_err(invalid)
         };
-        // A CGI program has the header `Proxy` of whoever asks it in `HTTP_PROXY` (CVE-2016-5385).
+        // In a CGI program `HTTP_PROXY` is the header `Proxy` of the request (CVE-2016-5385).
         let ws: &[_] = match variable("REQUEST_METHOD") {
             None => &["http_proxy", "HTTP_PROXY"],
             // There the names of variables have no case.

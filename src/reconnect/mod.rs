@@ -29,8 +29,8 @@ use crate::{
 
 /// A [`Stream`] of connections: each time it is asked for the next one it connects, and tries again until it has one.
 ///
-/// Each connection is made anew by a closure of the caller's: with fresh tokens and signed headers, over whatever IO.
-/// Subscribing again is the caller's, too.
+/// Your closure makes each connection anew: with fresh tokens and signed headers, over any IO. Subscribing again is up
+/// to you, too.
 ///
 /// ```no_run
 /// use futures::{SinkExt, StreamExt};
@@ -59,16 +59,16 @@ use crate::{
 ///
 /// # What comes next
 ///
-/// The first attempt is made at once. How a connection ended is known without being told, also through
-/// [`into_split`](WebSocketStream::into_split) and in another task. When the next connection is asked for:
+/// The first attempt is made at once. `Reconnect` knows by itself how a connection ended, also of one that was
+/// [split](WebSocketStream::into_split) or moved to another task. When you ask for the next connection:
 ///
 /// | the last attempt or connection | |
 /// |---|---|
 /// | failed or ended | the policy is asked: see [`retry`](Self::retry). A clean end is [`Error::Closed`] |
 /// | was dropped before it ended, or lives still | as [`Retry::Backoff`]; the policy is not asked |
 ///
-/// An end is known as soon as whoever polls the connection meets it: the peer's Close, the end or a failure of the transport,
-/// a deadline, a message that breaks the protocol or a limit. A failure to write shows to who reads.
+/// An end is known as soon as the task that polls the connection meets it: the peer's Close, the end or a failure of
+/// the transport, a deadline, a message that breaks the protocol or a limit. A failure to write is seen by reading.
 ///
 /// A connection that lives still is left alone and not waited for. So a loop that only spawns a task for each connection
 /// makes one after another: it has to wait for the task.

@@ -40,7 +40,7 @@ impl Retry {
     /// | every other status, a proxy's too, and close code, 1000 among them; [`Error::Connect`], [`Error::Io`], [`Error::Timeout`] | backoff |
     ///
     /// It differs from [`Error::is_transient`] in what ended as intended, such as with 1000, and in statuses and close codes
-    /// without a known meaning: who asks for a stream of connections wants the next one.
+    /// without a known meaning: a stream of connections goes on to the next one.
     pub fn default_for(end: &Error) -> Self {
         let is_final = match end {
             Error::Refused(response) => matches!(response.status().as_u16(), 400 | 401 | 403 | 404),

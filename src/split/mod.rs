@@ -1,4 +1,4 @@
-//! The halves of a connection, for tasks apart, and the task between them.
+//! The halves of a connection, for separate tasks, and the task that drives the connection between them.
 //!
 //! ```text
 //!  Sender ──► outgoing (room: write_high_water_mark) ──► task ──► connection
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
-    /// Splits the connection into halves for tasks apart. A task of its own, on the current tokio runtime, drives the
+    /// Splits the connection into halves for separate tasks. A new task, on the current tokio runtime, drives the
     /// connection: it answers pings and finishes the close while the application is busy.
     ///
     /// Use it where several tasks send, or where sending and receiving must not wait for each other. A loop in one task is

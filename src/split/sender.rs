@@ -1,4 +1,4 @@
-//! `Sender`: the half that sends, shared by as many tasks as like.
+//! `Sender`: the half that sends. Each task can have a clone.
 
 use std::{fmt, sync::Arc};
 
@@ -18,15 +18,15 @@ use crate::{
 
 /// The half of a connection that sends: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
-/// Clones send over the same connection. What is queued leaves by itself: [`flush`](Self::flush) is for who wants to know
-/// when it has.
+/// Clones send over the same connection. Queued messages are sent without a flush; [`flush`](Self::flush) waits until
+/// they have left.
 ///
 /// # Room
 ///
 /// What is queued here and in the connection costs together at most
 /// [`Config::write_high_water_mark`](crate::Config::write_high_water_mark); a message costs its payload and 32 bytes, but
-/// never more than the mark, until the transport has taken all of it. Who sends waits in turn: first come, first served,
-/// whatever the size. Pings, pongs and the Close frame do not wait.
+/// never more than the mark, until the transport has taken all of it. Senders that wait get room in the order in which
+/// they asked, whatever the size of their messages. Pings, pongs and the Close frame do not wait.
 ///
 /// # Drop
 ///
@@ -119,8 +119,8 @@ impl Sender {
     }
 
     /// Closes the connection: what is queued goes out, then a Close frame; then this waits for the peer's and for the end
-    /// of the transport. Those who wait for room get [`Error::Closing`]. The [`Receiver`](super::Receiver) still gets what
-    /// comes before the peer's Close; while it takes nothing the deadlines run all the same.
+    /// of the transport. Senders that wait for room get [`Error::Closing`]. The [`Receiver`](super::Receiver) still
+    /// gets what comes before the peer's Close; while it takes nothing the deadlines run all the same.
     ///
     /// On a connection that is closing already it sends nothing and waits for the end.
     ///

@@ -12,8 +12,8 @@ use crate::{close::CloseFrame, error::Error, message::Message};
 
 /// A [`Sender`] as a [`Sink`] of messages, such as for `forward`.
 ///
-/// A sink does not know how large its next message is: `poll_ready` waits, in turn with all who send, until there is any
-/// [room](Sender#room), and the message may then go beyond the mark. A sink that is ready and sends nothing holds nothing.
+/// A sink does not know how large its next message is. So `poll_ready` waits, in turn with all senders, until there is
+/// any [room](Sender#room); the message may then exceed the mark. A sink that is ready and sends nothing holds no room.
 ///
 /// `poll_flush` is ready when all that was queued before has left. `poll_close` closes the connection without a code, and is
 /// ready when it has ended: `Ok` if that was clean.

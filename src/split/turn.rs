@@ -28,7 +28,7 @@ impl Turn {
         self.sender.outgoing().poll_part_ready(cx)
     }
 
-    /// Queues a part, whatever the room.
+    /// Queues a part, also without room.
     pub(crate) fn start_send(&mut self, part: Part) -> Result<(), Error> {
         // A flush that nobody waits for any more does not cover this part.
         self.flush = None;

@@ -1,8 +1,8 @@
-//! Those who wait for a change of a shared state.
+//! The tasks that wait for a change of a shared state.
 
 use std::task::Waker;
 
-/// Who watches, so that it can stop.
+/// One watching task, so that it can stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WatcherId(u64);
 

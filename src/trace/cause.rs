@@ -1,4 +1,4 @@
-//! What an error says that may stand in a trace: its kind, and its text where nobody else has written a part of it.
+//! What a trace may show of an error: its kind, and its text if no peer wrote a part of it.
 
 use crate::error::{Error, ProxyCause};
 

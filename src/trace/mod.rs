@@ -1,6 +1,6 @@
 //! What the feature `tracing` shows of a connection: one span, and events in it.
 //!
-//! Whoever calls this need not know whether the feature is on: without it the same types hold nothing and do nothing.
+//! Callers need not know whether the feature is on: without it, the same types hold nothing and do nothing.
 //!
 //! No event has a query, userinfo, a header's value, a payload, or a text of the other side's, such as a close reason.
 
@@ -16,14 +16,14 @@ pub(crate) use self::off::{Lifespan, Trace};
 #[cfg(feature = "tracing")]
 pub(crate) use self::on::{Lifespan, Trace};
 
-/// Who began the closing handshake.
+/// Which side began the closing handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Local,
     Remote,
 }
 
-/// What a response agreed to, as far as it is shown.
+/// What a trace shows of what a response agreed to.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody looks at it"))]
 pub(crate) struct Agreed {

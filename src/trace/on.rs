@@ -14,7 +14,7 @@ use crate::{
     stats::Stats,
 };
 
-/// The target of the span and of all events: what a filter names. It stays, whatever the modules are called.
+/// The target of the span and of all events: what a filter names. It does not follow the names of the modules.
 const TARGET: &str = "wsflow";
 
 const SPAN: &str = "websocket";

@@ -51,7 +51,7 @@ where
     }
 }
 
-/// Calls a method of `AsyncRead` or `AsyncWrite` on whichever IO it is.
+/// Calls a method of `AsyncRead` or `AsyncWrite` on the IO, of whichever kind.
 macro_rules! forward {
     ($transport:expr, $io:ident => $call:expr) => {
         match $transport {

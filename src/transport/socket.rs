@@ -44,7 +44,7 @@ impl Socket {
     }
 }
 
-/// Calls a method of `AsyncRead` or `AsyncWrite` on whichever socket it is.
+/// Calls a method of `AsyncRead` or `AsyncWrite` on the socket, of whichever kind.
 macro_rules! forward {
     ($socket:expr, $io:ident => $call:expr) => {
         match $socket {

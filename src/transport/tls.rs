@@ -94,7 +94,7 @@ where
     }
 }
 
-/// Whatever ends the TLS handshake is a failure of TLS, a lost connection too.
+/// Every end of the TLS handshake is a failure of TLS, also a lost connection.
 #[cfg(feature = "rustls-tls")]
 fn handshake_error(error: std::io::Error) -> Error {
     match Error::io(error) {

@@ -12,7 +12,7 @@ pub(crate) struct Mask([u8; 4]);
 const IN_BLOCKS_FROM: usize = 256;
 
 impl Mask {
-    /// The key as it stands in the frame header, if nothing was masked yet.
+    /// The key as the frame header has it, if nothing was masked yet.
     pub(crate) fn key(self) -> [u8; 4] {
         self.0
     }

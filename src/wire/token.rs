@@ -3,7 +3,7 @@
 /// Optional white space around a value.
 pub(crate) const OWS: [char; 2] = [' ', '\t'];
 
-/// Whether a byte may stand in a token: visible ASCII without separators.
+/// Whether a byte may be part of a token: visible ASCII without separators.
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -73,7 +73,7 @@ impl Utf8Checker {
     }
 }
 
-/// Where a text stands in a buffer, once every byte of it was checked to be UTF-8. The buffer keeps it as it is.
+/// The place of a text in a buffer, every byte of which was checked to be UTF-8. The buffer does not change it.
 ///
 /// Only this file makes one, so that what is trusted here was checked here.
 #[derive(Debug, Clone, Copy)]

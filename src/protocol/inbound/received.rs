@@ -15,7 +15,7 @@ pub(crate) enum Received {
     Assembled { data: Vec<u8>, payload: Payload },
 }
 
-/// Where the payload stands in its buffer. Text has been checked.
+/// The place of the payload in its buffer. Text has been checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Payload {
     Text(CheckedText),

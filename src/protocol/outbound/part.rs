@@ -15,7 +15,7 @@ pub(crate) struct Part {
     pub(crate) payload: BytesMut,
 }
 
-/// Where a part stands in its message.
+/// Which part of its message it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     First,
