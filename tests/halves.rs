@@ -1055,3 +1055,37 @@ async fn finish_waits_for_the_last_part_although_a_flush_before_it_was_dropped()
     let finished = poll!(Box::pin(writer.finish()));
     assert!(finished.is_pending(), "{finished:?} with {} bytes waiting", sender.buffered_amount());
 }
+
+/// A payload of the user's whose drop asks the connection something.
+struct Asks(Sender);
+
+impl AsRef<[u8]> for Asks {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 1000]
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.0.buffered_amount();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_waits_for_room_may_use_its_sender_while_it_is_dropped() {
+    for is_closed_by_peer in [false, true] {
+        let (mut peer, sender, _receiver) = halves(1, Config::default().write_high_water_mark(1000));
+        sender.send(binary(1000)).await.unwrap();
+        let payload = bytes::Bytes::from_owner(Asks(sender.clone()));
+        let mut waiting = Box::pin(sender.send(Message::binary(payload)));
+        assert!(after_settling(&mut waiting).await.is_pending());
+        if is_closed_by_peer {
+            peer.close(1000, "").await;
+        } else {
+            let mut closing = Box::pin(sender.close_with(CloseFrame::new(1000, "")));
+            assert!(poll!(&mut closing).is_pending());
+        }
+        let failed = waiting.await.unwrap_err();
+        assert!(failed.is_closed(), "{failed}");
+    }
+}

@@ -25,12 +25,12 @@ use crate::{
     sync::{Mutex, move_all, register},
 };
 
-/// What somebody waits for who waits for room.
+/// What a sender that waits for room wants it for.
 #[derive(Debug)]
 enum Want {
     /// That this message is queued.
     Message(Queued),
-    /// To be allowed one message, of whatever size.
+    /// To queue one message, of any size.
     Any,
     /// The turn, for a message in parts.
     Turn,
@@ -83,7 +83,7 @@ struct State {
     /// A message in parts that will not be finished, until the driver fails the connection: how many bytes of it were
     /// taken and not queued.
     abandoned: Option<usize>,
-    /// Who writes a message in parts, and waits for room.
+    /// The task that writes a message in parts, and waits for room.
     writer: Option<Waker>,
     senders: usize,
     ready_state: ReadyState,
@@ -93,7 +93,7 @@ struct State {
     read_pause: Stopwatch,
     /// Runs while somebody waits for room.
     write_wait: Stopwatch,
-    /// Those who wait for a flush, for an empty buffer, for the end.
+    /// The tasks that wait for a flush, for an empty buffer, or for the end.
     watchers: Watchers,
     driver: Option<Waker>,
 }
@@ -101,7 +101,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Outgoing(Mutex<State>);
 
-/// Who waits for room. Dropped, it leaves neither a place nor a message behind.
+/// A sender that waits for room. Dropped, it leaves neither a place nor a message behind.
 #[derive(Debug)]
 pub(super) struct Waiting<'a> {
     outgoing: &'a Outgoing,
@@ -243,7 +243,7 @@ impl Outgoing {
         Poll::Pending
     }
 
-    /// Ready when a message may be queued, of whatever size. It is then not to be polled again before that message.
+    /// Ready when a message of any size may be queued. It must then not be polled again before that message is queued.
     pub(super) fn poll_turn(&self, place: &mut Option<Place>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.0.lock();
         if let Some(waiting) = *place {
@@ -282,7 +282,7 @@ impl Outgoing {
         .await
     }
 
-    /// Ready when there is room for a part of the message of who has the turn.
+    /// Ready when there is room for a part of the message that has the turn.
     pub(super) fn poll_part_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.0.lock();
         state.check_open()?;
@@ -294,7 +294,7 @@ impl Outgoing {
         Poll::Pending
     }
 
-    /// Queues a part of the message of who has the turn, whatever the room. With the last part the turn is given up.
+    /// Queues a part of the message that has the turn, also without room. The last part gives up the turn.
     pub(super) fn send_part(&self, part: Part, compression: Compression) -> Result<(), Error> {
         let mut state = self.0.lock();
         state.check_open()?;
@@ -312,14 +312,14 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Who has the turn will not finish its message, of which `unsent` bytes were taken and not queued: the connection
-    /// fails.
+    /// The message that has the turn will not be finished, of which `unsent` bytes were taken and not queued: the
+    /// connection fails.
     pub(super) fn abandon_message(&self, unsent: usize) {
         let mut state = self.0.lock();
         if matches!(state.phase, Phase::Open) {
-            let woken = state.abandon(unsent);
+            let stopped = state.abandon(unsent);
             drop(state);
-            woken.into_iter().for_each(Waker::wake);
+            stopped.release();
         }
     }
 
@@ -346,13 +346,13 @@ impl Outgoing {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Begins to close, if the connection is open: what is queued goes out first. Those who wait for room do so in vain.
+    /// Begins to close, if the connection is open: what is queued goes out first. Senders that wait for room fail.
     pub(super) fn close(&self, frame: CloseFrame) {
         let mut state = self.0.lock();
         if !matches!(state.phase, Phase::Open) {
             return;
         }
-        let woken = if state.room.is_held() {
+        let stopped = if state.room.is_held() {
             // There is no end to the message that is being written: it fails.
             state.abandon(0)
         } else {
@@ -361,7 +361,7 @@ impl Outgoing {
             state.stop(Phase::Closing)
         };
         drop(state);
-        woken.into_iter().for_each(Waker::wake);
+        stopped.release();
     }
 
     /// Asks for a ping.
@@ -487,7 +487,10 @@ impl Outgoing {
             state.flushes.retain(|&target| target > flushed);
             is_changed = true;
         }
-        let mut woken = if sent.entries > 0 { state.grant() } else { Vec::new() };
+        let (mut woken, mut stopped) = (Vec::new(), Stopped::default());
+        if sent.entries > 0 {
+            woken = state.grant();
+        }
         if sent.entries > 0 && state.room.is_below_mark() {
             woken.extend(state.writer.take());
         }
@@ -496,7 +499,7 @@ impl Outgoing {
             state.ready_state = ready_state;
             if matches!(state.phase, Phase::Open) {
                 // The peer has begun to close, or the connection has failed.
-                woken.extend(state.stop(Phase::Closing));
+                stopped = state.stop(Phase::Closing);
             }
         }
         if is_changed {
@@ -504,6 +507,7 @@ impl Outgoing {
         }
         let has_more = state.due() > 0;
         drop(state);
+        stopped.release();
         woken.into_iter().for_each(Waker::wake);
         has_more
     }
@@ -520,18 +524,18 @@ impl Outgoing {
             return;
         }
         state.ready_state = ReadyState::Closed;
-        let mut woken = state.stop(Phase::Ended { closed, error });
-        woken.extend(state.watchers.take());
+        let mut stopped = state.stop(Phase::Ended { closed, error });
+        stopped.woken.extend(state.watchers.take());
         state.room.clear();
         state.close = None;
         let (queue, pings) = (std::mem::take(&mut state.queue), std::mem::take(&mut state.pings));
         drop(state);
         drop((queue, pings));
-        woken.into_iter().for_each(Waker::wake);
+        stopped.release();
     }
 }
 
-/// Who watches the state. Dropped, it stops.
+/// A task that watches the state. Dropped, it stops.
 struct Watching<'a> {
     outgoing: &'a Outgoing,
     id: Option<WatcherId>,
@@ -570,7 +574,7 @@ impl State {
         }
     }
 
-    /// Queues a message whose room was taken. Returns who is to be woken.
+    /// Queues a message whose room was taken. Returns the waker of the driver, if it waits.
     fn push(&mut self, message: Queued) -> Option<Waker> {
         self.buffered += message.len() as u64;
         self.queued += 1;
@@ -599,20 +603,20 @@ impl State {
         }
     }
 
-    /// Somebody waits for room, behind all who do.
+    /// Waits for room, behind all that already wait.
     fn wait(&mut self, cost: Cost, want: Want, cx: &Context<'_>) -> Place {
         self.write_wait.start(Instant::now);
         self.room.wait(cost, want, cx.waker())
     }
 
-    /// Whoever has got room waits no more.
+    /// Stops the clock of waiting, if nothing waits for room any more.
     fn stop_wait(&mut self) {
         if !self.room.has_waiters() && self.writer.is_none() {
             self.write_wait.stop(Instant::now);
         }
     }
 
-    /// Gives room to those who wait, in turn, as far as it goes. Returns who is to be woken.
+    /// Gives room to the senders that wait, in turn, until none is left. Returns their wakers.
     fn grant(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while let Some((want, waker)) = self.room.grant(Want::grant) {
@@ -624,21 +628,39 @@ impl State {
         woken
     }
 
-    /// Nothing can be queued any more. Returns who is to be woken.
-    fn stop(&mut self, phase: Phase) -> Vec<Waker> {
+    /// Nothing can be queued any more.
+    fn stop(&mut self, phase: Phase) -> Stopped {
         self.phase = phase;
         self.room.give_up_turn();
-        let (writer, driver) = (self.writer.take(), self.driver.take());
-        let woken = self.room.close().chain(writer).chain(driver).collect();
+        let (unsent, mut woken): (Vec<_>, Vec<_>) = self.room.close().unzip();
+        woken.extend(self.writer.take());
+        woken.extend(self.driver.take());
         self.stop_wait();
-        woken
+        Stopped { unsent, woken }
     }
 
-    /// A message in parts will not be finished. Returns who is to be woken.
-    fn abandon(&mut self, unsent: usize) -> Vec<Waker> {
+    /// A message in parts will not be finished.
+    fn abandon(&mut self, unsent: usize) -> Stopped {
         self.buffered += unsent as u64;
         self.abandoned = Some(unsent);
         self.stop(Phase::Closing)
+    }
+}
+
+/// What is left when nothing can be queued any more. It is for after the lock: to drop a payload, or to wake a task, may run
+/// code of the user.
+#[derive(Default)]
+#[must_use]
+struct Stopped {
+    /// What senders wanted room for.
+    unsent: Vec<Want>,
+    woken: Vec<Waker>,
+}
+
+impl Stopped {
+    fn release(self) {
+        drop(self.unsent);
+        self.woken.into_iter().for_each(Waker::wake);
     }
 }
 

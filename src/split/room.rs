@@ -1,10 +1,10 @@
-//! The room of the senders: a budget in bytes, and those who wait for a part of it, first come, first served.
+//! The room of the senders: a budget in bytes, and the senders that wait for a part of it, in their order.
 
 use std::{collections::VecDeque, task::Waker};
 
 use crate::limits::{MAX_IDLE_PLACES, MESSAGE_COST};
 
-/// A place in the queue of those who wait.
+/// A place in the queue of waiting senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(u64);
 
@@ -29,13 +29,13 @@ pub(super) struct Room<T> {
     costs: VecDeque<Cost>,
     waiters: VecDeque<Waiter<T>>,
     next: Place,
-    /// Who has the turn until it is given up: nobody else gets room.
+    /// The sender that has the turn. Until it gives it up, no other gets room.
     holder: Option<Place>,
-    /// Who waits from this place on does so in vain.
+    /// Waiting from this place on has failed.
     closed_from: Option<Place>,
 }
 
-/// What somebody gets who has waited.
+/// What a sender that has waited gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grant {
     /// The room that was asked for.
@@ -120,7 +120,7 @@ impl<T> Room<T> {
         self.holder = None;
     }
 
-    /// Waits behind all who wait.
+    /// Waits behind all that already wait.
     pub(super) fn wait(&mut self, cost: Cost, what: T, waker: &Waker) -> Place {
         let place = self.next;
         self.next = Place(place.0 + 1);
@@ -128,7 +128,7 @@ impl<T> Room<T> {
         place
     }
 
-    /// Whether somebody still waits, who is then woken by `waker`.
+    /// Whether the sender at `place` still waits. It is then woken by `waker`.
     pub(super) fn is_waiting(&mut self, place: Place, waker: &Waker) -> bool {
         let waiter = self.find(place).and_then(|at| self.waiters.get_mut(at));
         if let Some(waiter) = waiter {
@@ -139,12 +139,12 @@ impl<T> Room<T> {
         }
     }
 
-    /// Whether somebody who does not wait any more waited in vain.
+    /// Whether the sender at `place`, which waits no more, got no room.
     pub(super) fn was_in_vain(&self, place: Place) -> bool {
         self.closed_from.is_some_and(|from| place >= from)
     }
 
-    /// Somebody does not want to wait any more, nor the turn.
+    /// The sender at `place` gives up waiting, or its turn.
     pub(super) fn leave(&mut self, place: Place) -> Option<T> {
         self.holder = self.holder.filter(|holder| *holder != place);
         let at = self.find(place)?;
@@ -155,7 +155,7 @@ impl<T> Room<T> {
         self.waiters.binary_search_by_key(&place, |waiter| waiter.place).ok()
     }
 
-    /// Lets the first who waits go on, if there is room for it. It gets what `grant` says.
+    /// Lets the first waiting sender go on, if there is room for it. It gets what `grant` says.
     pub(super) fn grant(&mut self, grant: impl FnOnce(&T) -> Grant) -> Option<(T, Waker)> {
         let first = self.waiters.front()?;
         if self.is_held() || !self.fits(first.cost) {
@@ -180,10 +180,10 @@ impl<T> Room<T> {
         }
     }
 
-    /// Nobody gets room any more. Those who wait do so in vain.
-    pub(super) fn close(&mut self) -> impl Iterator<Item = Waker> {
+    /// No sender gets room any more. Returns those that wait, which have failed: what each wanted, and its waker.
+    pub(super) fn close(&mut self) -> impl Iterator<Item = (T, Waker)> {
         self.closed_from.get_or_insert(self.waiters.front().map_or(self.next, |first| first.place));
-        std::mem::take(&mut self.waiters).into_iter().map(|waiter| waiter.waker)
+        std::mem::take(&mut self.waiters).into_iter().map(|waiter| (waiter.what, waiter.waker))
     }
 
     /// Nothing is in use any more.
