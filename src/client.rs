@@ -456,7 +456,7 @@ impl ClientBuilder {
     }
 }
 
-/// Without the values of headers, which may be secrets.
+/// Without the values of headers and the names of subprotocols, which may be secrets.
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")

@@ -149,12 +149,12 @@ pub struct WebSocketStream<S = Transport> {
     negotiated: Negotiated,
 }
 
-/// Without payloads and credentials.
+/// Without payloads, credentials, and the name of the subprotocol: some clients put a token there.
 impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for WebSocketStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketStream")
             .field("ready_state", &self.ready_state())
-            .field("protocol", &self.protocol())
+            .field("has_protocol", &!self.protocol().is_empty())
             .field("extensions", &self.extensions())
             .field("buffered_amount", &self.buffered_amount())
             .finish_non_exhaustive()

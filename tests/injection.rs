@@ -1,123 +1,173 @@
-//! Header injection: what a caller passes on from somebody else never adds a line to a request.
+//! Line ends and NUL in what a caller or a server gives: none of it becomes a line of its own in a request.
 
-use tokio::io::{AsyncReadExt as _, duplex};
-use wsflow::{ClientBuilder, CloseFrame, Config, Error, WebSocketStream};
+mod support;
 
-/// The head of the request that `builder` sends, or why it sends none.
-async fn request(builder: ClientBuilder) -> Result<String, Error> {
-    let (io, mut server) = duplex(64 * 1024);
-    let connecting = tokio::spawn(builder.connect_over(io));
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match server.read_u8().await {
-            Ok(byte) => head.push(byte),
-            // The client has dropped its end. It sends nothing before it fails.
-            Err(_) => {
-                assert_eq!(head, b"");
-                return Err(connecting.await.expect("no panic").err().expect("an error"));
-            }
-        }
-    }
-    connecting.abort();
-    Ok(String::from_utf8(head).expect("UTF-8"))
-}
+use futures::StreamExt as _;
+use support::{Head, Peer, Script, error};
+use wsflow::{ClientBuilder, CloseFrame, Error, InvalidHeader, InvalidResponse, InvalidUrl, WebSocketStream};
 
-const EVIL: [&str; 6] = [
-    "a\r\nInjected: b",
-    "a\nInjected: b",
-    "a\rInjected: b",
-    "a\0Injected: b",
-    "a\r\n\r\nInjected: b",
-    "\r\nInjected: b",
-];
+const URL: &str = "ws://h/";
 
-fn url() -> ClientBuilder {
-    WebSocketStream::builder("ws://example.com/")
+/// What ends a line, or a string in C.
+const ENDS: [&str; 4] = ["\r\n", "\r", "\n", "\0"];
+
+/// An end before, in and behind a word, with a header behind it.
+fn with(end: &str) -> [String; 3] {
+    [format!("{end}X-Evil: 1"), format!("a{end}X-Evil: 1"), format!("a{end}")]
 }
 
 #[tokio::test]
-async fn a_header_a_host_or_a_subprotocol_with_a_line_end_is_refused_and_nothing_is_sent() {
-    for evil in EVIL {
-        for (what, builder) in [
-            ("a value", url().header("x", evil)),
-            ("a name", url().header(evil, "x")),
-            ("an origin", url().origin(evil)),
-            ("a host", url().host(evil)),
-            ("a subprotocol", url().protocols([evil])),
-            ("the second", url().protocols(["a", evil])),
-        ] {
-            let refused = request(builder).await.expect_err(what);
-            assert!(
-                matches!(refused, Error::InvalidHeader(_) | Error::InvalidUrl(_) | Error::InvalidSubprotocol(_)),
-                "{what} {evil:?}: {refused:?}"
+async fn what_a_caller_gives_with_a_line_end_in_it_is_refused_before_any_io() {
+    type Give = fn(&str) -> ClientBuilder;
+    type Expected = fn(&Error) -> bool;
+    let rows: [(&str, Give, Expected); 7] = [
+        (
+            "a header's name",
+            |text| WebSocketStream::builder(URL).header(text, "x"),
+            |error| matches!(error, Error::InvalidHeader(InvalidHeader::Name(_))),
+        ),
+        (
+            "a header's value",
+            |text| WebSocketStream::builder(URL).header("X-Key", text),
+            |error| matches!(error, Error::InvalidHeader(InvalidHeader::Value(_))),
+        ),
+        (
+            "Origin",
+            |text| WebSocketStream::builder(URL).origin(text),
+            |error| matches!(error, Error::InvalidHeader(InvalidHeader::Value(_))),
+        ),
+        (
+            "a subprotocol",
+            |text| WebSocketStream::builder(URL).protocols(["fine", text]),
+            |error| matches!(error, Error::InvalidSubprotocol(_)),
+        ),
+        (
+            "Host, and the name that TLS checks",
+            |text| WebSocketStream::builder(URL).host(text),
+            |error| matches!(error, Error::InvalidUrl(InvalidUrl::Host(_))),
+        ),
+        (
+            "Host, encoded",
+            |text| WebSocketStream::builder(URL).host(encoded(text)),
+            |error| matches!(error, Error::InvalidUrl(InvalidUrl::Host(_))),
+        ),
+        (
+            "a URL's host, encoded",
+            |text| WebSocketStream::builder(format!("ws://{}/", encoded(text))),
+            |error| matches!(error, Error::InvalidUrl(InvalidUrl::Parse(_))),
+        ),
+    ];
+    for (what, give, is_expected) in rows {
+        for text in ENDS.into_iter().flat_map(with) {
+            let (mut peer, io) = Peer::pipe(4096);
+            let refused = error(give(&text).connect_over(io).await);
+            assert!(is_expected(&refused), "{what}, {text:?}: {refused:?}");
+            assert!(!refused.to_string().contains(['\r', '\n', '\0']), "{what}, {text:?}: {refused}");
+            peer.expect_eof().await;
+        }
+    }
+}
+
+/// As a URL has it.
+fn encoded(text: &str) -> String {
+    text.replace('\r', "%0d").replace('\n', "%0A").replace('\0', "%00")
+}
+
+/// The request for `url`, byte by byte, has this resource, host and credentials, and no other line than it must have.
+async fn assert_request(url: &str, resource: &str, host: &str, credentials: Option<&str>) {
+    let (mut peer, io) = Peer::pipe(4096);
+    let (ws, head) = tokio::join!(WebSocketStream::builder(url).connect_over(io), peer.accept());
+    ws.unwrap_or_else(|error| panic!("{url:?}: {error}"));
+    let key = head.header("Sec-WebSocket-Key").expect("a key");
+    let credentials = credentials.map(|value| format!("Authorization: Basic {value}\r\n")).unwrap_or_default();
+    let expected = format!(
+        "GET {resource} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{credentials}\r\n"
+    );
+    assert_eq!(head.0, expected, "{url:?}");
+}
+
+#[tokio::test]
+async fn a_line_end_in_a_url_is_dropped_or_encoded() {
+    for (url, resource, host, credentials) in [
+        // WHATWG URL drops line ends, and what is encoded stays so.
+        ("ws://h/a\r\nX-Evil: 1", "/aX-Evil:%201", "h", None),
+        ("ws://h/a\rb\nc\0d", "/abc%00d", "h", None),
+        ("ws://h/a%0D%0AX-Evil:%201%00", "/a%0D%0AX-Evil:%201%00", "h", None),
+        ("ws://h/?a\r\nX-Evil: 1\0b", "/?aX-Evil:%201%00b", "h", None),
+        ("ws://h/?a%0d%0aX-Evil:%201", "/?a%0d%0aX-Evil:%201", "h", None),
+        ("ws://h\r\n.example/", "/", "h.example", None),
+        // "u\r\nX-Evil: 1:p\0" in Base64.
+        ("ws://u%0d%0aX-Evil: 1:p%00@h/", "/", "h", Some("dQ0KWC1FdmlsOiAxOnAA")),
+        // "uX:p".
+        ("ws://u\r\nX:p\n@h/", "/", "h", Some("dVg6cA==")),
+    ] {
+        assert_request(url, resource, host, credentials).await;
+    }
+}
+
+/// Answers a request for `/a` with a redirect of these header lines. Gives the request that follows, or the error.
+async fn redirected(lines: &str) -> Result<Head, Error> {
+    let server = Script::bind().await;
+    let asking = WebSocketStream::builder(server.url("/a")).redirects(1).connect();
+    let serving = async {
+        let mut peer = server.peer().await;
+        peer.request().await;
+        peer.raw(format!("HTTP/1.1 302 Found\r\n{lines}\r\n\r\n")).await;
+        server.peer().await.request().await
+    };
+    tokio::select! {
+        ws = asking => Err(error(ws)),
+        head = serving => Ok(head),
+    }
+}
+
+#[tokio::test]
+async fn a_line_end_in_a_location_adds_no_line_to_the_next_request() {
+    for (lines, resource) in [
+        ("Location: /b%0d%0aX-Evil:%201", "/b%0d%0aX-Evil:%201"),
+        ("Location: /b\tX-Evil: 1", "/bX-Evil:%201"),
+        // A header of the response, and none of the request.
+        ("Location: /b\nX-Evil: 1", "/b"),
+        ("Location: /b\r\nX-Evil: 1", "/b"),
+    ] {
+        let head = redirected(lines).await.unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+        assert!(head.0.starts_with(&format!("GET {resource} HTTP/1.1\r\n")), "{lines:?}: {head:?}");
+        assert_eq!(head.header("X-Evil"), None, "{lines:?}");
+    }
+    // A line end by itself, NUL, and a line that goes on (RFC 9112, section 5.2) are no header.
+    for lines in ["Location: /b\rX-Evil: 1", "Location: /b\0", "Location: /b\r\n X-Evil: 1"] {
+        let refused = redirected(lines).await.expect_err("followed");
+        assert!(matches!(refused, Error::Handshake(InvalidResponse::Malformed(_))), "{lines:?}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_close_reason_with_line_ends_is_the_payload_of_one_frame_and_escaped_in_an_error() {
+    const REASON: &str = "bye\r\nX-Evil: 1\0";
+    for is_ours in [true, false] {
+        let (mut peer, io) = Peer::pipe(4096);
+        let (ws, _) = tokio::join!(WebSocketStream::builder(URL).connect_over(io), peer.accept());
+        let mut ws = ws.expect("open");
+        if is_ours {
+            let (closed, ()) = tokio::join!(ws.close_with(CloseFrame::new(4000, REASON)), async {
+                peer.expect_close(4000, REASON).await;
+                peer.close(4000, "").await;
+                peer.expect_eof().await;
+            });
+            closed.expect("closed");
+        } else {
+            peer.close(4000, REASON).await;
+            let ((), ended) = tokio::join!(
+                async {
+                    peer.expect_close(4000, REASON).await;
+                    peer.finish().await;
+                },
+                ws.next()
             );
+            assert!(ended.is_none(), "{ended:?}");
+            let told = Error::from(ws.closed().expect("closed").clone()).to_string();
+            assert!(told.contains("(bye\\r\\nX-Evil: 1\\0)"), "{told}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_url_with_a_line_end_is_refused_or_adds_no_line() {
-    let plain = request(url()).await.expect("a request").lines().count();
-    for evil in EVIL {
-        for url in [
-            format!("ws://example.com/{evil}"),
-            format!("ws://example.com/?{evil}"),
-            format!("ws://{evil}.example.com/"),
-            format!("ws://example.com:{evil}/"),
-            format!("ws://{evil}@example.com/"),
-            format!("ws://user:{evil}@example.com/"),
-            format!("{evil}ws://example.com/"),
-        ] {
-            match request(WebSocketStream::builder(&url)).await {
-                Ok(head) => {
-                    let lines: Vec<_> = head.lines().collect();
-                    // Credentials are a line of ours.
-                    let own = usize::from(
-                        head.contains("\r\nauthorization: Basic ") || head.contains("\r\nAuthorization: Basic "),
-                    );
-                    assert_eq!(lines.len(), plain + own, "{url:?}: {head}");
-                    assert!(!head.contains("\r\nInjected") && !head.contains("\r\n\r\nI"), "{url:?}: {head}");
-                    assert!(!head.bytes().any(|byte| byte == 0), "{url:?}: {head}");
-                    assert!(head.split("\r\n").all(|line| !line.contains(['\r', '\n'])), "{url:?}: {head}");
-                }
-                Err(error) => assert!(matches!(error, Error::InvalidUrl(_)), "{url:?}: {error:?}"),
-            }
-        }
-    }
-}
-
-#[cfg(feature = "proxy")]
-#[tokio::test]
-async fn the_credentials_of_a_proxy_add_no_line_to_its_request() {
-    use wsflow::Proxy;
-
-    for evil in EVIL {
-        for url in [format!("http://{evil}:b@127.0.0.1:PORT"), format!("http://a:{evil}@127.0.0.1:PORT")] {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            let port = listener.local_addr().expect("a bound socket").port().to_string();
-            let Ok(proxy) = Proxy::http(url.replace("PORT", &port)) else { continue };
-            let connecting = tokio::spawn(WebSocketStream::builder("ws://example.com/").proxy(proxy).connect());
-            let (mut tcp, _) = listener.accept().await.expect("a client");
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(tcp.read_u8().await.expect("a request"));
-            }
-            connecting.abort();
-            let head = String::from_utf8(head).expect("UTF-8");
-            assert!(!head.contains("Injected"), "{url:?}: {head}");
-            assert!(head.split("\r\n").all(|line| !line.contains(['\r', '\n', '\0'])), "{url:?}: {head}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_close_reason_may_have_any_character_and_stays_a_reason() {
-    let (io, mut server) = duplex(1024);
-    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
-    let closing = tokio::spawn(async move { ws.close_with(CloseFrame::new(1000, "a\r\nInjected: b")).await });
-    let mut head = [0; 6];
-    server.read_exact(&mut head).await.expect("a frame");
-    // A Close frame of two bytes of code and 14 of reason, masked.
-    assert_eq!(head[..2], [0x88, 0x80 | 16]);
-    closing.abort();
 }

@@ -555,3 +555,62 @@ fn a_proxy_shows_no_credentials_and_refuses_what_is_no_url_of_its_kind() {
         assert!(matches!(Proxy::socks5(url), Err(Error::InvalidUrl(_))), "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_line_end_in_credentials_adds_no_line_to_what_an_http_proxy_is_sent() {
+    // "u\r\nX-Evil: 1:p\0" and "uX:p" in Base64.
+    for (userinfo, credentials) in [("u%0d%0aX-Evil%3A 1:p%00@", "dQ0KWC1FdmlsOiAxOnAA"), ("u\r\nX:p\n@", "dVg6cA==")] {
+        let script = Script::bind().await;
+        let (ws, ()) = tokio::join!(through(http(&script, userinfo)).connect(), async {
+            let mut peer = script.peer().await;
+            let head = peer.request().await;
+            let expected = format!(
+                "CONNECT {SERVER}:80 HTTP/1.1\r\nHost: {SERVER}:80\r\nProxy-Authorization: Basic {credentials}\r\n\r\n"
+            );
+            assert_eq!(head.0, expected, "{userinfo:?}");
+            peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+            peer.accept().await;
+        });
+        ws.expect("open");
+    }
+}
+
+#[tokio::test]
+async fn credentials_for_socks5_have_their_length_whatever_is_in_them() {
+    let longest = "x".repeat(255);
+    for (userinfo, sent) in [
+        ("u%0d%0a%00:p%0a@".to_owned(), b"\x01\x04u\r\n\0\x02p\n".to_vec()),
+        (format!("{longest}:{longest}@"), [b"\x01\xff", longest.as_bytes(), b"\xff", longest.as_bytes()].concat()),
+    ] {
+        let script = Script::bind().await;
+        let (ws, ()) = tokio::join!(through(socks5(&script, &userinfo)).connect(), async {
+            let mut peer = script.peer().await;
+            expect(&mut peer, b"\x05\x02\x00\x02").await;
+            peer.raw(b"\x05\x02").await;
+            expect(&mut peer, &sent).await;
+            peer.raw(b"\x01\x00").await;
+            expect(&mut peer, b"\x05\x01\x00\x03\x0eserver.invalid\x00\x50").await;
+            peer.raw(b"\x05\x00\x00\x01\0\0\0\0\0\0").await;
+            peer.accept().await;
+        });
+        ws.expect("open");
+    }
+    let longer = "x".repeat(256);
+    for userinfo in [format!("{longer}@"), format!("u:{longer}@"), format!("u:{}@", "%0a".repeat(256))] {
+        let refused = error(Proxy::socks5(format!("socks5://{userinfo}h")));
+        assert!(matches!(refused, Error::InvalidUrl(InvalidUrl::ProxyCredentials)), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_line_end_in_the_host_of_a_proxy_is_refused() {
+    for host in ["h%0d%0aX-Evil: 1", "h%00", "h\0i"] {
+        let refused = Proxy::http(format!("http://{host}"));
+        assert!(matches!(error(refused), Error::InvalidUrl(InvalidUrl::Parse(_))), "{host:?}");
+    }
+    // The host of a socks5 URL stays encoded: it is a name, and is sent to nobody but the resolver.
+    for host in ["h%0d%0aX-Evil: 1", "h\0i"] {
+        let refused = Proxy::socks5(format!("socks5://{host}"));
+        assert!(matches!(error(refused), Error::InvalidUrl(InvalidUrl::Parse(_))), "{host:?}");
+    }
+}

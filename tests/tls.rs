@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::tls::{Authority, Hello};
+use support::tls::{Authority, Hello, TlsServer};
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
@@ -137,6 +137,65 @@ async fn b31_a_certificate_for_another_name_is_a_tls_error() {
             });
             let failed = error(ws);
             assert!(matches!(failed, Error::Tls(_)), "{failed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn b31_a_certificate_that_is_out_of_date_or_signed_by_a_stranger_is_a_tls_error() {
+    let authority = Authority::new();
+    // What rustls says, and what OpenSSL says.
+    for (what, tls, reasons) in [
+        ("expired", authority.server_in_years(&NAMES, 2000, 2001), ["expired", "expired"]),
+        ("of the future", authority.server_in_years(&NAMES, 2300, 2301), ["not valid yet", "not yet valid"]),
+        ("self-signed", TlsServer::self_signed(&NAMES), ["UnknownIssuer", "self-signed certificate"]),
+        // Of another authority that goes by the same name.
+        ("a stranger's", Authority::new().server(&NAMES), ["BadSignature", "certificate signature failure"]),
+    ] {
+        for connector in authority.connectors(None) {
+            let (peer, io) = Peer::pipe(64 * 1024);
+            let opening = WebSocketStream::builder("wss://localhost/").tls(connector).connect_tls_over(io);
+            let (ws, ()) = tokio::join!(opening, async {
+                assert!(tls.handshake(peer).await.1.is_err(), "{what}: the client went on");
+            });
+            let failed = error(ws);
+            assert!(matches!(failed, Error::Tls(_)) && !failed.is_transient(), "{what}: {failed:?}");
+            let text = failed.to_string();
+            // Other systems than Linux have other libraries, and other words.
+            let is_known = reasons.iter().any(|reason| text.contains(reason));
+            assert!(is_known || cfg!(all(feature = "native-tls", not(target_os = "linux"))), "{what}: {text}");
+        }
+    }
+}
+
+/// The start of an answer to any ClientHello: a ServerHello of TLS `3.minor`, without a session, with
+/// TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 and without compression (RFC 5246, section 7.4.1.3).
+fn server_hello(minor: u8) -> Vec<u8> {
+    let hello = [&[3, minor][..], &[7; 32], &[0, 0xc0, 0x2b, 0]].concat();
+    let handshake = [&[2, 0, 0, hello.len() as u8][..], &hello].concat();
+    [&[22, 3, minor, 0, handshake.len() as u8][..], &handshake].concat()
+}
+
+#[tokio::test]
+async fn a_server_of_tls_1_1_or_older_is_refused_with_an_alert() {
+    // One that the caller gave, and the default.
+    for connector in Authority::new().connectors(None).into_iter().map(Some).chain([None]) {
+        for minor in [0, 1, 2] {
+            let (mut peer, io) = Peer::pipe(64 * 1024);
+            let mut builder = WebSocketStream::builder("wss://localhost/");
+            if let Some(connector) = connector.clone() {
+                builder = builder.tls(connector);
+            }
+            let (ws, last) = tokio::join!(builder.connect_tls_over(io), async {
+                peer.byte().await;
+                peer.raw(server_hello(minor)).await;
+                let mut sent = Vec::new();
+                peer.io_mut().read_to_end(&mut sent).await.expect("the end");
+                sent.split_off(sent.len() - 2)
+            });
+            let failed = error(ws);
+            assert!(matches!(failed, Error::Tls(_)), "3.{minor}: {failed:?}");
+            assert_eq!(last, [2, 70], "3.{minor}: fatal, protocol_version: {failed}");
         }
     }
 }

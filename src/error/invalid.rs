@@ -18,7 +18,8 @@ pub enum InvalidUrl {
     /// Its path or query has a character that no HTTP request line can carry.
     #[error("its path or query cannot be sent in a request line: {0}")]
     Resource(Box<str>),
-    /// The `Host` given instead of the URL's is no host.
+    /// The `Host` given instead of the URL's is no host. Of it no userinfo and no path is shown, which may be secrets: `…`
+    /// stands for them.
     #[error("the host {0:?} is no host name, address, or either with a port")]
     Host(Box<str>),
     /// It is a proxy's, with a scheme that this kind of proxy does not have.
@@ -43,7 +44,8 @@ pub struct InvalidVariable {
     pub reason: InvalidUrl,
 }
 
-/// Why a list of subprotocols cannot be offered (RFC 6455, section 4.1).
+/// Why a list of subprotocols cannot be offered (RFC 6455, section 4.1). Its names are not shown, since some servers expect a
+/// token there. `index` counts from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSubprotocol {
@@ -51,11 +53,19 @@ pub enum InvalidSubprotocol {
     #[error("a name is empty")]
     Empty,
     /// A name has a character that is no token character.
-    #[error("{0:?} has a character that is not allowed, expected visible ASCII without separators")]
-    Character(Box<str>),
+    #[error("names[{index}] has the character {character:?}, expected visible ASCII without separators")]
+    Character {
+        /// Where in the list the name stands.
+        index: usize,
+        /// The first such character.
+        character: char,
+    },
     /// A name is listed twice. Names that differ only in case count as the same.
-    #[error("{0:?} is listed twice")]
-    Duplicate(Box<str>),
+    #[error("names[{index}] is listed before, in this or another case")]
+    Duplicate {
+        /// Where in the list the name stands for the second time.
+        index: usize,
+    },
 }
 
 /// Why a header cannot be added to the handshake.
@@ -65,7 +75,7 @@ pub enum InvalidHeader {
     /// The handshake sets this header itself.
     #[error("{0:?} is set by the handshake itself")]
     Owned(Box<str>),
-    /// The name is no HTTP header name.
+    /// The name is no HTTP header name. What follows a colon is not shown, since it may be a secret: `…` stands for it.
     #[error("{0:?} is no header name, expected token characters")]
     Name(Box<str>),
     /// The value has a byte that no header value can carry. It is not shown, since it may be a secret.

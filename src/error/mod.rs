@@ -13,6 +13,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{StatusCode, uri::Authority};
 
+pub(crate) use self::text::up_to;
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl, InvalidVariable},

@@ -66,6 +66,14 @@ pub(super) fn response(response: &http::Response<Bytes>, f: &mut fmt::Formatter<
     }
 }
 
+/// The start of what a caller gave, up to the first of `ends`; `…` stands for what follows, which may be a secret.
+pub(crate) fn up_to(text: &str, ends: &[char]) -> String {
+    match text.split_inclusive(ends).next() {
+        Some(start) if start.len() < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
 /// How many characters of a text are shown.
 const MAX_CHARS: usize = 200;
 
@@ -128,6 +136,14 @@ mod tests {
         assert_eq!(shown("匶".repeat(200)).unwrap(), "匶".repeat(200));
         assert_eq!(shown("匶".repeat(201)).unwrap(), "匶".repeat(200) + "…");
         assert_eq!(shown(&"x匶".as_bytes()[..3]).unwrap(), "x");
+    }
+
+    #[test]
+    fn what_follows_an_end_is_not_shown() {
+        for (text, shown) in [("", ""), ("ab", "ab"), ("ab:", "ab:"), (":", ":"), ("a:b:c", "a:…"), ("a\n:b", "a\n:…")]
+        {
+            assert_eq!(up_to(text, &[':']), shown);
+        }
     }
 
     #[test]

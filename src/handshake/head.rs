@@ -1,7 +1,10 @@
 //! The head of an HTTP response: read from the transport, and parsed (RFC 9112, sections 2 to 5).
 
 use bytes::{Buf as _, BytesMut};
-use http::{HeaderValue, Response, StatusCode, Version, header::HeaderName};
+use http::{
+    HeaderValue, Response, StatusCode, Version,
+    header::{HeaderName, LOCATION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE},
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::error::{Error, InvalidResponse};
@@ -85,7 +88,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse>
         StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|error| malformed(&error))?;
     for header in parsed.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
-        let value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
+        let mut value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
+        // `Debug` of a response shows no session, no query of a URL, and no token in the name of a subprotocol.
+        value.set_sensitive([SET_COOKIE, LOCATION, SEC_WEBSOCKET_PROTOCOL].contains(&name));
         response.headers_mut().append(name, value);
     }
     Ok(Some((len, response)))

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_request;
 
 use crate::{
     config::Deflate,
-    error::{Error, InvalidHeader, InvalidUrl},
+    error::{Error, InvalidHeader, InvalidUrl, up_to},
     handshake::{extension, subprotocol::Subprotocols},
     transport::target::Target,
 };
@@ -59,7 +59,9 @@ impl Request {
 
 /// A header of the caller, validated.
 pub(crate) fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), InvalidHeader> {
-    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader::Name(name.into()))?;
+    // A whole line may have been given as the name.
+    let invalid = |_| InvalidHeader::Name(up_to(name, &[':']).into());
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(invalid)?;
     if is_owned(&parsed) {
         return Err(InvalidHeader::Owned(name.into()));
     }

@@ -10,7 +10,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use crate::error::InvalidUrl;
+use crate::error::{InvalidUrl, up_to};
 
 /// A URL that can be connected to, and what each step of connecting takes from it.
 ///
@@ -54,7 +54,7 @@ impl Target {
     /// The same target under another name: for the header `Host`, and for SNI and the certificate. `host` may have a
     /// port, which the header shows. What is connected to stays as it was.
     pub(crate) fn with_host(self, host: &str) -> Result<Self, InvalidUrl> {
-        let invalid = || InvalidUrl::Host(host.into());
+        let invalid = || InvalidUrl::Host(without_secrets(host).into());
         // The URL parser would take these for the end of the host, or drop them.
         if host.contains(|c: char| matches!(c, '/' | '\\' | '?' | '#' | '@') || c.is_whitespace() || c.is_control()) {
             return Err(invalid());
@@ -104,6 +104,15 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}/", self.url.scheme(), self.server)
+    }
+}
+
+/// What was given as a host, without what is none in it: it may have been a whole URL.
+fn without_secrets(host: &str) -> String {
+    let host = up_to(host, &['/', '\\', '?', '#']);
+    match host.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => host,
     }
 }
 
@@ -259,9 +268,20 @@ mod tests {
             assert_eq!(target.server_name(), name, "{given}");
             assert_eq!(format!("{target:?}"), "wss://127.0.0.1:9443/", "{given}");
         }
-        for given in ["", "a/", "a?", "a#", "u@a", "a b", "a\n", "a\\", "a:x", ":80"] {
+        for given in ["", "a/", "a?", "a#", "a b", "a\n", "a\r\nX: y", "a\0", "a\\", "a:x", ":80", "a%0d%0ab"] {
             let refused = target("ws://h/").with_host(given).unwrap_err();
             assert_eq!(refused, InvalidUrl::Host(given.into()), "{given:?}");
+        }
+        for (given, shown) in [
+            ("me:secret@a", "…@a"),
+            ("me:sec@ret@a", "…@a"),
+            ("a/?token=secret", "a/…"),
+            ("a?token=secret", "a?…"),
+            ("wss://me:secret@a/", "wss:/…"),
+            ("me:secret@a/secret", "…@a/…"),
+        ] {
+            let refused = target("ws://h/").with_host(given).unwrap_err();
+            assert_eq!(refused, InvalidUrl::Host(shown.into()), "{given:?}");
         }
     }
 }

@@ -103,12 +103,13 @@ fn b18_b44_to_b49_subprotocols_are_judged_when_they_are_given() {
     assert_eq!(protocols(&["echo"]), Ok(()));
     assert_eq!(protocols(&["v2.echo", "v1.echo"]), Ok(()));
     assert_eq!(protocols(&[""]), Err(InvalidSubprotocol::Empty));
-    assert_eq!(protocols(&["a b"]), Err(InvalidSubprotocol::Character("a b".into())));
-    assert_eq!(protocols(&["a", "b,c"]), Err(InvalidSubprotocol::Character("b,c".into())));
-    assert_eq!(protocols(&["\u{7f}"]), Err(InvalidSubprotocol::Character("\u{7f}".into())));
-    assert_eq!(protocols(&["\u{e5}"]), Err(InvalidSubprotocol::Character("\u{e5}".into())));
-    assert_eq!(protocols(&["echo", "echo"]), Err(InvalidSubprotocol::Duplicate("echo".into())));
-    assert_eq!(protocols(&["echo", "eCho"]), Err(InvalidSubprotocol::Duplicate("eCho".into())));
+    for (names, index, character) in
+        [(&["a b"][..], 0, ' '), (&["a", "b,c"], 1, ','), (&["\u{7f}"], 0, '\u{7f}'), (&["\u{e5}"], 0, '\u{e5}')]
+    {
+        assert_eq!(protocols(names), Err(InvalidSubprotocol::Character { index, character }));
+    }
+    assert_eq!(protocols(&["echo", "echo"]), Err(InvalidSubprotocol::Duplicate { index: 1 }));
+    assert_eq!(protocols(&["a", "echo", "eCho"]), Err(InvalidSubprotocol::Duplicate { index: 2 }));
 }
 
 #[test]

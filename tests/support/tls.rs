@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -43,9 +46,10 @@ impl Authority {
 
     /// A certificate for DNS names and addresses.
     pub fn issue(&self, names: &[&str]) -> Identity {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).expect("names");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params(names))
+    }
+
+    fn sign(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         Identity { certificate: params.signed_by(&key, &self.issuer).expect("a certificate"), key }
     }
@@ -53,6 +57,13 @@ impl Authority {
     /// A server with a certificate for `names`, which speaks `http/1.1` and would rather speak `h2`.
     pub fn server(&self, names: &[&str]) -> TlsServer {
         TlsServer::new(self.issue(names), None)
+    }
+
+    /// As [`server`](Self::server), and its certificate is valid in these years alone.
+    pub fn server_in_years(&self, names: &[&str], first: i32, last: i32) -> TlsServer {
+        let mut params = params(names);
+        (params.not_before, params.not_after) = (date_time_ymd(first, 1, 1), date_time_ymd(last, 12, 31));
+        TlsServer::new(self.sign(params), None)
     }
 
     /// A server by the operating system's library.
@@ -108,6 +119,13 @@ impl Authority {
     }
 }
 
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("names");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
 impl Identity {
     fn chain(&self) -> Vec<CertificateDer<'static>> {
         vec![self.certificate.der().clone()]
@@ -148,6 +166,12 @@ impl TlsServer {
         let mut config = builder.with_single_cert(identity.chain(), identity.key()).expect("a certificate");
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self(Arc::new(config))
+    }
+
+    /// As [`Authority::server`], and its certificate is signed by nobody else.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        Self::new(Identity { certificate: params(names).self_signed(&key).expect("a certificate"), key }, None)
     }
 
     /// Does the TLS handshake with a client of which nothing was read. Says what it asked for, and how that ended.
