@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Tries the interleavings of what the halves of a connection share with their task, with loom: all that up to three
-# preemptions lead to. It takes a minute, nearly all of it to build.
+# preemptions lead to.
 #
 # usage: tests/loom.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Not among what is built without the flag, all of which would be built again.
-RUSTFLAGS='--cfg wsflow_loom' CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=3 cargo test --quiet --lib loom
+# The flag is for the library alone: with RUSTFLAGS every dependency would be built again.
+program=$(
+    cargo rustc --quiet --profile test --lib --message-format json -- --cfg wsflow_loom |
+        sed -n 's/.*"name":"wsflow".*"executable":"\([^"]*\)".*/\1/p'
+)
+LOOM_MAX_PREEMPTIONS=3 "$program" loom

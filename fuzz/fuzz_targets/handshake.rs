@@ -55,6 +55,7 @@ async fn open(io: HostileIo, kind: u8, rest: &[u8], ends: bool) {
     let Ok(mut ws) = poll::must_end("a handshake", connecting).await else { return };
     // It is only open by a response that says all this.
     let lower = String::from_utf8_lossy(rest).to_lowercase();
+    let lower = lower.trim_start_matches(['\r', '\n']);
     let said = ["101", "upgrade", "websocket", "connection", "{accept}", "sec-websocket-accept"];
     assert!(lower.starts_with("http/1.1 101") && said.iter().all(|word| lower.contains(word)), "{lower}");
     assert!(["", "chat", "superchat"].contains(&ws.protocol()));
