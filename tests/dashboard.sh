@@ -26,12 +26,14 @@ command -v python3 >/dev/null || skip "python3 is missing"
 command -v chromium >/dev/null || install chromium >"$ROOT/apt.log" 2>&1 ||
     skip "chromium cannot be installed, see target/dashboard/apt.log"
 
-build=(cargo build --quiet --release --example dashboard)
+build=(cargo build --quiet --example dashboard)
 "${build[@]}"
 example=$("${build[@]}" --message-format=json |
     python3 -c 'import json, sys; print(*filter(None, (json.loads(line).get("executable") for line in sys.stdin)))')
 
 profile=$(mktemp -d)
+# It must be there, and empty, before `tail` opens it: the example's own shell may be later.
+: >"$ROOT/example.log"
 "$example" --listen 127.0.0.1:0 --limit "$LIMIT" --seconds 120 >"$ROOT/example.log" &
 example_id=$!
 trap 'kill "$example_id" 2>/dev/null || true; rm -rf "$profile"' EXIT

@@ -141,7 +141,7 @@ fn socks5_reply(bytes: &[u8], has_credentials: bool) -> Option<usize> {
     let [5, method, rest @ ..] = bytes else { return None };
     let (rest, at) = match (method, rest) {
         (0, rest) => (rest, 2),
-        (2, [1, 0, rest @ ..]) if has_credentials => (rest, 4),
+        (2, [_, 0, rest @ ..]) if has_credentials => (rest, 4),
         _ => return None,
     };
     let address = match rest {
