@@ -162,14 +162,20 @@ async fn a_server_that_accepts_and_hangs_up_is_waited_for_longer_and_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_connection_that_was_open_for_long_enough_resets_the_backoff() {
-    for (open_for, is_dropped, is_reset) in
-        [(seconds(9), false, false), (seconds(10), false, true), (seconds(9), true, false), (seconds(10), true, true)]
-    {
+    let stable_after_3 = || Backoff::default().stable_after(seconds(3));
+    for (backoff, open_for, is_dropped, is_reset) in [
+        (Backoff::default(), seconds(9), false, false),
+        (Backoff::default(), seconds(10), false, true),
+        (Backoff::default(), seconds(9), true, false),
+        (Backoff::default(), seconds(10), true, true),
+        (stable_after_3(), seconds(2), false, false),
+        (stable_after_3(), seconds(3), false, true),
+    ] {
         // Full jitter shows no bound by one wait: so many waits show it.
         let mut longest = Duration::ZERO;
         for _ in 0..30 {
             let server = Server::new([[Refuse("500 x"); 6].as_slice(), &[Accept]].concat());
-            let mut connections = connections!(server);
+            let mut connections = connections!(server).backoff(backoff.clone());
             let mut ws = open!(connections);
             advance(open_for).await;
             let mut peer = server.peer();
