@@ -175,7 +175,8 @@ async fn a_refusal_whose_body_is_late_is_told_as_a_refusal_with_what_came() {
 #[tokio::test]
 async fn no_proxy_is_asked_after_proxy_none() {
     let (proxy, server) = (Script::bind().await, Script::bind().await);
-    let builder = WebSocketStream::builder(format!("ws://{}/", server.addr())).proxy(http(&proxy, "")).proxy(Proxy::none());
+    let builder =
+        WebSocketStream::builder(format!("ws://{}/", server.addr())).proxy(http(&proxy, "")).proxy(Proxy::none());
     let (ws, ()) = tokio::join!(builder.connect(), async { drop(server.peer().await.accept().await) });
     ws.expect("open");
 }
