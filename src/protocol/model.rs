@@ -440,7 +440,7 @@ fn config(is_timed: bool, fragment_size: Option<usize>) -> Config {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 400 }) })]
 
     #[test]
     fn whatever_both_ends_do_a_close_ends_in_time_and_no_message_is_lost_or_changed(

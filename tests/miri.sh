@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs the unit tests of src/wire and src/protocol under Miri, which finds undefined behaviour: of the one file that has unsafe
+# code, src/wire/utf8.rs, and of what calls it. It takes minutes, and needs a nightly Rust with the component `miri`.
+#
+# usage: tests/miri.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/tools.sh
+
+if ! cargo +nightly miri --version >/dev/null 2>&1 &&
+    ! rustup toolchain install nightly --profile minimal --component miri --component rust-src --no-self-update >"$TARGET/miri.log" 2>&1; then
+    skip "Miri: a nightly Rust with it cannot be had, see miri.log in the target directory"
+    exit 0
+fi
+# The clock is the machine's, and properties try fewer cases: Miri takes a thousand times as long.
+export MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4
+cargo +nightly miri test --quiet --target-dir "$TARGET/miri" --lib --no-default-features -- wire:: protocol::

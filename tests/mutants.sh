@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Changes src/wire and src/protocol in one place at a time, by cargo-mutants, and lists the changes that no test finds. It takes
+# hours for all files. `.cargo/mutants.toml` says which changes are left out; docs/trust.md has the last figures.
+#
+# usage: tests/mutants.sh [options of cargo mutants]      such as --file src/wire/mask.rs, or --shard 0/8
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/tools.sh
+
+CARGO_MUTANTS=27.1.0
+# The tests of tests/ that go through src/wire and src/protocol.
+TESTS=(
+    accounting backpressure by_reference cancel closing closing_time closing_traffic compression compression_handshake
+    compression_violations config cut_off cutting extremes held_back idle keepalive message_reader message_writer messages
+    pings violations
+)
+
+if ! cargo_tool cargo-mutants "$CARGO_MUTANTS"; then
+    skip "mutants: cargo-mutants cannot be installed, see tools.log in the target directory"
+    exit 0
+fi
+
+# In a copy, where these tests are one crate: 22 would be linked anew for each change.
+copy=$TARGET/mutants/wsflow
+rm -rf "$copy"
+mkdir -p "$copy"
+cp -r .cargo Cargo.toml Cargo.lock README.md src tests benches examples docs "$copy"
+for test in "${TESTS[@]}"; do printf '#[path = "%s.rs"]\nmod %s;\n' "$test" "$test"; done >"$copy/tests/all.rs"
+
+# cargo mutants [options], -- tests. Its status says whether changes were missed (2) or took too long (3): no failure here.
+run() {
+    local status=0
+    CARGO_PROFILE_DEV_DEBUG=none CARGO_INCREMENTAL=1 cargo mutants --dir "$copy" --output "$TARGET/mutants" \
+        --jobs 1 --timeout 60 --colors never --no-shuffle "$@" || status=$?
+    ((status == 0 || status == 2 || status == 3)) || exit "$status"
+}
+# The unit tests first, which are built soon; then the others, on what those have missed.
+rm -rf "$TARGET/mutants/mutants.out"
+run "$@" -- --lib
+run --iterate "$@" -- --test all
+cat "$TARGET/mutants/mutants.out/missed.txt"
