@@ -14,4 +14,4 @@ if ! cargo +nightly miri --version >/dev/null 2>&1 &&
 fi
 # The clock is the machine's, and properties try fewer cases: Miri takes a thousand times as long.
 export MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=4
-cargo +nightly miri test --quiet --target-dir "$TARGET/miri" --lib --no-default-features -- wire:: protocol::
+cargo +nightly miri test --quiet --target-dir "$TARGET/miri" --lib --no-default-features -- wire:: protocol:: model::

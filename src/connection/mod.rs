@@ -9,6 +9,8 @@ mod budget;
 mod chunks;
 mod end_report;
 mod idle_timer;
+#[cfg(test)]
+mod model;
 mod read_buffer;
 mod reading;
 mod timer;

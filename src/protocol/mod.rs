@@ -19,8 +19,6 @@ mod closing;
 mod inbound;
 mod keepalive;
 mod message_timer;
-#[cfg(test)]
-mod model;
 mod outbound;
 mod pings;
 mod write_side;

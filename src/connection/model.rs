@@ -2,12 +2,24 @@
 //!
 //! Both ends are clients, so the transport takes their masks off. It is an independent reader of what they write, too.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, Instant},
+};
 
+use bytes::{Buf as _, Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::*;
-use crate::{config::WindowBits, limits::TLS_RECORD, message::Kind, wire::deflate::Direction};
+use crate::{
+    close::CloseFrame,
+    config::{Config, WindowBits},
+    error::Error,
+    limits::TLS_RECORD,
+    message::{Kind, Message},
+    protocol::{Delivery, Event, Part, Place, Protocol, ReadyState},
+    wire::deflate::{Direction, NegotiatedDeflate},
+};
 
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -74,7 +86,7 @@ impl Pipe {
     }
 }
 
-/// One end of the connection, polled as `connection` polls it.
+/// One end of the connection, polled as a `Connection` polls it.
 #[derive(Debug)]
 struct Peer {
     protocol: Protocol,
@@ -160,14 +172,14 @@ impl Peer {
                 return;
             }
             if pipe.end == PipeEnd::Reset {
-                self.protocol.handle_write_error(Error::io(std::io::ErrorKind::BrokenPipe.into()), now);
+                self.protocol.handle_write_error(Error::io(io::ErrorKind::BrokenPipe.into()), now);
             } else if len == 0 && !pipe.holds_flushes {
                 self.needs_flush = false;
                 self.protocol.handle_flushed(|| now);
             } else if len == 0 || pipe.room == 0 {
                 return self.protocol.handle_stall(if len > 0 { TLS_RECORD } else { 0 }, now);
             } else {
-                let mut slices = [std::io::IoSlice::new(&[]); 64];
+                let mut slices = [io::IoSlice::new(&[]); 64];
                 let used = output.chunks_vectored(&mut slices);
                 let bytes = slices[..used].iter().flat_map(|slice| slice.iter());
                 let written: Vec<u8> = bytes.take(pipe.room).copied().collect();
@@ -224,7 +236,7 @@ impl Peer {
         let n = pipe.bytes.len().min(*limit);
         match (n, pipe.end) {
             (_, PipeEnd::Reset) => {
-                self.protocol.handle_end(Some(Error::io(std::io::ErrorKind::ConnectionReset.into())));
+                self.protocol.handle_end(Some(Error::io(io::ErrorKind::ConnectionReset.into())));
             }
             (0, PipeEnd::None) => return false,
             (0, PipeEnd::Fin) => self.protocol.handle_end(None),
