@@ -28,6 +28,7 @@ mod ticks;
 
 use std::{str::Utf8Error, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use axum::{
     Router,
     extract::{
@@ -69,7 +70,8 @@ async fn main() -> anyhow::Result<()> {
         Some(url) => url,
         None => ticks::server().await?,
     };
-    let listener = TcpListener::bind(&args.listen).await?;
+    let listener =
+        TcpListener::bind(&args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("ws://{} passes on to {upstream}", listener.local_addr()?);
     let app = Router::new().fallback(any(accept)).with_state(Arc::<str>::from(upstream));
     let listener = listener.tap_io(|tcp| {

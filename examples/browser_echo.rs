@@ -21,13 +21,21 @@
 #[path = "support/echo.rs"]
 mod echo;
 
+use clap::Parser;
 use wsflow::{Message, compat::WebSocket};
+
+/// Says hello to an echo server by the event API, as MDN's example does in a browser.
+#[derive(Parser)]
+struct Args {
+    /// The echo server; without one, it is a task of this program
+    url: Option<String>,
+}
 
 // On one thread, as in a browser, nothing can happen before this function waits: listeners that are added until then
 // miss nothing. On several threads they are given to the builder.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = match std::env::args().nth(1) {
+    let url = match Args::parse().url {
         Some(url) => url,
         None => echo::server().await?,
     };

@@ -21,9 +21,18 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::{net::TcpListener, time::sleep};
 use wsflow::{Config, Message, ReadyState, WebSocketStream, compat::WebSocket};
+
+/// Uploads 16 MiB to a slow server, twice: with a timer that looks at `bufferedAmount`, and with a sink that waits.
+#[derive(Parser)]
+struct Args {
+    /// The server; without one, it is a task of this program, and slow
+    #[arg(long)]
+    url: Option<String>,
+}
 
 const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 256;
@@ -38,8 +47,11 @@ fn chunk() -> Message {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = slow_server().await?;
-    println!("{} MiB to a server that takes {:?} for each of {CHUNKS} chunks", (CHUNK * CHUNKS) >> 20, PACE);
+    let url = match Args::parse().url {
+        Some(url) => url,
+        None => slow_server().await?,
+    };
+    println!("{} MiB in {CHUNKS} chunks to {url}", (CHUNK * CHUNKS) >> 20);
 
     let begun = Instant::now();
     let peak = event_api(&url).await?;

@@ -81,6 +81,23 @@ async fn pour(peer: &mut Peer, len: usize, reader: impl FnOnce()) -> usize {
 }
 
 #[test]
+fn each_example_says_what_it_does_and_what_it_takes() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").read_dir().expect("there are examples");
+    for entry in examples.map(|entry| entry.expect("an entry").path()) {
+        let name = entry.file_stem().and_then(|name| name.to_str()).expect("a name in UTF-8");
+        if name == "support" || name == "proxy" && !cfg!(feature = "proxy") {
+            continue;
+        }
+        let (output, out) = run(name, &["--help"]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        assert!(out.contains("Usage: ") && !out.starts_with("Usage: "), "{name}: {out}");
+        // Wrong input is an error with the usage, not a panic.
+        let (output, _) = run(name, &["--no-such-option"]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {output:?}");
+    }
+}
+
+#[test]
 fn browser_echo_hears_its_own_words() {
     let (output, out) = run("browser_echo", &[]);
     assert!(output.status.success(), "{output:?}");

@@ -36,6 +36,6 @@ run() {
 }
 # The unit tests first, which are built soon; then the others, on what those have missed.
 rm -rf "$TARGET/mutants/mutants.out"
-run "$@" -- --lib
-run --iterate "$@" -- --test all
+run -C --lib "$@"
+run --iterate -C --test=all "$@"
 cat "$TARGET/mutants/mutants.out/missed.txt"
