@@ -90,7 +90,10 @@ async fn one_budget_covers_the_queue_and_the_connection() {
     }
     let mut ninth = pin!(sender.send(binary(100)));
     assert!(after_settling(&mut ninth).await.is_pending());
-    assert!(matches!(sender.try_send(binary(1)), Err(TrySendError::Full(message)) if message == binary(1)));
+    let refused = sender.try_send(binary(1)).expect_err("there is no room");
+    assert_eq!(refused, TrySendError::Full(binary(1)));
+    assert_eq!(refused.to_string(), "there is no room for the message");
+    assert_eq!(refused.into_message(), binary(1));
     // One byte at most has left the first.
     assert!((798..=800).contains(&sender.buffered_amount()), "{}", sender.buffered_amount());
     // The first message makes room for the ninth.
@@ -168,7 +171,10 @@ async fn what_is_queued_goes_out_before_the_close_and_who_waits_for_room_gets_cl
     assert!(poll!(&mut close).is_pending());
     assert!(matches!(waiting.await, Err(Error::Closing)));
     assert!(matches!(sender.send("late").await, Err(Error::Closing)));
-    assert!(matches!(sender.try_send("late"), Err(TrySendError::Closed(message)) if message == "late".into()));
+    let refused = sender.try_send("late").expect_err("it has ended");
+    assert_eq!(refused, TrySendError::Closed("late".into()));
+    assert_eq!(refused.to_string(), "the connection is closing or has ended: nothing more can be sent");
+    assert_eq!(refused.into_message(), "late".into());
     assert_eq!(sender.ready_state(), ReadyState::Closing);
     peer.expect_binary(vec![7; 900]).await;
     peer.expect_close(1000, "done").await;

@@ -78,7 +78,7 @@ enum Verdict {
 fuzz_target!(|input: Input| poll::run(target(input)));
 
 async fn target(input: Input) {
-    let bytes = input.frames.iter().flat_map(Frame::encode).collect::<Vec<_>>();
+    let bytes = input.frames.iter().map(Frame::encode).collect::<Vec<_>>().concat();
     let open = || {
         let io = HostileIo::new(input.reads.clone(), Vec::new(), Vec::new(), true);
         io.input(&bytes);
