@@ -432,7 +432,7 @@ impl Model {
         let limit = 2 * (CLOSE_TIMEOUT + TCP_END_TIMEOUT);
         assert!(self.now - begun <= limit, "{:?}", self.now - begun);
         if other.answers {
-            // Whatever the first may have been told, the other hears of the end, too.
+            // The other finds the end of the transport.
             self.step(side, Step::Fin);
             self.poll(1 - side, usize::MAX, true);
         }
