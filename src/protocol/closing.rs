@@ -344,3 +344,41 @@ impl Closing {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// The peer has closed with 1001, and the transport ends before or after our answer has left.
+    #[test]
+    fn an_end_is_clean_if_our_answer_to_the_peers_close_has_left() {
+        let reset = || Some(Error::io(io::ErrorKind::ConnectionReset.into()));
+        for (is_flushed_before, cause, is_flushed_after, was_clean) in [
+            (true, None, false, true),
+            (true, reset(), false, true),
+            // The peer has ended its side alone, and may still read.
+            (false, None, true, true),
+            (false, reset(), false, false),
+        ] {
+            let now = Instant::now();
+            let mut closing = Closing::new(None, Duration::from_secs(2));
+            assert!(closing.peer_close(&CloseFrame::new(1001, "bye"), false, now), "an answer is due");
+            let flush = |closing: &mut Closing| {
+                closing.close_taken();
+                assert!(closing.flushed(|| now));
+            };
+            if is_flushed_before {
+                flush(&mut closing);
+            }
+            closing.end(cause.clone());
+            assert_eq!(closing.is_done(), is_flushed_before || cause.is_some(), "{cause:?}");
+            if is_flushed_after {
+                flush(&mut closing);
+            }
+            assert_eq!(closing.closed(), Some(&Closed::new(1001, "bye", was_clean)), "{cause:?}");
+            assert_eq!(closing.error().is_some(), !was_clean, "{cause:?}");
+        }
+    }
+}
