@@ -3,6 +3,8 @@
 # hours for all files. `.cargo/mutants.toml` says which changes are left out; docs/trust.md has the last figures.
 #
 # usage: tests/mutants.sh [options of cargo mutants]      such as --file src/wire/mask.rs, or --shard 0/8
+#
+# Without --file it takes all of src/wire and src/protocol.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/tools.sh
@@ -26,6 +28,8 @@ rm -rf "$copy"
 mkdir -p "$copy"
 cp -r .cargo Cargo.toml Cargo.lock README.md src tests benches examples docs "$copy"
 for test in "${TESTS[@]}"; do printf '#[path = "%s.rs"]\nmod %s;\n' "$test" "$test"; done >"$copy/tests/all.rs"
+
+[[ " $* " == *" --file "* ]] || set -- --file 'src/wire/**/*.rs' --file 'src/protocol/**/*.rs' "$@"
 
 # cargo mutants [options], -- tests. Its status says whether changes were missed (2) or took too long (3): no failure here.
 run() {

@@ -134,6 +134,21 @@ mod tests {
         Keepalive::new(Some(INTERVAL), TIMEOUT)
     }
 
+    /// Also where an answer may take less than it takes to count as late.
+    #[test]
+    fn a_question_has_the_whole_timeout_to_leave_and_again_to_be_answered() {
+        let timeout = LATE / 2;
+        let (mut keepalive, start) = (Keepalive::new(Some(INTERVAL), timeout), Instant::now());
+        keepalive.quiet(|| start);
+        let asked = start + INTERVAL;
+        assert_eq!(keepalive.handle_timeout(asked), Some(Silence::Ask));
+        assert_eq!(keepalive.deadline(), Some(asked + timeout));
+        assert_eq!(keepalive.handle_timeout(asked), None, "it is not dead yet");
+        keepalive.flushed(|| asked);
+        assert_eq!(keepalive.deadline(), Some(asked + timeout));
+        assert_eq!(keepalive.handle_timeout(asked + timeout), Some(Silence::Gone));
+    }
+
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Heard,
