@@ -9,15 +9,16 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures::FutureExt as _;
 use proptest::prelude::*;
 
 use crate::{
-    close::CloseFrame,
+    close::{CloseFrame, Closed},
     config::{Config, WindowBits},
     error::Error,
     limits::TLS_RECORD,
     message::{Kind, Message},
-    protocol::{Delivery, Event, Part, Place, Protocol, ReadyState},
+    protocol::{Delivery, Event, Part, Place, Pong, Protocol, ReadyState},
     wire::deflate::{Direction, NegotiatedDeflate},
 };
 
@@ -41,6 +42,9 @@ struct Pipe {
     key: [u8; 4],
     opcodes: Vec<u8>,
     end: PipeEnd,
+    /// Bytes that went in, and came out.
+    written: u64,
+    read: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,7 @@ enum PipeEnd {
 impl Pipe {
     /// Takes what a client writes. It must be frames, masked, and none behind a Close.
     fn write(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
         for &byte in bytes {
             if self.payload > 0 {
                 self.bytes.push_back(byte ^ self.key[0]);
@@ -99,6 +104,9 @@ struct Peer {
     queued: u64,
     too_late: u64,
     received: Vec<Message>,
+    /// Messages that came although we had closed.
+    discarded: u64,
+    pongs: Vec<Pong>,
     error: Option<Error>,
     has_ended: bool,
     has_closed: bool,
@@ -115,6 +123,8 @@ impl Peer {
             queued: 0,
             too_late: 0,
             received: Vec::new(),
+            discarded: 0,
+            pongs: Vec::new(),
             error: None,
             has_ended: false,
             has_closed: false,
@@ -152,6 +162,13 @@ impl Peer {
                 self.sent.extend(self.unfinished.take().map(Message::text));
             }
         }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        // Of those that nobody waits for any more, none is kept.
+        self.pongs.retain_mut(|pong| pong.now_or_never().is_none());
+        // Too many at a time are refused.
+        self.pongs.extend(self.protocol.ping(Bytes::from_static(b"ping"), now));
     }
 
     fn close(&mut self, code: u16, now: Instant) {
@@ -198,7 +215,9 @@ impl Peer {
                 if let Event::Message(received) = event {
                     let message = received.take(&mut self.buf, 0);
                     assert!(!self.has_ended && self.error.is_none(), "a message after the end");
-                    if !self.has_closed {
+                    if self.has_closed {
+                        self.discarded += 1;
+                    } else {
                         self.received.push(message);
                     }
                 }
@@ -242,6 +261,7 @@ impl Peer {
             (0, PipeEnd::Fin) => self.protocol.handle_end(None),
             (n, _) => {
                 *limit -= n;
+                pipe.read += n as u64;
                 self.buf.extend(pipe.bytes.drain(..n));
                 self.protocol.handle_read(n);
             }
@@ -299,9 +319,9 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
         48 => (0usize..300).prop_map(|len| Step::Send { len }),
         8 => (0usize..40_000).prop_map(|len| Step::Send { len }),
         16 => (0usize..300, any::<bool>()).prop_map(|(len, is_last)| Step::SendPart { len, is_last }),
-        8 => Just(Step::Abandon),
+        3 => Just(Step::Abandon),
         16 => Just(Step::Ping),
-        8 => prop_oneof![Just(1000), Just(1001), Just(4000)].prop_map(|code| Step::Close { code }),
+        3 => prop_oneof![Just(1000), Just(1001), Just(4000)].prop_map(|code| Step::Close { code }),
         48 => prop_oneof![0usize..20, 0usize..500, 0usize..200_000].prop_map(|bytes| Step::Room { bytes }),
         8 => any::<bool>().prop_map(Step::HoldFlushes),
         96 => (prop_oneof![0usize..20, 0usize..500, Just(usize::MAX)], any::<bool>())
@@ -320,6 +340,10 @@ struct Other {
     answers: bool,
     /// The transport takes what is sent to it.
     takes: bool,
+}
+
+fn others() -> impl Strategy<Value = Other> {
+    (prop::bool::weighted(0.75), prop::bool::weighted(0.75)).prop_map(|(answers, takes)| Other { answers, takes })
 }
 
 struct Model {
@@ -365,8 +389,7 @@ impl Model {
                 self.peers[side].send_part(&text, is_last, now);
             }
             Step::Abandon => self.peers[side].protocol.abandon_unfinished(now),
-            // Too many at a time are refused.
-            Step::Ping => drop(self.peers[side].protocol.ping(Bytes::from_static(b"ping"), now)),
+            Step::Ping => self.peers[side].ping(now),
             Step::Close { code } => self.peers[side].close(code, now),
             Step::Room { bytes } => self.pipes[side].room += bytes,
             Step::HoldFlushes(holds) => self.pipes[side].holds_flushes = holds,
@@ -387,6 +410,13 @@ impl Model {
             assert!(other.sent.starts_with(&peer.received), "once, whole and in order");
             assert!(peer.received.len() as u64 <= others.messages_sent, "what is received was sent");
             assert!(stats.messages_sent <= peer.sent.len() as u64, "what is sent was queued");
+            assert_eq!(
+                stats.messages_received,
+                peer.received.len() as u64 + peer.discarded,
+                "what is received is counted"
+            );
+            assert_eq!(stats.wire_bytes_sent, self.pipes[side].written, "what is written is counted");
+            assert_eq!(stats.wire_bytes_received, self.pipes[1 - side].read, "what is read is counted");
             assert_eq!(peer.protocol.buffered_amount(), peer.queued - stats.payload_bytes_sent, "buffered_amount");
             let is_clean = |peer: &Peer| peer.protocol.closed().is_some_and(|closed| closed.was_clean);
             if is_clean(peer) {
@@ -405,6 +435,43 @@ impl Model {
                 assert_eq!(peer.error.is_none(), is_clean(peer), "an unclean end is an error");
             }
         }
+    }
+
+    /// The transport takes all, and both are polled until nothing moves: then all that was sent has arrived.
+    ///
+    /// Whether both are still as if nothing had happened.
+    fn settle(&mut self) -> bool {
+        for pipe in &mut self.pipes {
+            pipe.room = usize::MAX;
+            pipe.holds_flushes = false;
+        }
+        let mut moved = 0;
+        loop {
+            self.poll(0, usize::MAX, false);
+            self.poll(1, usize::MAX, false);
+            self.check();
+            let moved_before = moved;
+            moved = self.pipes.iter().map(|pipe| pipe.written + pipe.read).sum();
+            if moved == moved_before {
+                break;
+            }
+        }
+        let is_open =
+            |peer: &Peer| peer.protocol.ready_state() == ReadyState::Open && peer.protocol.send_error().is_none();
+        if !self.peers.iter().all(is_open) || self.pipes.iter().any(|pipe| pipe.end != PipeEnd::None) {
+            return false;
+        }
+        for side in 0..2 {
+            let other = self.peers[1 - side].protocol.stats();
+            let peer = &mut self.peers[side];
+            assert_eq!(other.messages_received, peer.sent.len() as u64, "a message has not arrived");
+            assert_eq!(peer.protocol.buffered_amount(), 0, "something was not sent");
+            assert_eq!(other.pings_received, peer.protocol.stats().pings_sent, "a ping has not arrived");
+            let is_answered = |pong: &mut Pong| pong.now_or_never().is_some_and(|answer| answer.is_ok());
+            assert!(peer.pongs.iter_mut().all(is_answered), "a ping has no answer");
+            peer.pongs.clear();
+        }
+        true
     }
 
     /// From here on `side` closes, and it ends in time, whatever the other does.
@@ -438,6 +505,14 @@ impl Model {
         }
         self.check();
     }
+
+    /// Both have ended, with the code that one of them gave, and nothing went wrong.
+    fn check_clean(&self) {
+        for peer in &self.peers {
+            let closed = peer.protocol.closed().expect("a connection that has ended");
+            assert_eq!(*closed, Closed::new(1000, "", true));
+        }
+    }
 }
 
 fn config(is_timed: bool, fragment_size: Option<usize>) -> Config {
@@ -461,8 +536,8 @@ proptest! {
         fragment_size in prop_oneof![Just(None), Just(Some(16)), Just(Some(200))],
         is_compressed: bool,
         side in 0..2usize,
-        answers: bool,
-        takes: bool,
+        settles: bool,
+        other in others(),
     ) {
         let direction = Direction { window_bits: WindowBits::MAX, has_context_takeover: true };
         let agreed = is_compressed.then_some(NegotiatedDeflate { client: direction, server: direction });
@@ -470,6 +545,10 @@ proptest! {
         for (side, step) in steps {
             model.step(side, step);
         }
-        model.must_end(side, Other { answers, takes });
+        let is_sound = settles && model.settle() && !model.peers.iter().any(|peer| peer.protocol.has_unfinished_message());
+        model.must_end(side, other);
+        if is_sound && other.answers && other.takes {
+            model.check_clean();
+        }
     }
 }
