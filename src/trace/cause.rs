@@ -59,3 +59,106 @@ pub(super) fn text(error: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use bytes::Bytes;
+    use http::{StatusCode, uri::Authority};
+
+    use super::*;
+    use crate::{
+        close::Closed,
+        error::{
+            HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol,
+            InvalidUrl, LimitExceeded, Phase, ProxyError, Redirected, SharedError, Violation,
+        },
+    };
+
+    /// It stands wherever a caller or the other side can put a text.
+    const SECRET: &str = "s3cret";
+
+    #[test]
+    fn an_error_is_shown_by_its_kind_and_without_the_texts_of_others() {
+        let proxy = |cause| Error::Proxy(Arc::new(ProxyError { proxy: Authority::from_static("proxy:3128"), cause }));
+        let response = |status: u16| {
+            let mut response = http::Response::new(Bytes::from_static(SECRET.as_bytes()));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response.headers_mut().insert("set-cookie", http::HeaderValue::from_static(SECRET));
+            response
+        };
+        let accept = || InvalidResponse::Accept(HeaderText::new(Some(SECRET)));
+        let no = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
+        let way = [url::Url::parse("ws://host/?s3cret").unwrap()];
+        let table: [(Error, &str, &str); 28] = [
+            (InvalidUrl::Resource(SECRET.into()).into(), "invalid_url", "invalid URL"),
+            (InvalidSubprotocol::Empty.into(), "invalid_subprotocol", "invalid subprotocol"),
+            (InvalidHeader::Name(SECRET.into()).into(), "invalid_header", "invalid header"),
+            (InvalidControl::PingPayload(126).into(), "invalid_control_frame", ""),
+            (Error::TooManyPings { limit: 16 }, "too_many_pings", ""),
+            (Error::NotReady, "not_ready", ""),
+            (Error::InvalidText, "invalid_text", ""),
+            (Error::UnfinishedMessage, "unfinished_message", ""),
+            (Error::Overflow(1), "overflow", ""),
+            (Error::Aborted, "aborted", ""),
+            (Error::Closing, "closing", ""),
+            (
+                Closed { code: 1008.into(), reason: SECRET.into(), ..Closed::abnormal() }.into(),
+                "closed",
+                "the connection was closed with code 1008",
+            ),
+            (
+                Error::Connect {
+                    server: Arc::new(Authority::from_static("host:80")),
+                    cause: SharedError::new(io::ErrorKind::ConnectionRefused.into()),
+                },
+                "connect",
+                "",
+            ),
+            (
+                proxy(ProxyCause::Refused(response(407))),
+                "proxy",
+                "the proxy proxy:3128 refused the tunnel with status 407 Proxy Authentication Required",
+            ),
+            (proxy(ProxyCause::Response(accept())), "proxy", "the proxy proxy:3128 sent an invalid response"),
+            (proxy(ProxyCause::Tls(no())), "proxy", "the proxy proxy:3128 failed in TLS: no"),
+            (
+                proxy(ProxyCause::NoMethod),
+                "proxy",
+                "the proxy proxy:3128 takes none of the offered ways to authenticate",
+            ),
+            (proxy(ProxyCause::Credentials), "proxy", "the proxy proxy:3128 refused the credentials"),
+            (
+                proxy(ProxyCause::Reply(5)),
+                "proxy",
+                "the proxy proxy:3128 refused the tunnel with SOCKS reply 5 (connection refused)",
+            ),
+            (proxy(ProxyCause::Protocol), "proxy", "the proxy proxy:3128 does not speak SOCKS5"),
+            (Error::io(io::ErrorKind::BrokenPipe.into()), "io", ""),
+            (Error::Tls(no()), "tls", ""),
+            (Error::timeout(Phase::Write, None), "timeout", ""),
+            (
+                Error::Refused(Arc::new(response(403))),
+                "refused",
+                "the server refused the upgrade with status 403 Forbidden",
+            ),
+            (
+                Error::Redirect(Arc::new(Redirected::new(InvalidRedirect::Loop, way))),
+                "redirect",
+                "a redirect was not followed: they lead in a loop",
+            ),
+            (accept().into(), "handshake", "the server's response is no answer to the upgrade request"),
+            (Violation::MaskedFrame.into(), "protocol_violation", ""),
+            (LimitExceeded::Fragments { limit: 1 }.into(), "limit", ""),
+        ];
+        for (error, expected_kind, expected_text) in table {
+            assert_eq!(kind(&error), expected_kind, "{error:?}");
+            let shown = text(&error);
+            // Nobody else has a word in these.
+            let expected_text = if expected_text.is_empty() { &error.to_string() } else { expected_text };
+            assert_eq!(shown, expected_text);
+            assert!(!shown.contains(SECRET), "{shown}");
+        }
+    }
+}
