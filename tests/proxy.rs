@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use support::{Peer, Script, error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wsflow::{Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream};
+use wsflow::{
+    Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream, compat::WebSocket,
+};
 
 /// Opens nothing but through the proxy: the name resolves nowhere.
 const SERVER: &str = "server.invalid";
@@ -56,6 +58,22 @@ async fn an_http_proxy_sees_connect_and_its_credentials_and_the_server_sees_none
         });
         ws.expect("open");
     }
+}
+
+#[tokio::test]
+async fn the_event_api_goes_through_a_proxy() {
+    let script = Script::bind().await;
+    let proxy = http(&script, "user:secret@");
+    let ws = WebSocket::builder(&format!("ws://{SERVER}/feed")).unwrap().client(|client| client.proxy(proxy));
+    let ws = ws.on_open(|ws, _| ws.send("hello").unwrap()).connect();
+    let mut peer = script.peer().await;
+    let head = peer.request().await;
+    assert!(head.0.starts_with("CONNECT server.invalid:80 HTTP/1.1\r\n"), "{}", head.0);
+    peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+    peer.accept().await;
+    peer.expect_text("hello").await;
+    ws.close().unwrap();
+    peer.expect_close(None, "").await;
 }
 
 #[tokio::test]

@@ -319,6 +319,23 @@ impl WebSocketBuilder {
         self
     }
 
+    /// Sets whatever else a [`ClientBuilder`] has: a proxy, timeouts of connecting, redirects, a resolver. `configure` gets
+    /// the one of this socket.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use wsflow::compat::WebSocket;
+    /// let builder = WebSocket::builder("wss://example.com/chat")?.client(|client| client.connect_timeout(Duration::from_secs(5)));
+    /// # Ok::<(), wsflow::InvalidUrl>(())
+    /// ```
+    ///
+    /// What the connection is refused for shows as an `error` event. A [`signal`](ClientBuilder::signal) has no effect here:
+    /// [`close`](WebSocket::close) ends the attempt.
+    pub fn client(mut self, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        self.client = configure(self.client);
+        self
+    }
+
     /// How much may be queued, in bytes of payload. Default `None`: no limit, as in a browser.
     ///
     /// What [`send`](WebSocket::send) queues beyond ends the connection at once, without a closing handshake. New code

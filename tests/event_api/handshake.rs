@@ -1,8 +1,11 @@
 //! The opening handshake as the users of the event API see it: what fails is an `error` and a `close`, what succeeds an
 //! `open`.
 
-use tokio::io::AsyncWriteExt as _;
-use wsflow::{Config, Deflate, Error, ReadyState, compat::WebSocket};
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, time::Instant};
+use tokio_util::sync::CancellationToken;
+use wsflow::{Config, Deflate, Error, Phase, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain};
 use crate::support::{CLOSE, Head, Peer, Script, TEXT, encode};
@@ -215,6 +218,24 @@ async fn b60_b65_b104_a_server_that_never_answers_is_left_at_once() {
     ws.send("late").unwrap();
     assert_eq!(log.end(&ws).await, ["error[3,4]", "close{0,1006,\"\"}[3,4]"]);
     peer.expect_eof().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_else_a_client_has_can_be_set() {
+    let (mut peer, io) = Peer::pipe(1 << 16);
+    let token = CancellationToken::new();
+    let signal = token.clone();
+    let builder = plain("ws://h/")
+        .client(|client| client.handshake_timeout(Duration::from_secs(2)).origin("https://a").signal(signal));
+    let (builder, log) = Log::watch(builder, |_, _| {});
+    let begun = Instant::now();
+    let ws = builder.connect_over(io);
+    assert_eq!(peer.request().await.header("Origin"), Some("https://a"));
+    // It has no effect here.
+    token.cancel();
+    assert_eq!(log.end(&ws).await, FAILED);
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    assert!(matches!(ws.error(), Some(Error::Timeout { phase: Phase::Handshake, .. })), "{:?}", ws.error());
 }
 
 #[tokio::test]
