@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     limits::TLS_RECORD,
     message::{Kind, Message},
-    protocol::{Delivery, Event, Part, Place, Pong, Protocol, ReadyState},
+    protocol::{Delivery, Event, Part, Place, Pong, Protocol, ReadyState, Received},
     wire::deflate::{Direction, NegotiatedDeflate},
 };
 
@@ -91,10 +91,30 @@ impl Pipe {
     }
 }
 
+/// How an end takes the messages that come.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// As `poll_next`.
+    Taken,
+    /// As `poll_lend`.
+    Lent,
+    /// As a `MessageReader`, those of at least `from` bytes in chunks of at most `max`.
+    Chunks { from: usize, max: usize },
+}
+
+/// What an end does with the messages that come.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    way: Way,
+    /// Whether it wants none any more once it has closed.
+    discards: bool,
+}
+
 /// One end of the connection, polled as a `Connection` polls it.
 #[derive(Debug)]
 struct Peer {
     protocol: Protocol,
+    reading: Reading,
     buf: BytesMut,
     needs_flush: bool,
     /// What was queued as whole messages, and whether a message lacks its last part.
@@ -104,18 +124,20 @@ struct Peer {
     queued: u64,
     too_late: u64,
     received: Vec<Message>,
-    /// Messages that came although we had closed.
-    discarded: u64,
+    /// What has come of a message that comes in chunks.
+    chunks: Option<Vec<u8>>,
+    /// Payload bytes of what was received.
+    taken: u64,
     pongs: Vec<Pong>,
     error: Option<Error>,
     has_ended: bool,
-    has_closed: bool,
 }
 
 impl Peer {
-    fn new(config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
+    fn new(config: &Config, agreed: Option<NegotiatedDeflate>, reading: Reading) -> Self {
         Self {
             protocol: Protocol::new(config, agreed),
+            reading,
             buf: BytesMut::new(),
             needs_flush: false,
             sent: Vec::new(),
@@ -123,11 +145,11 @@ impl Peer {
             queued: 0,
             too_late: 0,
             received: Vec::new(),
-            discarded: 0,
+            chunks: None,
+            taken: 0,
             pongs: Vec::new(),
             error: None,
             has_ended: false,
-            has_closed: false,
         }
     }
 
@@ -173,7 +195,9 @@ impl Peer {
 
     fn close(&mut self, code: u16, now: Instant) {
         self.protocol.close(CloseFrame::new(code, ""), now).expect("a valid code");
-        self.has_closed = true;
+        if self.reading.discards {
+            self.protocol.discard_messages();
+        }
     }
 
     /// Writes as far as `pipe` takes it.
@@ -211,17 +235,7 @@ impl Peer {
     /// Reads at most `limit` bytes, and goes on until nothing more can be done. `is_punctual`: it looks at the clock, too.
     fn poll(&mut self, incoming: &mut Pipe, outgoing: &mut Pipe, mut limit: usize, now: Instant, is_punctual: bool) {
         loop {
-            while let Some(event) = self.protocol.next_event(now, &mut self.buf, Delivery::Whole) {
-                if let Event::Message(received) = event {
-                    let message = received.take(&mut self.buf, 0);
-                    assert!(!self.has_ended && self.error.is_none(), "a message after the end");
-                    if self.has_closed {
-                        self.discarded += 1;
-                    } else {
-                        self.received.push(message);
-                    }
-                }
-            }
+            while self.take_event(now) {}
             if self.protocol.is_pending_end_due() {
                 self.protocol.apply_pending_end(now);
             }
@@ -246,6 +260,50 @@ impl Peer {
                 return;
             }
         }
+    }
+
+    /// Takes what stands at the front of what was read. Returns whether anything whole does.
+    fn take_event(&mut self, now: Instant) -> bool {
+        let (front, delivery) = match self.reading.way {
+            Way::Taken | Way::Lent => (self.protocol.next_front(&self.buf), Delivery::Whole),
+            Way::Chunks { from, max } => (None, Delivery::Chunks { from, max }),
+        };
+        let event = match front {
+            Some(front) => Some(Event::Message(Received::Front(front))),
+            None => self.protocol.next_event(now, &mut self.buf, delivery),
+        };
+        let message = match (event, self.reading.way) {
+            (None, _) => return false,
+            (Some(Event::Handled), _) => return true,
+            (Some(Event::Message(Received::Front(payload))), Way::Lent) => {
+                let message = payload.lend(&self.buf).into();
+                self.buf.advance(payload.end());
+                message
+            }
+            (Some(Event::Message(Received::Assembled { data, payload })), Way::Lent) => {
+                self.protocol.keep_lent(data);
+                payload.lend(self.protocol.lent()).into()
+            }
+            (Some(Event::Message(received)), _) => received.take(&mut self.buf, 20),
+            (Some(Event::Chunk(chunk)), _) => {
+                let mut message = self.chunks.take().unwrap_or_default();
+                message.extend_from_slice(&chunk.data);
+                if !chunk.fin {
+                    self.taken += chunk.data.len() as u64;
+                    self.chunks = Some(message);
+                    return true;
+                }
+                self.taken -= (message.len() - chunk.data.len()) as u64;
+                match chunk.kind {
+                    Kind::Text => Message::text(String::from_utf8(message).expect("text")),
+                    Kind::Binary => Message::binary(message),
+                }
+            }
+        };
+        assert!(!self.has_ended && self.error.is_none(), "a message after the end");
+        self.taken += message.len() as u64;
+        self.received.push(message);
+        true
     }
 
     fn read(&mut self, pipe: &mut Pipe, limit: &mut usize) -> bool {
@@ -342,6 +400,16 @@ struct Other {
     takes: bool,
 }
 
+fn readings() -> impl Strategy<Value = [Reading; 2]> {
+    let way = prop_oneof![
+        Just(Way::Taken),
+        Just(Way::Lent),
+        (0usize..300, 1usize..1000).prop_map(|(from, max)| Way::Chunks { from, max })
+    ];
+    let reading = (way, any::<bool>()).prop_map(|(way, discards)| Reading { way, discards });
+    [reading.clone(), reading]
+}
+
 fn others() -> impl Strategy<Value = Other> {
     (prop::bool::weighted(0.75), prop::bool::weighted(0.75)).prop_map(|(answers, takes)| Other { answers, takes })
 }
@@ -356,9 +424,9 @@ struct Model {
 }
 
 impl Model {
-    fn new(config: &Config, agreed: Option<NegotiatedDeflate>) -> Self {
+    fn new(config: &Config, agreed: Option<NegotiatedDeflate>, readings: [Reading; 2]) -> Self {
         Self {
-            peers: [Peer::new(config, agreed), Peer::new(config, agreed)],
+            peers: readings.map(|reading| Peer::new(config, agreed, reading)),
             pipes: Default::default(),
             now: Instant::now(),
             next: 0,
@@ -410,11 +478,8 @@ impl Model {
             assert!(other.sent.starts_with(&peer.received), "once, whole and in order");
             assert!(peer.received.len() as u64 <= others.messages_sent, "what is received was sent");
             assert!(stats.messages_sent <= peer.sent.len() as u64, "what is sent was queued");
-            assert_eq!(
-                stats.messages_received,
-                peer.received.len() as u64 + peer.discarded,
-                "what is received is counted"
-            );
+            assert_eq!(stats.messages_received, peer.received.len() as u64, "what is received is counted");
+            assert_eq!(stats.payload_bytes_received, peer.taken, "its bytes are counted");
             assert_eq!(stats.wire_bytes_sent, self.pipes[side].written, "what is written is counted");
             assert_eq!(stats.wire_bytes_received, self.pipes[1 - side].read, "what is read is counted");
             assert_eq!(peer.protocol.buffered_amount(), peer.queued - stats.payload_bytes_sent, "buffered_amount");
@@ -426,9 +491,8 @@ impl Model {
                     self.pipes.iter().all(|pipe| pipe.opcodes.last() == Some(&CLOSE)),
                     "a clean end has a Close frame of each"
                 );
-                if !peer.has_closed {
-                    assert_eq!(peer.received.len() as u64, others.messages_sent, "a clean end lost a message");
-                }
+                let came = stats.messages_received + stats.discarded_messages;
+                assert_eq!(came, others.messages_sent, "a clean end lost a message");
             }
             if peer.has_ended {
                 assert_eq!(peer.protocol.ready_state(), ReadyState::Closed);
@@ -537,11 +601,12 @@ proptest! {
         is_compressed: bool,
         side in 0..2usize,
         settles: bool,
+        readings in readings(),
         other in others(),
     ) {
         let direction = Direction { window_bits: WindowBits::MAX, has_context_takeover: true };
         let agreed = is_compressed.then_some(NegotiatedDeflate { client: direction, server: direction });
-        let mut model = Model::new(&config(is_timed, fragment_size), agreed);
+        let mut model = Model::new(&config(is_timed, fragment_size), agreed, readings);
         for (side, step) in steps {
             model.step(side, step);
         }
