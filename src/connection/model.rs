@@ -128,6 +128,8 @@ struct Peer {
     chunks: Option<Vec<u8>>,
     /// Payload bytes of what was received.
     taken: u64,
+    /// Whether it discards what comes.
+    wants_none: bool,
     pongs: Vec<Pong>,
     error: Option<Error>,
     has_ended: bool,
@@ -147,6 +149,7 @@ impl Peer {
             received: Vec::new(),
             chunks: None,
             taken: 0,
+            wants_none: false,
             pongs: Vec::new(),
             error: None,
             has_ended: false,
@@ -197,6 +200,7 @@ impl Peer {
         self.protocol.close(CloseFrame::new(code, ""), now).expect("a valid code");
         if self.reading.discards {
             self.protocol.discard_messages();
+            self.wants_none = true;
         }
     }
 
@@ -301,6 +305,7 @@ impl Peer {
             }
         };
         assert!(!self.has_ended && self.error.is_none(), "a message after the end");
+        assert!(!self.wants_none, "a message that was to be discarded");
         self.taken += message.len() as u64;
         self.received.push(message);
         true

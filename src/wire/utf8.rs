@@ -234,6 +234,19 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_what_was_checked_of_its_buffer_and_a_buffer_that_lacks_some_of_it_has_none() {
+        let checked = || {
+            let mut checker = Utf8Checker::default();
+            checker.check(b"text").unwrap();
+            checker
+        };
+        assert_eq!(checked().finish(b"> text", 2).unwrap().lend(b"> text"), "text");
+        assert_eq!(checked().finish(b"text \xff", 0).unwrap().lend(b"text \xff"), "text");
+        assert_eq!(checked().finish(b"tex", 0).unwrap_err(), Violation::InvalidUtf8);
+        assert_eq!(checked().finish(b"text", 1).unwrap_err(), Violation::InvalidUtf8);
+    }
+
+    #[test]
     fn b149_a_text_that_ends_inside_of_a_character_is_refused() {
         let mut checker = Utf8Checker::default();
         checker.check("匶".as_bytes().split_last().unwrap().1).unwrap();
