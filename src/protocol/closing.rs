@@ -350,6 +350,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::error::Violation;
 
     /// The peer has closed with 1001, and the transport ends before or after our answer has left.
     #[test]
@@ -380,5 +381,145 @@ mod tests {
             assert_eq!(closing.closed(), Some(&Closed::new(1001, "bye", was_clean)), "{cause:?}");
             assert_eq!(closing.error().is_some(), !was_clean, "{cause:?}");
         }
+    }
+
+    /// What can be asked of `closing`, in words; the deadline in seconds since `begun`.
+    fn answers(closing: &Closing, begun: Instant) -> String {
+        let name = |error: &Error| match error {
+            Error::Closing => "closing".into(),
+            Error::Closed(closed) => closed.code.to_string(),
+            Error::Io(_) => "io".into(),
+            Error::Timeout { .. } => "timeout".into(),
+            Error::ProtocolViolation(_) => "violation".into(),
+            error => format!("{error:?}"),
+        };
+        let mut words = vec![format!("{:?}", closing.ready_state()).to_lowercase()];
+        for (word, is_so) in [
+            ("parsing", closing.is_parsing()),
+            ("pending", closing.is_close_pending()),
+            ("ended", closing.has_transport_ended()),
+            ("shut", closing.is_write_side_done()),
+            ("done", closing.is_done()),
+        ] {
+            words.extend(is_so.then(|| word.into()));
+        }
+        words.extend(closing.error().map(|error| format!("error={}", name(error))));
+        words.extend(closing.send_error().map(|error| format!("send={}", name(&error))));
+        words.extend(closing.outcome().map(|error| format!("outcome={}", name(&error))));
+        let pong_error = closing.outcome().or(closing.send_error()).as_ref().map(name);
+        assert_eq!(closing.pong_error().as_ref().map(name), pong_error, "{words:?}");
+        words.extend(
+            closing
+                .closed()
+                .map(|closed| format!("{} {}", closed.code, if closed.was_clean { "clean" } else { "unclean" })),
+        );
+        words.extend(closing.deadline(None).map(|deadline| format!("until={}", (deadline - begun).as_secs())));
+        words.join(" ")
+    }
+
+    /// Each step is a second after the one before. Behind a step stands `+` where a Close frame is to be queued by it.
+    #[test]
+    fn what_happens_in_each_state_and_what_is_told_of_it() {
+        let table = [
+            ("", "open parsing"),
+            ("close+", "closing parsing pending send=closing"),
+            ("close+ close", "closing parsing pending send=closing"),
+            ("close+ taken", "closing parsing pending send=closing"),
+            ("close+ taken flushed", "closing parsing send=closing until=12"),
+            ("close+ flushed", "closing parsing pending send=closing"),
+            ("close+ lost", "closing parsing send=closing until=11"),
+            ("close+ lost peer", "closed error=1001 send=1001 outcome=1001 1001 unclean until=4"),
+            ("close+ overdue", "closed shut done error=timeout send=timeout outcome=timeout 1006 unclean"),
+            ("close+ end", "closed shut done error=1006 send=1006 outcome=1006 1006 unclean"),
+            ("close+ reset", "closed shut done error=io send=io outcome=io 1006 unclean"),
+            ("close+ peer+", "closing pending send=closing outcome=1001 until=3"),
+            ("close+ taken peer", "closing pending send=closing outcome=1001 until=4"),
+            ("close+ taken flushed peer", "closing send=closing outcome=1001 until=5"),
+            ("close+ taken flushed peer end", "closed shut done send=1001 outcome=1001 1001 clean"),
+            ("close+ taken flushed peer reset", "closed shut done send=1001 outcome=1001 1001 clean"),
+            ("close+ taken flushed peer overdue", "closed shut done send=1001 outcome=1001 1001 clean"),
+            (
+                "close+ taken flushed fail",
+                "closed shut error=violation send=violation outcome=violation 1006 unclean until=5",
+            ),
+            ("close+ taken fail", "closing pending send=violation outcome=violation until=4"),
+            ("close+ fail+", "closing pending send=violation outcome=violation until=3"),
+            ("peer+", "closing pending send=closing outcome=1001 until=2"),
+            ("peer+ close", "closing pending send=closing outcome=1001 until=2"),
+            ("peer+ taken flushed", "closing send=closing outcome=1001 until=4"),
+            ("peer+ lost", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("peer+ overdue", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("peer+ end", "closing pending ended send=closing outcome=1001 until=2"),
+            ("peer+ end taken flushed", "closed shut done send=1001 outcome=1001 1001 clean"),
+            ("peer+ end overdue", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("peer+ reset", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("peer+ fail", "closing pending send=closing outcome=1001 until=2"),
+            ("unsent+", "closing pending send=1001 outcome=1001 until=2"),
+            ("unsent+ taken flushed", "closed error=1001 send=1001 outcome=1001 1001 unclean until=4"),
+            ("unsent+ taken flushed end", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("fail+", "closing pending send=violation outcome=violation until=2"),
+            ("fail+ fail", "closing pending send=violation outcome=violation until=2"),
+            ("fail+ taken", "closing pending send=violation outcome=violation until=2"),
+            (
+                "fail+ taken flushed",
+                "closed shut error=violation send=violation outcome=violation 1006 unclean until=4",
+            ),
+            ("fail+ lost", "closed shut error=violation send=violation outcome=violation 1006 unclean until=3"),
+            ("fail+ overdue", "closed shut error=violation send=violation outcome=violation 1006 unclean until=3"),
+            ("fail+ overdue overdue", "closed shut done error=violation send=violation outcome=violation 1006 unclean"),
+            ("fail+ end", "closed shut done error=violation send=violation outcome=violation 1006 unclean"),
+            ("end", "closed shut done error=1006 send=1006 outcome=1006 1006 unclean"),
+            ("end end overdue lost", "closed shut done error=1006 send=1006 outcome=1006 1006 unclean"),
+            ("reset", "closed shut done error=io send=io outcome=io 1006 unclean"),
+            ("overdue lost", "open parsing"),
+        ];
+        for (steps, expected) in table {
+            let begun = Instant::now();
+            let mut closing = Closing::new(Some(Duration::from_secs(10)), Duration::from_secs(2));
+            for (second, step) in steps.split_whitespace().enumerate() {
+                let now = begun + Duration::from_secs(second as u64);
+                let frame = CloseFrame::new(1001, "");
+                let is_close_due = match step.trim_end_matches('+') {
+                    "close" => closing.close(now),
+                    "peer" => closing.peer_close(&frame, false, now),
+                    // Messages of ours can no longer leave.
+                    "unsent" => closing.peer_close(&frame, true, now),
+                    "fail" => closing.fail(Violation::MaskedFrame.into(), now),
+                    other => {
+                        match other {
+                            "taken" => closing.close_taken(),
+                            "flushed" => _ = closing.flushed(|| now),
+                            "lost" => closing.close_lost(now),
+                            "end" => closing.end(None),
+                            "reset" => closing.end(Some(Error::io(io::ErrorKind::ConnectionReset.into()))),
+                            "overdue" => closing.overdue(now),
+                            step => panic!("{step}"),
+                        }
+                        false
+                    }
+                };
+                assert_eq!(is_close_due, step.ends_with('+'), "{steps}: {step}");
+            }
+            assert_eq!(answers(&closing, begun), expected, "{steps}");
+        }
+    }
+
+    #[test]
+    fn a_close_that_waits_has_a_deadline_while_the_transport_takes_nothing() {
+        let begun = Instant::now();
+        let after = |secs| begun + Duration::from_secs(secs);
+        let mut closing = Closing::new(Some(Duration::from_secs(10)), Duration::from_secs(2));
+        closing.close(after(5));
+        assert_eq!(closing.deadline(None), None, "it leaves with what is queued before it");
+        for (stalled_since, until) in [(2, 15), (7, 17)] {
+            assert_eq!(closing.deadline(Some(after(stalled_since))), Some(after(until)));
+        }
+        closing.close_taken();
+        closing.flushed(|| after(6));
+        assert_eq!(
+            closing.deadline(Some(after(7))),
+            Some(after(16)),
+            "it has left: what waits behind it does not count"
+        );
     }
 }

@@ -149,6 +149,35 @@ mod tests {
         assert_eq!(keepalive.handle_timeout(asked + timeout), Some(Silence::Gone));
     }
 
+    /// Where nobody wrote, the ping has its time anew. Where nobody read, what has come meanwhile has a moment to be found.
+    #[test]
+    fn who_looks_late_gives_a_peer_more_time() {
+        const MOMENT: Duration = Duration::from_millis(1);
+        for (is_flushed, is_late) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (mut keepalive, start) = (keepalive(), Instant::now());
+            assert_eq!(keepalive.timeout(), TIMEOUT);
+            keepalive.quiet(|| start);
+            let asked = start + INTERVAL;
+            assert_eq!(keepalive.handle_timeout(asked), Some(Silence::Ask));
+            let last = asked + TIMEOUT / 2;
+            keepalive.taken(|| last);
+            if is_flushed {
+                keepalive.flushed(|| last);
+            }
+            let mut due = last + TIMEOUT;
+            assert_eq!(keepalive.deadline(), Some(due));
+            assert_eq!(keepalive.handle_timeout(due - MOMENT), None);
+            if is_late {
+                let looked = due + LATE + MOMENT;
+                assert_eq!(keepalive.handle_timeout(looked), None);
+                due = looked + if is_flushed { LATE } else { TIMEOUT };
+                assert_eq!(keepalive.deadline(), Some(due));
+                assert_eq!(keepalive.handle_timeout(due - MOMENT), None);
+            }
+            assert_eq!(keepalive.handle_timeout(due + LATE), Some(Silence::Gone), "{is_flushed} {is_late}");
+        }
+    }
+
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Heard,

@@ -123,3 +123,58 @@ impl Pings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn payload(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn sixteen_may_wait_and_one_that_nobody_waits_for_gives_its_place() {
+        let (mut pings, now) = (Pings::default(), Instant::now());
+        let push = |pings: &mut Pings, unsent| pings.push(payload("ping"), unsent, now);
+        let mut pongs: Vec<Pong> = (0..MAX_PINGS).map(|_| push(&mut pings, 0).unwrap()).collect();
+        // It takes no place of these, and only one of its own.
+        pings.push_keepalive(payload("first"), now);
+        pings.push_keepalive(payload("second"), now);
+        assert_eq!(pings.0.len(), MAX_PINGS + 1);
+        assert!(matches!(push(&mut pings, 0), Err(Error::TooManyPings { limit: MAX_PINGS })));
+        pongs.pop();
+        pongs.push(push(&mut pings, 0).unwrap());
+        assert!(matches!(push(&mut pings, 0), Err(Error::TooManyPings { .. })));
+        pongs.clear();
+        // Those that have not left hold memory, whoever waits.
+        assert!(matches!(push(&mut pings, MAX_PINGS), Err(Error::TooManyPings { .. })));
+        assert!(push(&mut pings, MAX_PINGS - 1).is_ok());
+    }
+
+    #[test]
+    fn a_payload_of_125_bytes_fits_in_a_control_frame() {
+        let (mut pings, now) = (Pings::default(), Instant::now());
+        assert!(pings.push(Bytes::from_static(&[0; 125]), 0, now).is_ok());
+        let refused = pings.push(Bytes::from_static(&[0; 126]), 0, now);
+        assert!(matches!(refused, Err(Error::InvalidControl(InvalidControl::PingPayload(126)))));
+    }
+
+    #[test]
+    fn a_pong_answers_its_ping_and_all_before_it_and_the_end_answers_the_rest() {
+        let (mut pings, start) = (Pings::default(), Instant::now());
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut ping = |text, millis| pings.push(payload(text), 0, after(millis)).unwrap();
+        let (first, second, third) = (ping("1", 0), ping("2", 10), ping("3", 20));
+        assert_eq!(pings.pong(b"unsolicited", after(30)), None);
+        assert_eq!(pings.pong(b"2", after(50)), Some(Duration::from_millis(40)));
+        assert_eq!(first.now_or_never().unwrap().unwrap(), Duration::from_millis(50));
+        assert_eq!(second.now_or_never().unwrap().unwrap(), Duration::from_millis(40));
+        pings.push_keepalive(payload("4"), after(60));
+        assert_eq!(pings.pong(b"2", after(70)), None, "it was answered");
+        pings.end(&Error::Aborted);
+        assert!(matches!(third.now_or_never(), Some(Err(Error::Aborted))));
+        assert_eq!(pings.pong(b"4", after(80)), None);
+    }
+}
