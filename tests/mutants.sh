@@ -13,8 +13,8 @@ CARGO_MUTANTS=27.1.0
 # The tests of tests/ that go through src/wire and src/protocol.
 TESTS=(
     accounting backpressure by_reference cancel closing closing_time closing_traffic compression compression_handshake
-    compression_violations config cut_off cutting extremes held_back idle keepalive message_reader message_writer messages
-    pings violations
+    compression_violations config cut_off cutting extremes fairness held_back idle keepalive message_reader message_writer
+    messages pings violations wakeups
 )
 
 if ! cargo_tool cargo-mutants "$CARGO_MUTANTS"; then

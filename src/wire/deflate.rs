@@ -431,6 +431,18 @@ mod tests {
         assert_eq!(inflated(&mut inflater, &referring, &[50]), Ok(text));
     }
 
+    /// Each costs a new context, and takes two bytes.
+    #[test]
+    fn a_message_has_at_most_64_final_blocks() {
+        const EMPTY_FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
+        let mut inflater = Inflater::new(direction(15, true));
+        for _ in 0..2 {
+            assert_eq!(inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(64), &[50]), Ok(Vec::new()));
+        }
+        let refused = inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(65), &[50]);
+        assert_eq!(refused, Err(Violation::CompressedData));
+    }
+
     #[test]
     fn a_bomb_stops_when_the_sink_refuses() {
         let mut deflater = Deflater::new(None, direction(15, true));
