@@ -173,21 +173,26 @@ async fn a_ping_that_cannot_be_sent_is_a_typed_error() {
     assert_eq!(ws.stats().pings_sent, 18);
 }
 
-/// Nobody waits for the pongs, and the peer takes nothing.
+/// Nobody waits for the pongs, and the peer takes nothing: of them, or of a frame that they have to wait for.
 #[tokio::test]
 async fn pings_that_have_not_left_are_bounded() {
-    let (_peer, io) = Peer::pipe(100);
-    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
-    let mut sent = 0;
-    let refused = loop {
-        match ws.send_ping(vec![0; 125]) {
-            Ok(_) => sent += 1,
-            Err(error) => break error,
+    for is_in_frame in [false, true] {
+        let (_peer, io) = Peer::pipe(100);
+        let mut ws = WebSocketStream::from_upgraded(io, Config::default().fragment_size(None));
+        if is_in_frame {
+            assert!(ws.send(Message::binary(vec![0; 1 << 20])).now_or_never().is_none());
         }
-        assert!(ws.flush().now_or_never().is_none() && sent <= 16, "{sent} pings are held");
-    };
-    assert!(matches!(refused, Error::TooManyPings { limit: 16 }), "{refused:?}");
-    assert_eq!(sent, 16);
+        let mut sent = 0;
+        let refused = loop {
+            match ws.send_ping(vec![0; 125]) {
+                Ok(_) => sent += 1,
+                Err(error) => break error,
+            }
+            assert!(ws.flush().now_or_never().is_none() && sent <= 16, "{sent} pings are held");
+        };
+        assert!(matches!(refused, Error::TooManyPings { limit: 16 }), "{refused:?}");
+        assert_eq!(sent, 16);
+    }
 }
 
 #[tokio::test]
