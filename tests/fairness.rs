@@ -159,6 +159,33 @@ fn one_poll_of_a_reader_reads_a_bounded_amount_of_any_flood() {
 }
 
 /// Closing waits for the peer's Close frame, which may stand behind any of them.
+/// Fragments of one message, each of which takes some 100 bytes and becomes 64 KiB.
+#[test]
+fn one_poll_inflates_a_bounded_amount() {
+    let mut fragment = Vec::with_capacity(1024);
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    compress.compress_vec(&[0; 64 * KIB], &mut fragment, flate2::FlushCompress::Sync).unwrap();
+    let frame = [&[0x00, u8::try_from(fragment.len()).expect("a short one")], &fragment[..]].concat();
+    // Two MiB of it are the work of one poll, and what was read before is used up first.
+    let most_read = 2 * MIB / (64 * KIB) * frame.len() + 2 * KIB;
+    for place in Place::ALL {
+        let config = Config::default().deflate(Deflate::default()).read_buffer_max(KIB);
+        let config = config.max_message_size(None).max_fragments(None).without_timers();
+        let io = AlwaysReady::repeating(frame.clone(), BREAKS_AT);
+        // A frame that begins a compressed message.
+        let parts = UpgradedParts::new(io).read_buf(vec![0x42, 0x00]).config(config).extensions("permessage-deflate");
+        let mut ws = WebSocketStream::from_upgraded_parts(parts).unwrap();
+        for turn in 0..POLLS {
+            let before = ws.get_ref().read;
+            let (outcome, is_woken) = place.poll(&mut ws, next);
+            assert!(outcome.is_pending() && is_woken, "{place:?}, poll {turn}: {outcome:?}");
+            let read = ws.get_ref().read - before;
+            assert!(read <= most_read, "{place:?}, poll {turn}: it read {read} bytes of at most {most_read}");
+        }
+        assert!(ws.get_ref().read > 0, "{place:?}: it does not read");
+    }
+}
+
 #[test]
 fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_pings() {
     assert_reads_are_bounded(Flood::Pings, close);

@@ -82,7 +82,12 @@ pub struct AlwaysReady {
 
 impl AlwaysReady {
     pub fn pouring(flood: Flood, most: usize) -> Self {
-        Self { frames: flood.frames(PREPARED), ..Self::taking(most) }
+        Self::repeating(flood.frames(PREPARED), most)
+    }
+
+    /// Gives these again and again.
+    pub fn repeating(frames: Vec<u8>, most: usize) -> Self {
+        Self { frames, ..Self::taking(most) }
     }
 
     /// Takes what is written, and gives nothing.
