@@ -148,7 +148,7 @@ mod tests {
         pongs.push(push(&mut pings, 0).unwrap());
         assert!(matches!(push(&mut pings, 0), Err(Error::TooManyPings { .. })));
         pongs.clear();
-        // Those that have not left hold memory, whoever waits.
+        // A ping that has not left takes a place, also if nobody waits for its pong.
         assert!(matches!(push(&mut pings, MAX_PINGS), Err(Error::TooManyPings { .. })));
         assert!(push(&mut pings, MAX_PINGS - 1).is_ok());
     }
