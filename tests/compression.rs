@@ -355,6 +355,22 @@ async fn b87_stats_show_the_ratio_both_ways() {
     assert!((20..300).contains(&stats.wire_bytes_received), "{stats:?}");
 }
 
+/// It is compressed piece by piece: while nothing of it is in the output, it is all unsent.
+#[tokio::test]
+async fn flush_ends_once_a_large_compressed_message_has_left_as_one_frame() {
+    for len in [64 << 10, (64 << 10) + 1, 200_000, 1 << 20] {
+        let (script, mut ws) = open(Config::default().fragment_size(None), "permessage-deflate");
+        let message: Vec<u8> = (0..len).map(|i| (i / 100) as u8).collect();
+        ws.feed(message.clone().into()).await.unwrap();
+        ws.flush().await.unwrap();
+        assert_eq!(ws.buffered_amount(), 0);
+        let wire = Wire::read_with(&script.output(), RSV1);
+        let [frame] = &wire.frames[..] else { panic!("{} frames for {len} bytes", wire.frames.len()) };
+        assert!(frame.fin);
+        assert!(Reader::new(15, true).message(&frame.payload, len) == message, "another message of {len} bytes");
+    }
+}
+
 /// Sends a message in each way that there is.
 async fn send_in_every_way(ws: &mut WebSocketStream<ScriptIo>, message: &str) -> usize {
     ws.feed(message.into()).await.unwrap();

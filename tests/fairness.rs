@@ -158,7 +158,6 @@ fn one_poll_of_a_reader_reads_a_bounded_amount_of_any_flood() {
     }
 }
 
-/// Closing waits for the peer's Close frame, which may stand behind any of them.
 /// Fragments of one message, each of which takes some 100 bytes and becomes 64 KiB.
 #[test]
 fn one_poll_inflates_a_bounded_amount() {
@@ -186,6 +185,7 @@ fn one_poll_inflates_a_bounded_amount() {
     }
 }
 
+/// Closing waits for the peer's Close frame, which may stand behind any of them.
 #[test]
 fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_pings() {
     assert_reads_are_bounded(Flood::Pings, close);
@@ -206,27 +206,33 @@ fn one_poll_of_close_reads_a_bounded_amount_of_a_flood_of_empty_messages() {
     assert_reads_are_bounded(Flood::Messages, close);
 }
 
-/// A large message in frames of one byte, of which each costs more than it moves.
+/// A large message, and how much of it one poll may encode.
 struct Sent {
     size: usize,
+    fragment_size: usize,
     deflate: Option<Deflate>,
-    /// The most frames that one poll may encode.
-    most_frames: u64,
+    /// In bytes of payload.
+    most: u64,
 }
 
 impl Sent {
-    /// A compressed frame costs a flush of the compressor, some microseconds.
-    fn compressed() -> Self {
-        Self { size: MIB, deflate: Some(Deflate::default()), most_frames: 4 * 1024 }
+    /// In frames of one byte, which cost a flush of the compressor each, some microseconds.
+    fn in_compressed_bytes() -> Self {
+        Self { size: MIB, fragment_size: 1, deflate: Some(Deflate::default()), most: 4 * 1024 }
     }
 
-    /// What fills one write of 1 MiB, and a little more.
-    fn plain() -> Self {
-        Self { size: MIB, deflate: None, most_frames: 160 * 1024 }
+    /// What becomes so little that no write is full.
+    fn compressed() -> Self {
+        Self { size: 16 * MIB, fragment_size: 64 * KIB, deflate: Some(Deflate::default()), most: 128 * KIB as u64 }
+    }
+
+    /// In frames of one byte, which cost more than they move: what fills one write of 1 MiB, and a little more.
+    fn in_bytes() -> Self {
+        Self { size: MIB, fragment_size: 1, deflate: None, most: 160 * 1024 }
     }
 
     fn open(&self) -> Ws {
-        let config = Config::default().without_timers().fragment_size(1).deflate(self.deflate.clone());
+        let config = Config::default().without_timers().fragment_size(self.fragment_size).deflate(self.deflate.clone());
         let extensions = if self.deflate.is_some() { "permessage-deflate" } else { "" }.to_owned();
         let io = AlwaysReady::taking(BREAKS_AT);
         WebSocketStream::from_upgraded_parts(UpgradedParts::new(io).config(config).extensions(extensions)).unwrap()
@@ -241,9 +247,9 @@ fn assert_writes_are_bounded(sent: &Sent, poll: PollOnce) {
         for turn in 0..POLLS {
             let before = (ws.get_ref().written, ws.buffered_amount());
             let (outcome, is_woken) = place.poll(&mut ws, poll);
-            let (written, frames) = (ws.get_ref().written - before.0, before.1 - ws.buffered_amount());
-            assert!(written <= MOST_WRITTEN, "{place:?}, poll {turn}: it wrote {written} bytes in {frames} frames");
-            assert!(frames <= sent.most_frames, "{place:?}, poll {turn}: it wrote {frames} frames in {written} bytes");
+            let (written, payload) = (ws.get_ref().written - before.0, before.1 - ws.buffered_amount());
+            assert!(written <= MOST_WRITTEN, "{place:?}, poll {turn}: it wrote {written} bytes for {payload}");
+            assert!(payload <= sent.most, "{place:?}, poll {turn}: it sent {payload} bytes in {written}");
             match outcome {
                 Poll::Ready(Ok(())) => break,
                 Poll::Ready(Err(error)) => panic!("{place:?}, poll {turn}: {error}"),
@@ -255,21 +261,28 @@ fn assert_writes_are_bounded(sent: &Sent, poll: PollOnce) {
 }
 
 #[test]
-fn one_poll_of_flush_encodes_a_bounded_number_of_compressed_frames() {
-    assert_writes_are_bounded(&Sent::compressed(), flush);
+fn one_poll_encodes_a_bounded_part_of_a_message() {
+    for sent in [Sent::in_bytes(), Sent::in_compressed_bytes(), Sent::compressed()] {
+        assert_writes_are_bounded(&sent, flush);
+        assert_writes_are_bounded(&sent, ready);
+    }
 }
 
+/// What becomes a few bytes leaves at once: the work that it costs is what ends a turn.
 #[test]
-fn one_poll_of_ready_encodes_a_bounded_number_of_compressed_frames() {
-    assert_writes_are_bounded(&Sent::compressed(), ready);
-}
-
-#[test]
-fn one_poll_of_flush_encodes_a_bounded_number_of_plain_frames() {
-    assert_writes_are_bounded(&Sent::plain(), flush);
-}
-
-#[test]
-fn one_poll_of_ready_encodes_a_bounded_number_of_plain_frames() {
-    assert_writes_are_bounded(&Sent::plain(), ready);
+fn a_task_that_feeds_compressed_messages_lets_others_run() {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut ws = Sent::compressed().open();
+    let message = Message::from(vec![b'x'; 16 * KIB]);
+    for turn in 0..POLLS {
+        let mut fed = 0;
+        runtime.block_on(std::future::poll_fn(|cx| {
+            while fed < 1000 && Pin::new(&mut ws).poll_ready(cx).is_ready() {
+                Pin::new(&mut ws).start_send(message.clone()).expect("it is open");
+                fed += 1;
+            }
+            Poll::Ready(())
+        }));
+        assert!(fed <= 16, "turn {turn}: it fed {fed} messages");
+    }
 }

@@ -214,6 +214,18 @@ fn a_reader_gets_what_a_dropped_next_has_put_together() {
 }
 
 #[test]
+fn a_reader_begins_between_two_fragments() {
+    let (mut ws, script) = open(Config::default());
+    script.input(encode(false, 0, TEXT, b"what has come"));
+    assert!(is_waiting(ws.next()));
+    let mut reader = begin(&mut ws);
+    assert_eq!(now(reader.chunk()).unwrap().unwrap(), b"what has come"[..]);
+    assert!(is_waiting(reader.chunk()));
+    script.input(encode(true, 0, CONTINUATION, b" and the rest"));
+    assert_eq!(rest(&mut reader).unwrap(), b" and the rest");
+}
+
+#[test]
 fn limits_of_messages_do_not_bound_a_reader_and_that_of_frames_does() {
     let config = Config::default().max_message_size(100).max_fragments(2).max_frame_size(1000);
     let data = pattern(5000);

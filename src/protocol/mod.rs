@@ -446,10 +446,9 @@ impl Protocol {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if is_over(self.closing.deadline(self.write_side.stalled_since())) {
+            // Whatever was overdue, nothing leaves any more.
             self.closing.overdue(now);
-            if !self.closing.is_close_pending() {
-                self.outbound.clear();
-            }
+            self.outbound.clear();
         }
         if let WriteSide::Broken { error, until } = &self.write_side
             && *until <= now

@@ -360,11 +360,11 @@ mod tests {
                 let last = payload.len().saturating_sub(1) / frame;
                 for (i, piece) in payload.chunks(frame).enumerate() {
                     // In parts, too, of which only the last is flushed.
-                let (start, end) = piece.split_at(piece.len() / 2);
-                let mut body = Vec::new();
-                deflater.compress(start, Flush::None, &mut body);
-                deflater.compress(end, if i == last { Flush::Message } else { Flush::Frame }, &mut body);
-                message.extend(body);
+                    let (start, end) = piece.split_at(piece.len() / 2);
+                    let mut body = Vec::new();
+                    deflater.compress(start, Flush::None, &mut body);
+                    deflater.compress(end, if i == last { Flush::Message } else { Flush::Frame }, &mut body);
+                    message.extend(body);
                 }
                 if payload.is_empty() {
                     deflater.compress(&payload, Flush::Message, &mut message);
@@ -429,6 +429,28 @@ mod tests {
         let mut inflater = Inflater::new(direction(15, true));
         assert_eq!(inflated(&mut inflater, &message, &[50]), Ok(text.clone()));
         assert_eq!(inflated(&mut inflater, &referring, &[50]), Ok(text));
+    }
+
+    #[test]
+    fn a_final_block_may_end_a_fragment_that_is_followed_by_an_empty_one() {
+        let text = b"a text that is sent twice".to_vec();
+        let mut compressor = Compressor::new(6, false, 15);
+        let mut fragment = vec![0; 100];
+        compressor.compress(&text, &mut fragment, DeflateFlush::Finish).unwrap();
+        fragment.truncate(compressor.total_out() as usize);
+        let mut inflater = Inflater::new(direction(15, true));
+        for _ in 0..2 {
+            let mut out = Vec::new();
+            for (piece, is_last) in [(&fragment[..], false), (&[], true)] {
+                let push = |made: &[u8]| {
+                    out.extend_from_slice(made);
+                    Ok::<_, Violation>(())
+                };
+                let step = inflater.inflate(piece, is_last, usize::MAX, push).unwrap();
+                assert!(step.is_done && step.taken == piece.len());
+            }
+            assert_eq!(out, text);
+        }
     }
 
     /// Each costs a new context, and takes two bytes.

@@ -283,3 +283,65 @@ pub(super) struct Aborted {
     /// Our Close frame was among what was dropped.
     pub(super) is_close_dropped: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A segment with a header of 6 bytes.
+    fn segment(kind: SegmentKind, body: u32, payload: u32) -> Segment {
+        Segment { kind, header: 6, body, payload }
+    }
+
+    fn ledger(segments: impl IntoIterator<Item = Segment>) -> Ledger {
+        let mut ledger = Ledger::default();
+        for segment in segments {
+            if segment.is_of_message() {
+                ledger.queued(segment.payload as usize);
+            }
+            ledger.encoded(segment);
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_part_of_a_compressed_frame_stands_for_its_share_of_the_payload() {
+        let mut ledger = ledger([segment(SegmentKind::Message, 100, 1000)]);
+        let mut taken = |n| {
+            let released = ledger.taken(n);
+            (released.payload, ledger.buffered(), released.messages)
+        };
+        assert_eq!(taken(6), (0, 1000, 0), "the header");
+        assert_eq!(taken(50), (500, 500, 0));
+        assert_eq!(taken(1), (10, 490, 0));
+        assert_eq!(taken(49), (490, 0, 1));
+    }
+
+    #[test]
+    fn what_is_kept_and_known_where_the_rest_is_dropped() {
+        use SegmentKind::{Close, Message, Ping, Pong};
+        // The segments, of 10 bytes each, how many bytes of them were taken, and how many are held; then how many bytes stay,
+        // the pongs and pings among them, and whether a Close frame was dropped.
+        let table: [(&[SegmentKind], usize, usize, (usize, bool, usize, bool)); 10] = [
+            (&[Message, Close], 0, 0, (0, false, 0, true)),
+            (&[Message, Close], 5, 0, (5, false, 0, true)),
+            (&[Message, Close], 15, 0, (5, false, 0, false)),
+            (&[Close], 0, 0, (0, false, 0, true)),
+            (&[Message, Message], 0, 0, (0, false, 0, false)),
+            (&[Pong, Ping, Ping], 0, 0, (0, false, 0, false)),
+            (&[Pong, Ping, Ping], 5, 0, (5, true, 0, false)),
+            (&[Pong, Ping, Ping], 5, 6, (15, true, 1, false)),
+            (&[Pong, Ping, Close], 15, 0, (5, false, 1, true)),
+            (&[Ping, Message], 5, 0, (5, false, 1, false)),
+        ];
+        for (kinds, taken, held, expected) in table {
+            let mut ledger = ledger(kinds.iter().map(|&kind| segment(kind, 4, if kind == Message { 4 } else { 0 })));
+            ledger.taken(taken);
+            let aborted = ledger.abort_unsent(held);
+            let kept = (aborted.len, ledger.has_pongs(), ledger.pings(), aborted.is_close_dropped);
+            assert_eq!(kept, expected, "{kinds:?}, {taken} bytes taken, {held} held");
+            ledger.taken(aborted.len);
+            assert_eq!((ledger.has_pongs(), ledger.pings()), (false, 0), "{kinds:?}, {taken} bytes taken, {held} held");
+        }
+    }
+}

@@ -181,3 +181,37 @@ impl Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::mask::Masks;
+
+    #[test]
+    fn of_a_frame_that_was_begun_the_rest_is_left_and_a_message_that_lacks_more_is_cut() {
+        for (left, then, expected) in [
+            (10, Then::End, Then::End),
+            (4, Then::End, Then::Cut),
+            (10, Then::NextPart, Then::Cut),
+            (4, Then::NextPart, Then::Cut),
+        ] {
+            for is_shared in [false, true] {
+                let payload = Bytes::from(vec![5; 10]);
+                let shared = is_shared.then(|| payload.clone());
+                let mut message = PartialMessage::new(Message::Binary(payload), false);
+                drop(shared);
+                (message.then, message.frame) = (then, Some(Frame::Plain { mask: Masks::new().next(), left }));
+                let rest = message.only_this_frame().expect("a frame was begun");
+                assert_eq!((rest.rest.len(), rest.then), (left, expected), "{left} bytes, then {then:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_frame_that_was_not_begun_nothing_is_left() {
+        let message = |frame| PartialMessage { frame, ..PartialMessage::new(Message::from("text"), true) };
+        assert!(message(None).only_this_frame().is_none());
+        let compressed = Frame::Compressed { body: Vec::new(), len: 2, left: 2 };
+        assert!(message(Some(compressed)).only_this_frame().is_none());
+    }
+}
