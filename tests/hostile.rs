@@ -320,7 +320,6 @@ where
             (outcome, longest, largest)
         })
     });
-    let peak = usize::try_from(peak).expect("a peak is no less than the start");
     println!(
         "{name}: {} KiB of heap (at most {}), {:?} in all, {longest:?} and {} KiB read before the other task ran",
         peak / KIB,

@@ -1,9 +1,7 @@
 //! What a connection holds in memory, counted by the allocator: each bound that the configuration names.
-//!
-//! The counts are per thread, so that tests do not see each other, and a reallocation in place counts once. No crate
-//! has both, hence an allocator of our own.
-#![allow(unsafe_code, reason = "a global allocator cannot be written without")]
 
+#[path = "support/heap.rs"]
+mod heap;
 #[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
 #[path = "../src/limits.rs"]
 mod limits;
@@ -11,7 +9,6 @@ mod limits;
 mod script_io;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     io::{self, BufRead as _, BufReader, IoSlice, Write as _},
     net::{SocketAddr, TcpListener},
@@ -29,7 +26,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, StreamExt};
-use script_io::{BINARY, CONTINUATION, PING, TEXT, Task, encode, runtime};
+use heap::Since;
+use script_io::{BINARY, CONTINUATION, PING, Step, TEXT, Task, encode, runtime, script_io};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::{Instant, timeout},
@@ -38,76 +36,6 @@ use wsflow::{Config, Message, WebSocketStream};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-    static EVER: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(change: isize) {
-    // A thread that ends may free after its counters are gone.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + change);
-        PEAK.with(|peak| peak.set(peak.get().max(held.get())));
-        EVER.with(|ever| ever.set(ever.get() + change.max(0)));
-    });
-}
-
-// SAFETY: everything is done by `System`; only numbers are kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-/// What this thread has allocated since.
-struct Since {
-    held: isize,
-    ever: isize,
-}
-
-impl Since {
-    fn now() -> Self {
-        let held = HELD.get();
-        PEAK.set(held);
-        Self { held, ever: EVER.get() }
-    }
-
-    fn held(&self) -> usize {
-        usize::try_from(HELD.get() - self.held).unwrap_or(0)
-    }
-
-    fn peak(&self) -> usize {
-        usize::try_from(PEAK.get() - self.held).unwrap_or(0)
-    }
-
-    /// The sum of all allocations, freed or not.
-    fn ever(&self) -> usize {
-        usize::try_from(EVER.get() - self.ever).unwrap_or(0)
-    }
-}
 
 /// A transport that allocates nothing: it hands out bytes that were made beforehand, so many at a time, and then waits.
 struct Source {
@@ -181,7 +109,11 @@ fn poll_next(ws: &mut WebSocketStream<Source>, task: &Arc<Task>) -> Option<Messa
 }
 
 /// Feeds until the sink waits. Returns how many messages it took.
-fn feed_to_the_mark(ws: &mut WebSocketStream<Source>, task: &Arc<Task>, message: impl Fn() -> Message) -> usize {
+fn feed_to_the_mark<S: AsyncRead + AsyncWrite + Unpin>(
+    ws: &mut WebSocketStream<S>,
+    task: &Arc<Task>,
+    message: impl Fn() -> Message,
+) -> usize {
     let mut fed = 0;
     while task.poll(|cx| Pin::new(&mut *ws).poll_ready(cx)).map(Result::unwrap).is_ready() {
         Pin::new(&mut *ws).start_send(message()).unwrap();
@@ -211,34 +143,56 @@ fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_10_kib() {
 #[test]
 fn what_traffic_made_large_is_given_back_once_nothing_moves() {
     let small = encode(true, 0, BINARY, &[b'x'; 100]);
-    let bursts: [(&str, Vec<u8>, Vec<Message>); 5] = [
+    let fragment = |fin, opcode| encode(fin, 0, opcode, &vec![0; MIB]);
+    let bursts: [(&str, Vec<u8>, Vec<Message>); 7] = [
         ("small messages in", small.repeat(20_000), vec![]),
         ("a large message in", encode(true, 0, BINARY, &vec![0; 3 * MIB]), vec![]),
+        ("a large message in fragments", [fragment(false, BINARY), fragment(true, CONTINUATION)].concat(), vec![]),
         ("small messages in, and half a frame", [small.repeat(20_000), small[..50].to_vec()].concat(), vec![]),
+        ("a few empty messages out", vec![], vec![Message::binary(Bytes::new()); 650]),
         ("empty messages out", vec![], vec![Message::binary(Bytes::new()); 20_000]),
         ("large messages out", vec![], vec![Message::binary(Bytes::from_static(&[0; MIB])); 10]),
     ];
-    for (name, incoming, outgoing) in bursts {
+    for ((name, incoming, outgoing), is_lent) in bursts.iter().flat_map(|burst| [(burst, false), (burst, true)]) {
         runtime().block_on(async {
-            let source = Source::new(incoming, usize::MAX);
+            let source = Source::new(incoming.clone(), usize::MAX);
             // What the source hands out is not given back by it.
             let _kept = source.bytes.clone();
             let since = Since::now();
             let mut ws = Box::new(WebSocketStream::from_upgraded(source, Config::default()));
             for message in outgoing {
-                ws.feed(message).await.unwrap();
+                ws.feed(message.clone()).await.unwrap();
             }
             ws.flush().await.unwrap();
             let start = Instant::now();
-            while let Ok(message) = timeout(Duration::from_millis(900), ws.next()).await {
-                drop(message);
+            let some = Duration::from_millis(900);
+            if is_lent {
+                while timeout(some, ws.next_ref()).await.is_ok() {}
+            } else {
+                while timeout(some, ws.next()).await.is_ok() {}
             }
-            assert!(since.peak() > 5 * IDLE, "{name}: {} bytes are no burst", since.peak());
+            assert!(since.peak() > 2 * IDLE, "{name}: {} bytes are no burst", since.peak());
             assert!(timeout(Duration::from_millis(1200), ws.next()).await.is_err());
             assert!(start.elapsed() < Duration::from_millis(2200), "{name}");
-            assert!(since.held() <= IDLE, "{name}: {} bytes", since.held());
+            assert!(since.held() <= IDLE, "{name}, lent {is_lent}: {} bytes", since.held());
         });
     }
+}
+
+#[test]
+fn the_buffer_of_a_lent_message_is_given_back_where_no_other_has_grown() {
+    runtime().block_on(async {
+        let fragments = [encode(false, 0, BINARY, &vec![0; MIB]), encode(true, 0, CONTINUATION, &[])].concat();
+        let source = Source::new(fragments, usize::MAX);
+        let _kept = source.bytes.clone();
+        let since = Since::now();
+        let config = Config::default().read_buffer_max(4 * KIB);
+        let mut ws = Box::new(WebSocketStream::from_upgraded(source, config));
+        assert_eq!(ws.next_ref().await.unwrap().unwrap().len(), MIB);
+        assert!(since.held() > MIB);
+        assert!(timeout(Duration::from_millis(2200), ws.next()).await.is_err());
+        assert!(since.held() <= IDLE, "{} bytes", since.held());
+    });
 }
 
 #[test]
@@ -376,6 +330,27 @@ fn a_flood_of_pings_to_a_client_that_cannot_answer_costs_a_few_pongs() {
     // The buffer may have grown to its bound, and shrinks in steps.
     assert!(since.peak() <= 2 * 128 * KIB + 32 * KIB, "{} bytes", since.peak());
     assert!(since.held() <= 128 * KIB + 16 * KIB, "{} bytes", since.held());
+}
+
+#[test]
+fn what_can_never_leave_is_freed_once_the_transport_is_broken() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    // Some of it is encoded, the rest is queued.
+    for size in [0, 10 * KIB, 64 * KIB] {
+        let (message, task) = (Message::from(vec![0; size]), Task::new());
+        let (io, script) = script_io();
+        script.writes([], Step::Pending);
+        let since = Since::now();
+        let mut ws = WebSocketStream::from_upgraded(io, Config::default().write_high_water_mark(MIB));
+        feed_to_the_mark(&mut ws, &task, || message.clone());
+        assert!(since.held() > 128 * KIB, "{size}: {} bytes are not much", since.held());
+        script.writes([], Step::Error(io::ErrorKind::BrokenPipe));
+        script.wake_write();
+        assert!(matches!(task.poll_once(ws.flush()), Poll::Ready(Err(_))));
+        assert!(since.held() <= IDLE, "{size}: {} bytes", since.held());
+        assert!(ws.buffered_amount() > 0 || size == 0, "what did not leave stays counted");
+    }
 }
 
 /// What waits to be written is held once, with a little beside it.

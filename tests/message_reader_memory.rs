@@ -24,7 +24,7 @@ const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
 
 /// All that a connection may hold.
-const MOST_HELD: isize = MIB as isize;
+const MOST_HELD: usize = MIB;
 
 /// Without optimisation so much takes too long: a 64th of it, and less where it is inflated.
 const fn size(full: usize, is_inflated: bool) -> usize {
@@ -270,7 +270,7 @@ fn assert_memory_is_constant(long: Long, way: Way) {
         let expected = if way.is_skipped() { len / (4 * MIB)..=len / (256 * KIB) } else { 1..=1 };
         assert!(expected.contains(&polls), "{name}, {way:?}: {polls} polls");
     });
-    println!("{name}, {way:?}: {len} bytes, {} KiB of heap at most", peak / KIB as isize);
+    println!("{name}, {way:?}: {len} bytes, {} KiB of heap at most", peak / KIB);
     assert!(peak < MOST_HELD, "{name}, {way:?}: {peak} bytes are held for {len}");
     let stats = ws.stats();
     let received = if way.is_skipped() { (1, 1, 2) } else { (2, 0, len as u64 + 2) };

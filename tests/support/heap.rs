@@ -1,4 +1,5 @@
-//! An allocator that counts what the current thread holds, so that tests beside one another do not see each other.
+//! An allocator that counts what the current thread holds, so that tests beside one another do not see each other. What grows in
+//! its place counts once. No crate has both.
 
 // Each test binary uses its own part of it. An allocator cannot be written without unsafe code.
 #![allow(dead_code, unreachable_pub, unsafe_code)]
@@ -14,6 +15,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
+    static EVER: Cell<isize> = const { Cell::new(0) };
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -28,15 +30,43 @@ pub fn held() -> isize {
 }
 
 /// What `run` returns, and the most that this thread held meanwhile beyond what it held before.
-pub fn peak<T>(run: impl FnOnce() -> T) -> (T, isize) {
-    let before = HELD.get();
-    PEAK.set(before);
+pub fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    let since = Since::now();
     let outcome = run();
-    (outcome, PEAK.get() - before)
+    (outcome, since.peak())
+}
+
+/// What this thread has allocated since a moment, in bytes. There is one at a time: a new one forgets the peak.
+pub struct Since {
+    held: isize,
+    ever: isize,
+}
+
+impl Since {
+    pub fn now() -> Self {
+        let held = HELD.get();
+        PEAK.set(held);
+        Self { held, ever: EVER.get() }
+    }
+
+    pub fn held(&self) -> usize {
+        usize::try_from(HELD.get() - self.held).unwrap_or(0)
+    }
+
+    /// The most that was held.
+    pub fn peak(&self) -> usize {
+        usize::try_from(PEAK.get() - self.held).unwrap_or(0)
+    }
+
+    /// The sum of all allocations, freed or not.
+    pub fn ever(&self) -> usize {
+        usize::try_from(EVER.get() - self.ever).unwrap_or(0)
+    }
 }
 
 fn count(bytes: isize) {
     ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(bytes > 0));
+    EVER.set(EVER.get() + bytes.max(0));
     HELD.set(HELD.get() + bytes);
     PEAK.set(PEAK.get().max(HELD.get()));
 }
