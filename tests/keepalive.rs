@@ -634,7 +634,7 @@ async fn sixteen_pings_of_the_user_and_keepalives_take_no_place_from_each_other(
 async fn no_more_than_one_ping_waits_to_leave_however_long_it_takes() {
     // It waits for the transport, or for the end of a frame that the transport has begun to take.
     for is_frame_begun in [false, true] {
-        let (mut ws, script) = open(Config::default());
+        let (mut ws, script) = open(Config::default().fragment_size(None));
         if is_frame_begun {
             script.writes([Step::Partial(1000)], Step::Pending);
             ws.feed(Message::from(vec![5; 1 << 20])).await.unwrap();

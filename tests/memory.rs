@@ -149,7 +149,7 @@ fn what_traffic_made_large_is_given_back_once_nothing_moves() {
         ("a large message in", encode(true, 0, BINARY, &vec![0; 3 * MIB]), vec![]),
         ("a large message in fragments", [fragment(false, BINARY), fragment(true, CONTINUATION)].concat(), vec![]),
         ("small messages in, and half a frame", [small.repeat(20_000), small[..50].to_vec()].concat(), vec![]),
-        ("a few empty messages out", vec![], vec![Message::binary(Bytes::new()); 650]),
+        ("a few empty messages out", vec![], vec![Message::binary(Bytes::new()); 300]),
         ("empty messages out", vec![], vec![Message::binary(Bytes::new()); 20_000]),
         ("large messages out", vec![], vec![Message::binary(Bytes::from_static(&[0; MIB])); 10]),
     ];
@@ -171,7 +171,7 @@ fn what_traffic_made_large_is_given_back_once_nothing_moves() {
             } else {
                 while timeout(some, ws.next()).await.is_ok() {}
             }
-            assert!(since.peak() > 2 * IDLE, "{name}: {} bytes are no burst", since.peak());
+            assert!(since.peak() > IDLE, "{name}: {} bytes are no burst", since.peak());
             assert!(timeout(Duration::from_millis(1200), ws.next()).await.is_err());
             assert!(start.elapsed() < Duration::from_millis(2200), "{name}");
             assert!(since.held() <= IDLE, "{name}, lent {is_lent}: {} bytes", since.held());
