@@ -314,10 +314,13 @@ fn fragments_of_one_byte_cost_no_more_than_what_they_carry() {
     let mut bytes = encode(false, 0, BINARY, &[]);
     bytes.extend(encode(false, 0, CONTINUATION, b"x").repeat(65_535));
     let (source, task) = (Source::new(bytes, usize::MAX), Task::new());
-    let since = Since::now();
+    let (since, before) = (Since::now(), heap::allocations());
     let mut ws = WebSocketStream::from_upgraded(source, Config::default());
     assert!(poll_next(&mut ws, &task).is_none());
     assert!(since.held() <= 128 * KIB + 2 * 64 * KIB + 16 * KIB, "{} bytes", since.held());
+    // What it is put together in doubles each time.
+    let allocations = heap::allocations() - before;
+    assert!(allocations < 50, "{allocations} allocations");
 }
 
 #[test]

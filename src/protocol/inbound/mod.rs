@@ -590,6 +590,29 @@ mod tests {
         items
     }
 
+    #[test]
+    fn a_message_is_found_at_the_front_once_all_of_it_is_there() {
+        let inbound = Inbound::new(&Config::default(), None);
+        for len in [0, 1, 2, 3, 125, 126, 300] {
+            let mut head = vec![0x82];
+            match len {
+                0..126 => head.push(len as u8),
+                _ => head.extend([126, (len >> 8) as u8, len as u8]),
+            }
+            let frame = [&head[..], &vec![b'x'; len]].concat();
+            for end in 0..frame.len() {
+                assert!(inbound.find_front(&frame[..end]).is_none(), "{end} bytes of a message of {len}");
+            }
+            for behind in [0, 1, 10] {
+                let payload = inbound.find_front(&[&frame[..], &vec![0x82; behind]].concat());
+                assert!(
+                    payload.is_some_and(|payload| payload.len() == len),
+                    "a message of {len}, {behind} bytes behind"
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn a_message_is_the_same_whichever_way_it_is_taken(
