@@ -10,7 +10,12 @@ mod numbered;
 mod server;
 mod tally;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser;
 use tokio::{
@@ -35,6 +40,12 @@ struct Args {
     /// What all sizes, pauses and ends are drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Where the server listens
+    #[arg(long, default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// Which address leads to the server, if a link of its own does
+    #[arg(long)]
+    through: Option<IpAddr>,
 }
 
 /// What the heap may have grown by at the end: the runtime keeps some memory for tasks to come.
@@ -74,7 +85,9 @@ async fn soak(args: &Args) -> Result<(), String> {
 /// Runs all clients to their end.
 async fn run(args: &Args, time: Duration) -> Result<(), String> {
     let tally = Arc::<Tally>::default();
-    let (address, server) = server::start(args.seed, Arc::clone(&tally)).await.map_err(|error| error.to_string())?;
+    let started = server::start(args.listen, args.seed, Arc::clone(&tally)).await;
+    let (port, server) = started.map_err(|error| format!("no server at {}: {error}", args.listen))?;
+    let address = SocketAddr::new(args.through.unwrap_or(args.listen), port);
     let (start, mut clients) = (Instant::now(), JoinSet::new());
     for i in 0..args.connections {
         let seed = args.seed.wrapping_mul(1_000_003).wrapping_add(i);

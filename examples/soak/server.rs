@@ -1,6 +1,6 @@
 //! A server that checks and sends back what it gets, stalls now and then, and closes or cuts some connections.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt as _, StreamExt as _};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -17,10 +17,10 @@ use wsflow::{Message, MessageRef};
 
 use crate::{numbered, tally::Tally};
 
-/// Its address, and the task that accepts connections.
-pub(crate) async fn start(seed: u64, tally: Arc<Tally>) -> io::Result<(SocketAddr, JoinHandle<()>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
+/// Its port, and the task that accepts connections.
+pub(crate) async fn start(listen: IpAddr, seed: u64, tally: Arc<Tally>) -> io::Result<(u16, JoinHandle<()>)> {
+    let listener = TcpListener::bind((listen, 0)).await?;
+    let port = listener.local_addr()?.port();
     let mut rng = StdRng::seed_from_u64(seed);
     let task = tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
@@ -32,7 +32,7 @@ pub(crate) async fn start(seed: u64, tally: Arc<Tally>) -> io::Result<(SocketAdd
             });
         }
     });
-    Ok((address, task))
+    Ok((port, task))
 }
 
 /// How a connection ends, if the client does not end it.
