@@ -317,12 +317,14 @@ mod tests {
         assert_eq!(taken(49), (490, 0, 1));
     }
 
+    /// Bytes, whether there are pongs among them, how many pings there are, and whether a Close frame was dropped.
+    type Kept = (usize, bool, usize, bool);
+
     #[test]
     fn what_is_kept_and_known_where_the_rest_is_dropped() {
         use SegmentKind::{Close, Message, Ping, Pong};
-        // The segments, of 10 bytes each, how many bytes of them were taken, and how many are held; then how many bytes stay,
-        // the pongs and pings among them, and whether a Close frame was dropped.
-        let table: [(&[SegmentKind], usize, usize, (usize, bool, usize, bool)); 10] = [
+        // The segments, of 10 bytes each, how many bytes of them were taken, and how many are held; then what stays.
+        let table: [(&[SegmentKind], usize, usize, Kept); 10] = [
             (&[Message, Close], 0, 0, (0, false, 0, true)),
             (&[Message, Close], 5, 0, (5, false, 0, true)),
             (&[Message, Close], 15, 0, (5, false, 0, false)),
