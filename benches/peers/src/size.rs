@@ -155,7 +155,7 @@ fn run<C: Client>(server: &Server, task: Task) -> Result<Figures> {
     let counted = if matches!(workload, Workload::SendKept) { 0 } else { size };
     Ok(Figures {
         nanoseconds_per_kib: cost.cpu.as_nanos() as f64 / (size * count) as f64 * KIB as f64,
-        beside_payload: (connected + peak) as f64 - counted as f64,
+        beside_payload: connected as f64 + peak as f64 - counted as f64,
     })
 }
 
