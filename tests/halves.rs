@@ -7,15 +7,16 @@ mod support;
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryFutureExt as _, future::join_all, poll};
-use support::{BINARY, CONTINUATION, Peer};
+use support::{BINARY, CONTINUATION, Peer, Script};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     task::yield_now,
     time::{Instant, timeout},
 };
+use url::Url;
 use wsflow::{
-    CloseFrame, Closed, Config, Error, Kind, LimitExceeded, Message, Phase, ReadyState, Receiver, Sender, TrySendError,
-    WebSocketStream,
+    CloseFrame, Closed, Config, Deflate, Error, Kind, LimitExceeded, Message, Phase, ReadyState, Receiver, Sender,
+    TrySendError, WebSocketStream,
 };
 
 /// The halves of a connection over a pipe that holds `capacity` bytes each way.
@@ -48,6 +49,32 @@ fn binary(len: usize) -> Message {
 
 fn mark(bytes: usize) -> Config {
     Config::default().write_high_water_mark(bytes)
+}
+
+#[tokio::test]
+async fn both_halves_tell_what_the_handshake_agreed_on() {
+    let server = Script::bind().await;
+    let url = server.url("/feed");
+    let connecting = WebSocketStream::builder(&url)
+        .protocols(["chat"])
+        .config(Config::default().deflate(Deflate::default()))
+        .connect();
+    let lines = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\nX-Shard: 7\r\n";
+    let (ws, _peer) = tokio::join!(connecting, async {
+        let mut peer = server.peer().await;
+        peer.accept_with(lines).await;
+        peer
+    });
+    let (sender, receiver) = ws.expect("open").into_split();
+    for (half, shown, protocol, extensions, response) in [
+        ("sender", sender.url(), sender.protocol(), sender.extensions(), sender.response()),
+        ("receiver", receiver.url(), receiver.protocol(), receiver.extensions(), receiver.response()),
+    ] {
+        assert_eq!(shown.map(Url::as_str), Some(url.as_str()), "{half}");
+        assert_eq!((protocol, extensions), ("chat", "permessage-deflate"), "{half}");
+        assert_eq!(response.expect("a response").headers()["x-shard"], "7", "{half}");
+    }
+    assert_eq!((receiver.ready_state(), receiver.closed()), (ReadyState::Open, None));
 }
 
 #[tokio::test(start_paused = true)]
