@@ -144,16 +144,25 @@ fn an_idle_connection_that_has_seen_a_few_messages_holds_at_most_10_kib() {
 fn what_traffic_made_large_is_given_back_once_nothing_moves() {
     let small = encode(true, 0, BINARY, &[b'x'; 100]);
     let fragment = |fin, opcode| encode(fin, 0, opcode, &vec![0; MIB]);
-    let bursts: [(&str, Vec<u8>, Vec<Message>); 7] = [
-        ("small messages in", small.repeat(20_000), vec![]),
-        ("a large message in", encode(true, 0, BINARY, &vec![0; 3 * MIB]), vec![]),
-        ("a large message in fragments", [fragment(false, BINARY), fragment(true, CONTINUATION)].concat(), vec![]),
-        ("small messages in, and half a frame", [small.repeat(20_000), small[..50].to_vec()].concat(), vec![]),
-        ("a few empty messages out", vec![], vec![Message::binary(Bytes::new()); 300]),
-        ("empty messages out", vec![], vec![Message::binary(Bytes::new()); 20_000]),
-        ("large messages out", vec![], vec![Message::binary(Bytes::from_static(&[0; MIB])); 10]),
+    let empty = Message::binary(Bytes::new());
+    let large = Message::binary(Bytes::from_static(&[0; MIB]));
+    // What comes, what is sent, and the least that is held meanwhile.
+    let bursts: [(&str, Vec<u8>, Vec<Message>, usize); 7] = [
+        ("small messages in", small.repeat(20_000), vec![], 5 * IDLE),
+        ("a large message in", encode(true, 0, BINARY, &vec![0; 3 * MIB]), vec![], 5 * IDLE),
+        ("fragments in", [fragment(false, BINARY), fragment(true, CONTINUATION)].concat(), vec![], 5 * IDLE),
+        (
+            "small messages in, and half a frame",
+            [small.repeat(20_000), small[..50].to_vec()].concat(),
+            vec![],
+            5 * IDLE,
+        ),
+        ("a few empty messages out", vec![], vec![empty.clone(); 300], IDLE),
+        ("empty messages out", vec![], vec![empty; 20_000], 5 * IDLE),
+        ("large messages out", vec![], vec![large; 10], 5 * IDLE),
     ];
-    for ((name, incoming, outgoing), is_lent) in bursts.iter().flat_map(|burst| [(burst, false), (burst, true)]) {
+    for ((name, incoming, outgoing, burst), is_lent) in bursts.iter().flat_map(|burst| [(burst, false), (burst, true)])
+    {
         runtime().block_on(async {
             let source = Source::new(incoming.clone(), usize::MAX);
             // What the source hands out is not given back by it.
@@ -171,7 +180,7 @@ fn what_traffic_made_large_is_given_back_once_nothing_moves() {
             } else {
                 while timeout(some, ws.next()).await.is_ok() {}
             }
-            assert!(since.peak() > IDLE, "{name}: {} bytes are no burst", since.peak());
+            assert!(since.peak() > *burst, "{name}: {} bytes are no burst", since.peak());
             assert!(timeout(Duration::from_millis(1200), ws.next()).await.is_err());
             assert!(start.elapsed() < Duration::from_millis(2200), "{name}");
             assert!(since.held() <= IDLE, "{name}, lent {is_lent}: {} bytes", since.held());

@@ -135,7 +135,7 @@ impl Closing {
     }
 
     /// Whether our own Close frame may still leave.
-    pub(crate) fn is_close_pending(&self) -> bool {
+    fn is_close_pending(&self) -> bool {
         match self.state {
             State::Sent { ours, .. } | State::Received { ours, .. } | State::Failed { ours, .. } => ours.is_pending(),
             State::Open | State::Done { .. } => false,
