@@ -1,5 +1,6 @@
 //! The halves of a connection beside what is written with tokio-tungstenite: `split()`, a channel of tokio, and a task for
-//! each direction. In the usual form (`recv`, `send`) and in the best one (`recv_many`, `feed`, one `flush`).
+//! each direction. In the usual form (`recv`, `send`) and in the best one (`recv_many`, `feed`, one `flush`). And what a
+//! `send` and a `flush` of each message cost over the halves, beside the stream in place and a bare hop to a task and back.
 //!
 //! `cargo bench --bench halves` takes some minutes and prints a table; `cargo bench --bench halves -- 'send.*64 B'` measures
 //! what its rows match. Without `--bench` it only shows that they run. The server is a process of its own, so that the CPU
@@ -114,6 +115,9 @@ fn main() {
         if args.iter().all(|filter| row.name().contains(filter)) {
             measure(row, is_short);
         }
+    }
+    if args.iter().all(|filter| "flush each".contains(filter)) {
+        flush_each::measure(is_short);
     }
 }
 
@@ -255,6 +259,158 @@ async fn receive(client: Client, tcp: TcpStream, messages: usize) {
             while received < messages {
                 received += receiver.recv_many(&mut batch, BATCH).await;
                 batch.clear();
+            }
+        }
+    }
+}
+
+/// A `send` and a `flush` of each message, over a transport that takes all at once.
+mod flush_each {
+    use std::{
+        io,
+        pin::Pin,
+        sync::Arc,
+        task::{Context, Poll},
+    };
+
+    use cpu_time::ProcessTime;
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio::{
+        io::{AsyncRead, AsyncWrite, ReadBuf},
+        runtime,
+        sync::Notify,
+    };
+    use tokio_tungstenite::{
+        WebSocketStream as Tungstenite,
+        tungstenite::{Message as TungsteniteMessage, protocol::Role},
+    };
+    use wsflow::{Config, Message, WebSocketStream};
+
+    const ROUNDS: usize = 21;
+
+    /// A peer that takes everything and says nothing.
+    struct Silent;
+
+    impl AsyncRead for Silent {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Silent {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Client {
+        InPlace,
+        /// In place, and a hop to a task and back.
+        InPlaceAndHop,
+        Halves,
+        Tungstenite,
+        TungsteniteSplit,
+    }
+
+    const CLIENTS: [Client; 5] =
+        [Client::InPlace, Client::InPlaceAndHop, Client::Halves, Client::Tungstenite, Client::TungsteniteSplit];
+
+    /// The lower quartile of all rounds, in CPU time: ns a message.
+    pub(super) fn measure(is_short: bool) {
+        let (rounds, messages) = if is_short { (1, 100) } else { (ROUNDS, 50_000) };
+        println!();
+        println!("| send and flush each, 64 B | in place | and a hop | halves | tungstenite | its split |");
+        println!("|---|---|---|---|---|---|");
+        for is_task in [false, true] {
+            let mut took = [const { Vec::new() }; CLIENTS.len()];
+            for _ in 0..rounds {
+                for (client, took) in CLIENTS.iter().zip(&mut took) {
+                    let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                    let ns = runtime.block_on(async {
+                        match is_task {
+                            true => tokio::spawn(round(*client, messages)).await.expect("it does not panic"),
+                            false => round(*client, messages).await,
+                        }
+                    });
+                    took.push(ns);
+                }
+            }
+            let figures = took.map(|mut took| {
+                took.sort_by(f64::total_cmp);
+                format!("{:.0} ns", took[took.len() / 4])
+            });
+            println!("| from {} | {} |", if is_task { "a task" } else { "`block_on`" }, figures.join(" | "));
+        }
+    }
+
+    async fn round(client: Client, messages: usize) -> f64 {
+        let payload = bytes::Bytes::from_static(&[7; 64]);
+        let message = || Message::Binary(payload.clone());
+        let took = |start: ProcessTime| start.elapsed().as_nanos() as f64 / messages as f64;
+        match client {
+            Client::InPlace => {
+                let mut ws = WebSocketStream::from_upgraded(Silent, Config::default());
+                let start = ProcessTime::now();
+                for _ in 0..messages {
+                    ws.feed(message()).await.expect("open");
+                    ws.flush().await.expect("open");
+                }
+                took(start)
+            }
+            Client::InPlaceAndHop => {
+                let mut ws = WebSocketStream::from_upgraded(Silent, Config::default());
+                let (there, back) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+                let (heard, answer) = (Arc::clone(&there), Arc::clone(&back));
+                let task = tokio::spawn(async move {
+                    loop {
+                        heard.notified().await;
+                        answer.notify_one();
+                    }
+                });
+                let start = ProcessTime::now();
+                for _ in 0..messages {
+                    ws.feed(message()).await.expect("open");
+                    ws.flush().await.expect("open");
+                    there.notify_one();
+                    back.notified().await;
+                }
+                let took = took(start);
+                task.abort();
+                took
+            }
+            Client::Halves => {
+                let (sender, _receiver) = WebSocketStream::from_upgraded(Silent, Config::default()).into_split();
+                let start = ProcessTime::now();
+                for _ in 0..messages {
+                    sender.send(message()).await.expect("open");
+                    sender.flush().await.expect("open");
+                }
+                took(start)
+            }
+            Client::Tungstenite => {
+                let mut ws = Tungstenite::from_raw_socket(Silent, Role::Client, None).await;
+                let start = ProcessTime::now();
+                for _ in 0..messages {
+                    ws.send(TungsteniteMessage::Binary(payload.clone())).await.expect("open");
+                }
+                took(start)
+            }
+            Client::TungsteniteSplit => {
+                let (mut sink, _stream) = Tungstenite::from_raw_socket(Silent, Role::Client, None).await.split();
+                let start = ProcessTime::now();
+                for _ in 0..messages {
+                    sink.send(TungsteniteMessage::Binary(payload.clone())).await.expect("open");
+                }
+                took(start)
             }
         }
     }

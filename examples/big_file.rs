@@ -56,7 +56,7 @@ async fn main() -> Result<(), AnyError> {
 }
 
 /// The file as one message: a frame after the other, each of `fragment_size`.
-async fn upload(sender: Sender, args: Args, bar: ProgressBar) -> Result<u64, AnyError> {
+async fn upload(mut sender: Sender, args: Args, bar: ProgressBar) -> Result<u64, AnyError> {
     let (mut file, mut buffer) = (open(&args).await?, vec![0; PIECE]);
     let mut message = sender.writer(Kind::Binary).await?;
     loop {

@@ -126,7 +126,6 @@ mod close;
 pub mod compat;
 mod config;
 mod connection;
-mod driver;
 mod error;
 #[cfg(all(fuzzing, feature = "proxy"))]
 #[doc(hidden)]
@@ -138,6 +137,7 @@ mod limits;
 mod message;
 mod message_reader;
 mod message_writer;
+mod outbox;
 mod protocol;
 #[cfg(feature = "proxy")]
 mod proxy;
@@ -147,6 +147,7 @@ mod stats;
 mod stopwatch;
 mod stream;
 mod sync;
+mod task;
 mod trace;
 mod transport;
 mod upgraded;
@@ -165,13 +166,14 @@ pub use message_writer::MessageWriter;
 // What is in a connector, so that nobody needs a line in Cargo.toml for it.
 #[cfg(feature = "native-tls")]
 pub use native_tls;
+pub use outbox::TrySendError;
 pub use protocol::{Pong, ReadyState};
 #[cfg(feature = "proxy")]
 pub use proxy::Proxy;
 pub use reconnect::{Backoff, Reconnect, Retry};
 #[cfg(feature = "rustls-tls")]
 pub use rustls;
-pub use split::{Receiver, Sender, SenderSink, TrySendError};
+pub use split::{Receiver, Sender, SenderSink};
 pub use stats::Stats;
 pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};

@@ -12,8 +12,15 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    close::Closed, error::Error, limits::MAX_READ_CHUNK, message::Kind, protocol::Chunk, split::Receiver,
-    stream::WebSocketStream, transport::Transport,
+    close::Closed,
+    connection::Connection,
+    error::Error,
+    limits::MAX_READ_CHUNK,
+    message::Kind,
+    protocol::Chunk,
+    split::{Receiver, Unread},
+    stream::WebSocketStream,
+    transport::Transport,
 };
 
 /// One message that is read as it comes, however long it is: [`WebSocketStream::next_reader`] gives it.
@@ -66,8 +73,8 @@ pub struct MessageReader<'a, S = Transport> {
 
 /// Where the message comes from.
 enum Source<'a, S> {
-    InPlace(&'a mut WebSocketStream<S>),
-    Half(&'a mut Receiver),
+    InPlace(&'a mut Connection<S>),
+    Half(&'a mut Unread),
 }
 
 /// How far it was read.
@@ -87,18 +94,72 @@ impl<S> fmt::Debug for MessageReader<'_, S> {
     }
 }
 
-impl<'a> MessageReader<'a> {
-    pub(crate) fn of_half(receiver: &'a mut Receiver, kind: Kind) -> Self {
-        Self { source: Source::Half(receiver), kind, state: State::Open }
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// Waits for the next message to begin, for reading it as it comes, in memory that does not grow with it. `None`: the
+    /// end, as of `next()`.
+    ///
+    /// Use it for messages that may be larger than [`Config::max_message_size`], which does not bound them here, or that
+    /// are passed on to a file or another socket. `next()`, `next_ref()` and this may be mixed: each gets what
+    /// comes next. [`MessageReader`] has an example, and says what its errors are and what happens when it is dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// let mut first_kib = Vec::new();
+    /// if let Some(mut reader) = ws.next_reader().await.transpose()? {
+    ///     while first_kib.len() < 1024
+    ///         && let Some(chunk) = reader.chunk().await.transpose()?
+    ///     {
+    ///         first_kib.extend_from_slice(&chunk);
+    ///     }
+    /// } // the rest of the message is skipped
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`. If the connection ends within the message, the reader gives that
+    /// one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped. What a dropped `next()` has put together of a message is the start of
+    /// what the reader gets.
+    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_, S>, Error>> {
+        let connection = self.connection();
+        connection.skip_chunks();
+        // The first chunk is empty.
+        let begun = poll_fn(|cx| connection.poll_chunk(cx, MAX_READ_CHUNK)).await?;
+        Some(begun.map(|begun| MessageReader::new(Source::InPlace(connection), begun.kind)))
     }
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> MessageReader<'a, S> {
-    /// Of a message that has begun on `stream`.
-    pub(crate) fn in_place(stream: &'a mut WebSocketStream<S>, kind: Kind) -> Self {
-        Self { source: Source::InPlace(stream), kind, state: State::Open }
+impl Receiver {
+    /// As [`WebSocketStream::next_reader`](crate::WebSocketStream::next_reader): the next message as it comes, of any size.
+    ///
+    /// A message of up to 64 KiB, and one that has come as a whole by the time that the connection's task sees it, has been
+    /// put together already.
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
+        let unread = self.unread();
+        let begun = poll_fn(|cx| unread.poll_begin_chunks(cx)).await?;
+        Some(begun.map(|kind| MessageReader::new(Source::Half(unread), kind)))
     }
+}
 
+impl<'a, S> MessageReader<'a, S> {
+    fn new(source: Source<'a, S>, kind: Kind) -> Self {
+        Self { source, kind, state: State::Open }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> MessageReader<'_, S> {
     /// Whether the message is text or binary.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -167,16 +228,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> MessageReader<'a, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Source<'_, S> {
     fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
         match self {
-            Self::InPlace(stream) => stream.poll_chunk(max, cx),
-            Self::Half(receiver) => receiver.poll_chunk(max, cx),
+            Self::InPlace(connection) => connection.poll_chunk(cx, max),
+            Self::Half(unread) => unread.poll_chunk(max, cx),
         }
     }
 
     /// How the connection ended.
     fn closed(&self) -> Closed {
         match self {
-            Self::InPlace(stream) => stream.closed().cloned(),
-            Self::Half(receiver) => receiver.closed(),
+            Self::InPlace(connection) => connection.closed().cloned(),
+            Self::Half(unread) => unread.closed(),
         }
         .unwrap_or_else(Closed::abnormal)
     }

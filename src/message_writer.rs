@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_sink::Sink as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    connection::Connection,
     error::Error,
     message::Kind,
+    outbox::PartWriter,
     protocol::{Part, Place},
-    split::Turn,
+    split::Sender,
     stream::WebSocketStream,
     transport::Transport,
     wire::utf8::Utf8Checker,
@@ -93,8 +94,8 @@ pub struct MessageWriter<'a, S = Transport> {
 /// Where the frames go.
 enum Target<'a, S> {
     /// A connection that is polled in place.
-    InPlace(&'a mut WebSocketStream<S>),
-    Half(Turn),
+    InPlace(&'a mut Connection<S>),
+    Half(PartWriter<'a>),
 }
 
 /// What has been queued of the message.
@@ -106,12 +107,55 @@ enum Progress {
     All,
 }
 
-impl<'a, S> MessageWriter<'a, S> {
-    pub(crate) fn in_place(stream: &'a mut WebSocketStream<S>, kind: Kind) -> Self {
-        let frame_size = stream.part_size();
-        Self::new(Target::InPlace(stream), frame_size, kind)
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// Begins a message that is written piece by piece, in constant memory, however long it becomes: a file, or what is
+    /// made while it is sent.
+    ///
+    /// The docs of [`MessageWriter`] have the rules: what waits, what a frame is, and what a writer does that is dropped
+    /// before [`finish`](MessageWriter::finish). Use `send` for a message that is in memory already.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wsflow::Kind;
+    ///
+    /// let mut file = tokio::fs::File::open("video.mp4").await?;
+    /// let mut writer = ws.writer(Kind::Binary);
+    /// tokio::io::copy(&mut file, &mut writer).await?;
+    /// writer.finish().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn writer(&mut self, kind: Kind) -> MessageWriter<'_, S> {
+        let frame_size = self.part_size();
+        MessageWriter::new(Target::InPlace(self.connection()), frame_size, kind)
     }
+}
 
+impl Sender {
+    /// Begins a message that is written piece by piece, once it is its turn: others wait until it is finished, control frames
+    /// pass. [`MessageWriter`] says what is sent when, and what a writer that is dropped does.
+    ///
+    /// [`close_with`](Self::close_with) by a clone meanwhile fails the message, and with it the connection, with 1011. Keep
+    /// what takes long, such as waiting for another source, out of it.
+    ///
+    /// A writer that was forgotten (`std::mem::forget`) is abandoned by the next call of this sender that sends, flushes or
+    /// pings, by its drop, or by a close: until then the others wait, as behind a slow one.
+    ///
+    /// # Errors
+    ///
+    /// As of [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped leaves its place, and has begun no message.
+    pub async fn writer(&mut self, kind: Kind) -> Result<MessageWriter<'_>, Error> {
+        let (sender, shared) = (self.id(), self.shared());
+        shared.outbox.begin_message(sender).await?;
+        let parts = PartWriter::new(&shared.outbox, sender, self.compression_setting());
+        Ok(MessageWriter::new(Target::Half(parts), shared.part_size, kind))
+    }
+}
+
+impl<'a, S> MessageWriter<'a, S> {
     fn new(target: Target<'a, S>, frame_size: usize, kind: Kind) -> Self {
         let text = match kind {
             Kind::Text => Some(Utf8Checker::default()),
@@ -123,12 +167,6 @@ impl<'a, S> MessageWriter<'a, S> {
     /// What kind of message it is.
     pub fn kind(&self) -> Kind {
         self.kind
-    }
-}
-
-impl MessageWriter<'static> {
-    pub(crate) fn of_half(turn: Turn, frame_size: usize, kind: Kind) -> Self {
-        Self::new(Target::Half(turn), frame_size, kind)
     }
 }
 
@@ -253,8 +291,8 @@ impl<S> Target<'_, S> {
     /// The message will not be finished, of which `unsent` bytes were taken and not queued.
     fn abandon(&mut self, unsent: usize) {
         match self {
-            Self::InPlace(stream) => stream.abandon_message(unsent),
-            Self::Half(turn) => turn.abandon(unsent),
+            Self::InPlace(connection) => connection.abandon_message(unsent),
+            Self::Half(parts) => parts.abandon(unsent),
         }
     }
 }
@@ -262,41 +300,41 @@ impl<S> Target<'_, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Target<'_, S> {
     fn buffered_amount(&self) -> u64 {
         match self {
-            Self::InPlace(stream) => stream.buffered_amount(),
-            Self::Half(turn) => turn.buffered_amount(),
+            Self::InPlace(connection) => connection.buffered_amount(),
+            Self::Half(parts) => parts.buffered_amount(),
         }
     }
 
     /// Ready when another frame may be queued.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
-            Self::InPlace(stream) => stream.poll_part_ready(cx),
-            Self::Half(turn) => turn.poll_ready(cx),
+            Self::InPlace(connection) => connection.poll_part_ready(cx),
+            Self::Half(parts) => parts.poll_ready(cx),
         }
     }
 
     /// Queues a frame, also above the mark.
     fn start_send(&mut self, part: Part) -> Result<(), Error> {
         match self {
-            Self::InPlace(stream) => stream.start_send_part(part),
-            Self::Half(turn) => turn.start_send(part),
+            Self::InPlace(connection) => connection.start_send_part(part),
+            Self::Half(parts) => parts.start_send(part),
         }
     }
 
     /// Writes what is worth a write. Ready when another frame may be queued.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
-            Self::InPlace(stream) => stream.poll_write_parts(cx),
+            Self::InPlace(connection) => connection.poll_capacity(cx),
             // The connection's task writes.
-            Self::Half(turn) => turn.poll_ready(cx),
+            Self::Half(parts) => parts.poll_ready(cx),
         }
     }
 
     /// Ready when the transport has taken everything that was queued, and was flushed.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         match self {
-            Self::InPlace(stream) => Pin::new(&mut **stream).poll_flush(cx),
-            Self::Half(turn) => turn.poll_flush(cx),
+            Self::InPlace(connection) => connection.poll_flush(cx),
+            Self::Half(parts) => parts.poll_flush(cx),
         }
     }
 }

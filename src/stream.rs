@@ -16,17 +16,14 @@ use url::Url;
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
-    connection::{Connection, EndWatch, MessageOrChunk},
+    connection::{Connection, EndWatch},
     error::{Error, InvalidResponse},
     handshake::{Negotiated, extension},
-    limits::{MAX_DEFLATED_FRAME, MAX_READ_CHUNK, WRITER_FRAME},
-    message::{Kind, Message, MessageRef},
-    message_reader::MessageReader,
-    message_writer::MessageWriter,
-    protocol::{Chunk, Compression, Part, Pong, ReadyState},
+    limits::{MAX_DEFLATED_FRAME, WRITER_FRAME},
+    message::{Message, MessageRef},
+    protocol::{Compression, Pong, ReadyState},
     stats::Stats,
-    stopwatch::Stopwatch,
-    trace::{Lifespan, Trace},
+    trace::Trace,
     transport::Transport,
     upgraded::UpgradedParts,
 };
@@ -370,42 +367,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Poll::Ready(item.map(|loan| loan.map(|loan| self.connection.lent(loan))))
     }
 
-    /// Waits for the next message to begin, for reading it as it comes, in memory that does not grow with it. `None`: the
-    /// end, as of `next()`.
-    ///
-    /// Use it for messages that may be larger than [`Config::max_message_size`], which does not bound them here, or that
-    /// are passed on to a file or another socket. `next()`, `next_ref()` and this may be mixed: each gets what
-    /// comes next. [`MessageReader`] has an example, and says what its errors are and what happens when it is dropped.
-    ///
-    /// ```no_run
-    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
-    /// let mut first_kib = Vec::new();
-    /// if let Some(mut reader) = ws.next_reader().await.transpose()? {
-    ///     while first_kib.len() < 1024
-    ///         && let Some(chunk) = reader.chunk().await.transpose()?
-    ///     {
-    ///         first_kib.extend_from_slice(&chunk);
-    ///     }
-    /// } // the rest of the message is skipped
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The one error of an unclean end, as of `next()`. If the connection ends within the message, the reader gives that
-    /// one.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped. What a dropped `next()` has put together of a message is the start of
-    /// what the reader gets.
-    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_, S>, Error>> {
-        self.connection.skip_chunks();
-        // The first chunk is empty.
-        let begun = poll_fn(|cx| self.connection.poll_chunk(cx, MAX_READ_CHUNK)).await?;
-        Some(begun.map(|begun| MessageReader::in_place(self, begun.kind)))
-    }
-
     /// As `SinkExt::feed`, for a message in a buffer of the caller's: it is copied into the connection's output.
     ///
     /// Use it where messages are serialised into a buffer that is used again. A message above 16 KiB, and one that has to
@@ -452,26 +413,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         poll_fn(|cx| self.connection.poll_flush(cx)).await
     }
 
-    /// Begins a message that is written piece by piece, in constant memory, however long it becomes: a file, or what is
-    /// made while it is sent.
-    ///
-    /// The docs of [`MessageWriter`] have the rules: what waits, what a frame is, and what a writer does that is dropped
-    /// before [`finish`](MessageWriter::finish). Use `send` for a message that is in memory already.
-    ///
-    /// ```no_run
-    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), Box<dyn std::error::Error>> {
-    /// use wsflow::Kind;
-    ///
-    /// let mut file = tokio::fs::File::open("video.mp4").await?;
-    /// let mut writer = ws.writer(Kind::Binary);
-    /// tokio::io::copy(&mut file, &mut writer).await?;
-    /// writer.finish().await?;
-    /// # Ok(()) }
-    /// ```
-    pub fn writer(&mut self, kind: Kind) -> MessageWriter<'_, S> {
-        MessageWriter::in_place(self, kind)
-    }
-
     /// Sets whether messages are compressed that are queued from now on, by `feed`, `send`,
     /// [`feed_ref`](Self::feed_ref), [`send_ref`](Self::send_ref) or [`writer`](Self::writer). It is on at first.
     ///
@@ -490,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Ok(()) }
     /// ```
     pub fn set_compression(&mut self, is_on: bool) {
-        self.set_compression_to(Compression::from_switch(is_on));
+        self.connection.set_compression(Compression::from_switch(is_on));
     }
 
     /// Whether messages are compressed that are queued from now on, as [`set_compression`](Self::set_compression) says.
@@ -534,83 +475,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    pub(crate) fn connection(&mut self) -> &mut Connection<S> {
+        &mut self.connection
     }
 
-    /// As [`stats`](Self::stats), without the times, for which the clock is read.
-    #[inline]
-    pub(crate) fn counters(&self) -> Stats {
-        self.connection.counters()
+    /// For what drives the connection by itself from now on.
+    pub(crate) fn into_inner(self) -> (Connection<S>, Config, Negotiated) {
+        (self.connection, self.config, self.negotiated)
     }
 
-    /// What [`Stats::read_held_back`] is read from.
-    pub(crate) fn read_pause(&self) -> Stopwatch {
-        self.connection.read_pause()
-    }
-
-    /// Hands the report of the end to the task that drives the connection.
-    pub(crate) fn take_lifespan(&mut self) -> Lifespan {
-        self.connection.take_lifespan()
-    }
-
-    /// What the handshake agreed on, for the halves, which have these getters from now on.
-    pub(crate) fn take_negotiated(&mut self) -> Negotiated {
-        std::mem::take(&mut self.negotiated)
-    }
-
-    /// Queues a message, also above the mark.
-    #[inline]
-    pub(crate) fn start_send_now(&mut self, message: Message) -> Result<(), Error> {
-        self.connection.start_send(message)
-    }
-
-    /// Ready when a part of a message may be queued.
-    pub(crate) fn poll_part_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.poll_part_ready(cx)
-    }
-
-    /// Writes the parts that are worth a write. Ready when another one may be queued.
-    pub(crate) fn poll_write_parts(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.connection.poll_capacity(cx)
-    }
-
-    /// Sets whether what is queued from now on may be compressed.
-    #[inline]
-    pub(crate) fn set_compression_to(&mut self, compression: Compression) {
-        self.connection.set_compression(compression);
-    }
-
-    /// Parts of messages, but for the last of each, of which the transport has taken every byte.
-    pub(crate) fn parts_sent(&self) -> u64 {
-        self.connection.parts_sent()
-    }
-
-    /// Queues a part of a message, also above the mark. Until its last part nothing else may be queued.
-    pub(crate) fn start_send_part(&mut self, part: Part) -> Result<(), Error> {
-        self.connection.start_send_part(part)
-    }
-
-    /// The next chunk of the message that is read in chunks, of at most `max` bytes.
-    #[inline]
-    pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
-        self.connection.poll_chunk(cx, max)
-    }
-
-    /// Nobody wants the rest of a message that was read in chunks.
-    pub(crate) fn skip_chunks(&mut self) {
-        self.connection.skip_chunks();
-    }
-
-    /// The next message, or a chunk of at most `max` bytes of one that has more than `max_whole` bytes.
-    #[inline]
-    pub(crate) fn poll_message_or_chunk(
-        &mut self,
-        max_whole: usize,
-        max: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
-        self.connection.poll_message_or_chunk(cx, max_whole, max)
+    /// How many bytes of payload a frame has at most of a message that is sent in parts.
+    pub(crate) fn part_size(&self) -> usize {
+        self.config.fragment_size.unwrap_or(WRITER_FRAME).min(MAX_DEFLATED_FRAME)
     }
 
     /// Makes the connection tell how it ends, wherever it goes.
@@ -618,55 +494,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.watch_end()
     }
 
-    /// Fails the connection: the peer is told why, and nothing else is sent.
-    pub(crate) fn fail(&mut self, error: Error) {
-        self.connection.fail(error);
-    }
-
     /// Queues our Close frame behind what is queued, without waiting for anything. Messages that still come are counted,
     /// and not yielded.
-    pub(crate) fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
-        self.begin_close_and_read_on(frame)?;
-        self.discard_messages();
-        Ok(())
-    }
-
-    /// The same, but messages that still come are yielded.
-    pub(crate) fn begin_close_and_read_on(&mut self, frame: CloseFrame) -> Result<(), Error> {
-        Ok(self.connection.close(frame)?)
-    }
-
-    /// From now on messages that come are counted, and not yielded.
-    pub(crate) fn discard_messages(&mut self) {
+    fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
+        self.connection.close(frame)?;
         self.connection.discard_messages();
-    }
-
-    /// Whether the transport has taken every message and every part of one that was queued, and was flushed.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.connection.is_flushed()
-    }
-
-    /// How many bytes that came have been parsed.
-    pub(crate) fn bytes_parsed(&self) -> u64 {
-        self.connection.bytes_parsed()
-    }
-
-    /// Writes what there is, and waits for deadlines, without reading. Ready when the connection has ended.
-    pub(crate) fn poll_write_only(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.connection.poll_write_only(cx)
-    }
-}
-
-impl<S> WebSocketStream<S> {
-    /// How many bytes of payload a frame has at most of a message that is sent in parts.
-    pub(crate) fn part_size(&self) -> usize {
-        self.config.fragment_size.unwrap_or(WRITER_FRAME).min(MAX_DEFLATED_FRAME)
-    }
-
-    /// The message that is being sent in parts will not be finished: the connection fails. `unsent`: payload bytes that
-    /// were taken for it, and not queued.
-    pub(crate) fn abandon_message(&mut self, unsent: usize) {
-        self.connection.abandon_message(unsent);
+        Ok(())
     }
 }
 
@@ -698,7 +531,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocketStream<S> {
         if self.connection.is_above_high_water_mark() {
             return Err(Error::NotReady);
         }
-        self.start_send_now(message)
+        self.connection.start_send(message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

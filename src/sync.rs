@@ -1,4 +1,8 @@
-//! What tasks share: a lock, a place for the waker of one of them, and queues between them.
+//! What tasks share: state behind a lock, the wakers of the tasks that wait for it, and queues between them.
+//!
+//! Two rules hold here by construction. Whoever waits for a change leaves its waker under the lock under which it looks:
+//! [`Mutex::look`] does both. And no code of others runs under a lock: a waker is cloned before, put in by a swap, and what
+//! stood there is dropped, or woken, afterwards.
 
 #[cfg(not(wsflow_loom))]
 use std::sync::{Mutex as Inner, MutexGuard};
@@ -22,21 +26,85 @@ impl<T> Mutex<T> {
         Self(Inner::new(value))
     }
 
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
+    /// For those that do not wait: they read, or change something and wake who waits for it.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// For a task that may have to wait: `look` looks at the state, takes from it, and registers the task of `cx`.
+    ///
+    /// It may be called twice, the first time without a clone of the waker: it registers before it takes anything.
+    #[inline]
+    pub(crate) fn look<R>(
+        &self,
+        cx: &Context<'_>,
+        mut look: impl FnMut(&mut T, &mut Registration<'_>) -> Result<R, NoClone>,
+    ) -> R {
+        let mut registration = Registration { waker: cx.waker(), clone: None, replaced: None };
+        loop {
+            let looked = look(&mut self.lock(), &mut registration);
+            match looked {
+                Ok(answer) => return answer,
+                Err(NoClone) => registration.prepare(),
+            }
+        }
+    }
 }
 
-/// Leaves the waker of the task of `cx` in `slot`.
-pub(crate) fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    match slot {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *slot = Some(cx.waker().clone()),
+/// Where the waker of a task stands that waits.
+#[derive(Debug, Default)]
+pub(crate) struct WakerSlot(Option<Waker>);
+
+impl WakerSlot {
+    /// Whether a task waits.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Takes the waker, which is to be woken without a lock.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}
+
+/// The task that looks at a state, and may be registered with it.
+#[derive(Debug)]
+pub(crate) struct Registration<'a> {
+    waker: &'a Waker,
+    clone: Option<Waker>,
+    replaced: Option<Waker>,
+}
+
+/// The waker was not cloned yet.
+#[derive(Debug)]
+pub(crate) struct NoClone;
+
+impl Registration<'_> {
+    /// Leaves the task in `slot`.
+    #[inline]
+    pub(crate) fn put(&mut self, slot: &mut WakerSlot) -> Result<(), NoClone> {
+        match &slot.0 {
+            Some(waker) if waker.will_wake(self.waker) => Ok(()),
+            _ => {
+                let clone = self.clone.take().ok_or(NoClone)?;
+                self.replaced = slot.0.replace(clone);
+                Ok(())
+            }
+        }
+    }
+
+    /// A new slot with the task in it.
+    pub(crate) fn slot(&mut self) -> Result<WakerSlot, NoClone> {
+        Ok(WakerSlot(Some(self.clone.take().ok_or(NoClone)?)))
+    }
+
+    /// Clones the waker, without a lock.
+    #[cold]
+    fn prepare(&mut self) {
+        self.replaced = None;
+        self.clone = Some(self.waker.clone());
     }
 }
 
@@ -50,5 +118,66 @@ pub(crate) fn move_all<T>(from: &mut VecDeque<T>, to: &mut VecDeque<T>) {
     if to.is_empty() {
         from.shrink_to(MAX_IDLE_PLACES);
         to.shrink_to(MAX_IDLE_PLACES);
+    }
+}
+
+#[cfg(all(test, not(wsflow_loom)))]
+mod tests {
+    use std::{
+        sync::{
+            Arc, Weak,
+            atomic::{AtomicU32, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    /// A waker whose code asserts that nobody holds the lock.
+    struct Nosy {
+        slot: Weak<Mutex<WakerSlot>>,
+        dropped: Arc<AtomicU32>,
+    }
+
+    impl Wake for Nosy {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            let slot = self.slot.upgrade().expect("the state lives");
+            assert!(slot.0.try_lock().is_ok(), "a waker is dropped under the lock");
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_is_dropped_without_the_lock() {
+        let (slot, dropped) = (Arc::new(Mutex::new(WakerSlot::default())), Arc::default());
+        for _ in 0..3 {
+            let waker = Waker::from(Arc::new(Nosy { slot: Arc::downgrade(&slot), dropped: Arc::clone(&dropped) }));
+            let cx = Context::from_waker(&waker);
+            // Twice, as a task that looks again before it was woken.
+            slot.look(&cx, |slot, task| task.put(slot));
+            slot.look(&cx, |slot, task| task.put(slot));
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 2, "the last one is registered");
+        let last = slot.lock().take();
+        drop(last);
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn two_slots_may_be_asked_for_in_one_look() {
+        let state = Mutex::new((WakerSlot::default(), WakerSlot::default()));
+        let cx = Context::from_waker(Waker::noop());
+        let looks = state.look(&cx, |(first, second), task| {
+            task.put(first)?;
+            task.put(second)?;
+            Ok(1)
+        });
+        assert_eq!(looks, 1);
+        let (first, second) = &mut *state.lock();
+        assert!(first.take().is_some() && second.take().is_some());
     }
 }

@@ -240,8 +240,9 @@ async fn at_its_mark_the_receiver_holds_the_peer_back() {
     });
     settle().await;
     let held = receiver.stats().messages_received;
-    // 8 messages of 132 bytes reach the mark of 1000; nobody asked for them.
-    assert_eq!(held, 8);
+    // 8 messages of 132 bytes reach the mark of 1000, or fewer where the rest of a read buffer that they hold is too small to
+    // read into. Nobody asked for them.
+    assert!((5..=8).contains(&held), "{held}");
     for i in 0..1000_u32 {
         let message = receiver.next().await.unwrap().unwrap();
         assert_eq!(message.as_bytes()[..4], i.to_be_bytes());
@@ -766,13 +767,15 @@ async fn a_writer_holds_the_turn_and_control_frames_pass() {
     use tokio::io::AsyncWriteExt as _;
     let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().fragment_size(1000));
     sender.send("before").await.unwrap();
-    let mut writer = sender.writer(Kind::Binary).await.unwrap();
+    let mut writing = sender.clone();
+    let mut writer = writing.writer(Kind::Binary).await.unwrap();
     writer.write_all(&noise(2500)).await.unwrap();
     // Others wait, whatever room there is.
     let mut behind = Box::pin(sender.send("behind"));
     assert!(after_settling(&mut behind).await.is_pending());
     assert!(matches!(sender.try_send("behind"), Err(TrySendError::Full(_))));
-    let mut another = Box::pin(sender.writer(Kind::Text));
+    let mut waiting = sender.clone();
+    let mut another = Box::pin(waiting.writer(Kind::Text));
     assert!(after_settling(&mut another).await.is_pending());
     peer.expect_text("before").await;
     for (opcode, range) in [(2, 0..1000), (0, 1000..2000)] {
@@ -801,7 +804,8 @@ async fn a_writer_holds_the_turn_and_control_frames_pass() {
 async fn a_writer_waits_for_room_and_its_frames_give_it_back_one_by_one() {
     use tokio::io::AsyncWriteExt as _;
     let (mut peer, sender, _receiver) = halves(16, mark(5000).fragment_size(1000));
-    let mut writer = sender.writer(Kind::Binary).await.unwrap();
+    let mut writing = sender.clone();
+    let mut writer = writing.writer(Kind::Binary).await.unwrap();
     let data = noise(1_000_000);
     let write = async {
         for piece in data.chunks(700) {
@@ -822,7 +826,8 @@ async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011(
     use tokio::io::AsyncWriteExt as _;
     for is_closed in [false, true] {
         let (mut peer, sender, mut receiver) = halves(1 << 16, Config::default().fragment_size(1000));
-        let mut writer = sender.writer(Kind::Binary).await.unwrap();
+        let mut writing = sender.clone();
+        let mut writer = writing.writer(Kind::Binary).await.unwrap();
         writer.write_all(&noise(1500)).await.unwrap();
         let mut behind = Box::pin(sender.send("behind"));
         assert!(after_settling(&mut behind).await.is_pending());
@@ -852,7 +857,8 @@ async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011(
 async fn a_writer_whose_future_is_dropped_leaves_the_turn() {
     let (mut peer, sender, _receiver) = halves(1, mark(1000));
     sender.send(binary(968)).await.unwrap();
-    let mut writer = Box::pin(sender.writer(Kind::Binary));
+    let mut waiting = sender.clone();
+    let mut writer = Box::pin(waiting.writer(Kind::Binary));
     assert!(after_settling(&mut writer).await.is_pending());
     peer.expect_binary(vec![7; 968]).await;
     // It has the turn by now, and nobody has looked.
@@ -987,7 +993,8 @@ async fn a_flush_of_a_sink_or_a_writer_covers_what_was_sent_after_a_flush_that_w
     for is_sink in [true, false] {
         let (mut peer, sender, _receiver) = halves(1, Config::default());
         let mut sink = sender.sink();
-        let mut writer = if is_sink { None } else { Some(sender.writer(Kind::Binary).await.unwrap()) };
+        let mut writing = sender.clone();
+        let mut writer = if is_sink { None } else { Some(writing.writer(Kind::Binary).await.unwrap()) };
         for _ in 0..2 {
             match &mut writer {
                 Some(writer) => writer.write_all(&[7; 100]).await.unwrap(),
@@ -1052,7 +1059,8 @@ async fn nothing_is_received_behind_a_message_above_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_flush_within_a_message_ends_once_its_part_has_left() {
     let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().keepalive_interval(None));
-    let mut writer = sender.writer(Kind::Binary).await.unwrap();
+    let mut writing = sender.clone();
+    let mut writer = writing.writer(Kind::Binary).await.unwrap();
     for (opcode, part) in [(2, b"one"), (0, b"two")] {
         writer.write_all(part).await.unwrap();
         let flushed = timeout(Duration::from_secs(100), writer.flush()).await;
@@ -1068,7 +1076,8 @@ async fn a_flush_within_a_message_ends_once_its_part_has_left() {
 async fn a_flush_that_was_dropped_holds_back_no_part_behind_it() {
     for len in [1, 1000, 16_499, 100_000] {
         let (_peer, sender, _receiver) = halves(1_000_000, Config::default().keepalive_interval(None));
-        let mut writer = sender.writer(Kind::Binary).await.unwrap();
+        let mut writing = sender.clone();
+        let mut writer = writing.writer(Kind::Binary).await.unwrap();
         writer.write_all(&vec![7; len]).await.unwrap();
         assert!(poll!(Box::pin(writer.flush())).is_pending());
         assert!(poll!(Box::pin(writer.finish())).is_pending());
@@ -1080,7 +1089,8 @@ async fn a_flush_that_was_dropped_holds_back_no_part_behind_it() {
 #[tokio::test(start_paused = true)]
 async fn finish_waits_for_the_last_part_although_a_flush_before_it_was_dropped() {
     let (_peer, sender, _receiver) = halves(30, Config::default().keepalive_interval(None));
-    let mut writer = sender.writer(Kind::Binary).await.unwrap();
+    let mut writing = sender.clone();
+    let mut writer = writing.writer(Kind::Binary).await.unwrap();
     writer.write_all(&[7; 10]).await.unwrap();
     assert!(poll!(Box::pin(writer.flush())).is_pending());
     settle().await;

@@ -181,7 +181,8 @@ async fn senders_are_held_back_while_one_or_more_of_them_wait() {
 async fn a_writer_of_a_half_is_held_back_between_its_frames() {
     let config = Config::default().write_high_water_mark(1032).fragment_size(500);
     let (mut peer, sender, _receiver) = halves(config);
-    let mut writer = sender.writer(Kind::Binary).await.unwrap();
+    let mut writing = sender.clone();
+    let mut writer = writing.writer(Kind::Binary).await.unwrap();
     let writing = async {
         tokio::io::AsyncWriteExt::write_all(&mut writer, &[7; 4000]).await.unwrap();
         writer.finish().await

@@ -108,18 +108,43 @@ pub(super) struct Listeners {
     pub(super) error: Table<Event>,
     pub(super) close: Table<CloseEvent>,
     next_id: u64,
+    /// No event comes any more: what is added would be kept for nothing.
+    is_finished: bool,
 }
 
 impl Listeners {
-    pub(super) fn next_id(&mut self) -> ListenerId {
+    fn next_id(&mut self) -> ListenerId {
         self.next_id += 1;
         ListenerId(self.next_id)
     }
 
-    /// Removes all of them. What is returned is to be dropped without a lock: it is user code.
+    /// Removes all of them, for good. What is returned is to be dropped without a lock: it is user code.
     #[must_use]
-    pub(super) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self { next_id: self.next_id, ..Self::default() })
+    pub(super) fn finish(&mut self) -> Self {
+        std::mem::replace(self, Self { next_id: self.next_id, is_finished: true, ..Self::default() })
+    }
+
+    /// Adds a listener. One that is refused comes back, to be dropped without a lock.
+    #[must_use]
+    pub(super) fn add<E>(
+        &mut self,
+        table: fn(&mut Self) -> &mut Table<E>,
+        options: ListenerOptions,
+        callback: Callback<E>,
+    ) -> (ListenerId, Option<Callback<E>>) {
+        let id = self.next_id();
+        if self.is_finished { (id, Some(callback)) } else { (id, table(self).add(id, options, callback)) }
+    }
+
+    /// Sets the handler of an event. Returns the one before, or the one that is refused, to be dropped without a lock.
+    #[must_use]
+    pub(super) fn set_handler<E>(
+        &mut self,
+        table: fn(&mut Self) -> &mut Table<E>,
+        callback: Callback<E>,
+    ) -> Option<Callback<E>> {
+        let id = self.next_id();
+        if self.is_finished { Some(callback) } else { table(self).set_handler(id, callback) }
     }
 
     /// Removes a listener of any event. What is returned must be dropped without a lock: it is user code.

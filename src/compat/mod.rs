@@ -8,8 +8,8 @@
 //! [`config`](WebSocketBuilder::config) says otherwise.
 //! `docs/browser.md` in the repository lists what is missing here, or differs from a browser.
 
-mod dispatch;
 mod event;
+mod handlers;
 mod shared;
 
 use std::{
@@ -22,8 +22,8 @@ use tokio_tungstenite::Connector;
 
 pub use self::event::{CloseEvent, Event, ListenerId, ListenerOptions, MessageEvent};
 use self::{
-    dispatch::Dispatch,
-    shared::{Handle, Shared, State},
+    handlers::Handlers,
+    shared::{Handle, Shared},
 };
 use crate::{
     client::ClientBuilder,
@@ -157,13 +157,13 @@ impl WebSocket {
     /// The state. It moves at once in [`close`](Self::close), else just before the event that shows it, or without one
     /// when the peer begins to close.
     pub fn ready_state(&self) -> ReadyState {
-        self.shared().ready_state()
+        self.shared().outbox().ready_state()
     }
 
     /// Payload bytes that `send` has taken and the transport has not. It never falls while a handler runs, also counts
     /// what was sent after the close, and is not reset when the connection ends.
     pub fn buffered_amount(&self) -> u64 {
-        self.shared().buffered_amount()
+        self.shared().outbox().buffered_amount()
     }
 
     /// What ended the connection, if it was an error. Events do not tell, as in a browser.
@@ -181,7 +181,7 @@ impl WebSocket {
     ///
     /// While connecting.
     pub fn send(&self, data: impl Into<Message>) -> Result<(), InvalidStateError> {
-        self.shared().send(data.into())
+        if self.shared().outbox().post(data.into()) { Ok(()) } else { Err(InvalidStateError) }
     }
 
     /// In what form binary messages are handed out.
@@ -237,12 +237,13 @@ impl WebSocket {
     /// Waits until [`buffered_amount`](Self::buffered_amount) is 0, or the connection has ended, after which it cannot
     /// fall any more. Cancel safe.
     pub async fn drained(&self) {
-        self.shared().until(State::is_drained).await;
+        // It says how it ended by its state.
+        let _ = self.shared().outbox().drained().await;
     }
 
     /// Waits until the `close` event was handled. Cancel safe.
     pub async fn closed(&self) {
-        self.shared().until(State::is_close_handled).await;
+        self.shared().until_finished().await;
     }
 
     /// A handle that does not keep the connection open.
@@ -341,7 +342,7 @@ impl WebSocketBuilder {
     /// What [`send`](WebSocket::send) queues beyond ends the connection at once, without a closing handshake. New code
     /// is better off with a sink that waits.
     pub fn max_buffered_amount(self, bytes: impl Into<Option<u64>>) -> Self {
-        self.shared.set_max_buffered_amount(bytes.into());
+        self.shared.outbox().set_max_buffered_amount(bytes.into());
         self
     }
 
@@ -374,7 +375,7 @@ impl WebSocketBuilder {
     {
         let handle = Handle::new(self.shared);
         let client = self.client.signal(handle.shared().abort_token());
-        Dispatch::spawn(&handle, connect(client));
+        Handlers::spawn(&handle, connect(client));
         WebSocket { handle }
     }
 }
@@ -429,10 +430,9 @@ macro_rules! events {
                     options: ListenerOptions,
                     listener: impl FnMut(&WebSocket, &$type) + Send + 'static,
                 ) -> ListenerId {
-                    let mut listeners = self.shared().listeners();
-                    let id = listeners.next_id();
-                    let refused = listeners.$event.add(id, options, Box::new(listener));
-                    drop(listeners);
+                    let listener = Box::new(listener);
+                    let (id, refused) =
+                        self.shared().listeners().add(|listeners| &mut listeners.$event, options, listener);
                     drop(refused);
                     id
                 }

@@ -70,9 +70,19 @@ pub(crate) struct Connection<S> {
     write_wait: Stopwatch,
     read_side: ReadSide,
     flush_state: FlushState,
+    first_step: FirstStep,
     budget: Budget,
     end_report: EndReport,
     lifespan: Lifespan,
+}
+
+/// What the next step begins with, so that neither direction keeps the other waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstStep {
+    /// What is still to be written comes first: the transport's end would leave it unsaid.
+    Write,
+    /// The last one was cut off while it wrote.
+    Read,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -98,6 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             write_wait: Stopwatch::default(),
             read_side: ReadSide::Open,
             flush_state: FlushState::Flushed,
+            first_step: FirstStep::Write,
             budget: Budget::default(),
             end_report: EndReport::default(),
             lifespan: Lifespan::default(),
@@ -137,6 +148,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             write_held_back: self.write_wait.elapsed(),
             ..self.protocol.stats()
         }
+    }
+
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.protocol.is_open()
+    }
+
+    /// How much more is worth encoding, in bytes. 0: something waits to be encoded.
+    pub(crate) fn room(&self) -> usize {
+        self.protocol.room()
+    }
+
+    /// The cost of all messages, and parts of messages, that were queued and not wholly taken by the transport.
+    pub(crate) fn queued_cost(&self) -> usize {
+        self.protocol.queued_cost()
+    }
+
+    /// Whether the last poll was cut off while it wrote, so that reading comes first.
+    pub(crate) fn is_reading_due(&self) -> bool {
+        self.first_step == FirstStep::Read
     }
 
     /// What was counted, without the times, for which the clock is read.
@@ -220,10 +251,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.first_step, FirstStep::Write) == FirstStep::Read
+            && self.protocol.wants_read()
+            && !self.protocol.has_pending_end()
+            && self.poll_read(role, cx).is_ready()
+        {
+            self.wake_other_role(role);
+            return Poll::Ready(());
+        }
         // A writer that waits does not keep the reader from reading.
         let _ = self.poll_write(role, cx, FlushMode::All);
         if self.budget.has_yielded() {
-            // What is still to be written comes first: the transport's end would leave it unsaid.
             self.wake_other_role(role);
             return Poll::Pending;
         }

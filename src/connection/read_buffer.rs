@@ -31,11 +31,14 @@ pub(crate) struct ReadBuffer {
     /// The size of the allocation that `bytes` is a part of, at least; 0 where it is somebody else's.
     allocated: usize,
     small_reads: u32,
+    /// How much of the buffers before this one was left over when the next one was begun. Messages that are slices of one hold
+    /// all of it.
+    left_unused: u64,
 }
 
 impl ReadBuffer {
     pub(crate) fn new(max: usize, bytes: BytesMut) -> Self {
-        Self { bytes, lent: 0, max, target: MIN_READ_BUFFER.min(max), allocated: 0, small_reads: 0 }
+        Self { bytes, lent: 0, max, target: MIN_READ_BUFFER.min(max), allocated: 0, small_reads: 0, left_unused: 0 }
     }
 
     /// What has been read and not been parsed. A message that is lent is given up.
@@ -45,6 +48,11 @@ impl ReadBuffer {
             self.bytes.advance(std::mem::take(&mut self.lent));
         }
         &mut self.bytes
+    }
+
+    /// How much of earlier buffers was left unused, in bytes.
+    pub(crate) fn left_unused(&self) -> u64 {
+        self.left_unused
     }
 
     /// The same, without giving up what is lent.
@@ -150,6 +158,11 @@ impl ReadBuffer {
     fn allocate(&mut self, capacity: usize) {
         let mut bytes = BytesMut::with_capacity(capacity);
         bytes.extend_from_slice(&self.bytes);
+        // Where nobody holds the old buffer it is freed, and could as well be used again.
+        let is_held = self.allocated > 0 && !self.bytes.try_reclaim(self.allocated - self.bytes.len());
+        if is_held {
+            self.left_unused += self.bytes.capacity() as u64;
+        }
         self.bytes = bytes;
         self.allocated = capacity;
     }

@@ -151,9 +151,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// How many bytes that came have been parsed.
-    pub(crate) fn bytes_parsed(&self) -> u64 {
-        self.protocol.stats().wire_bytes_received - self.read_buffer.peek().len() as u64
+    /// How many bytes of read buffers have been used up: by what was parsed, or as a rest that is too small.
+    pub(crate) fn buffer_used(&self) -> u64 {
+        let parsed = self.protocol.stats().wire_bytes_received - self.read_buffer.peek().len() as u64;
+        parsed + self.read_buffer.left_unused()
     }
 
     /// Whether the reader has got `None`.

@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Connection, wakers::Role};
+use super::{Connection, FirstStep, wakers::Role};
 use crate::{
     error::Error,
     limits::{TLS_RECORD, work},
@@ -131,10 +131,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.send_part(part, Instant::now().into_std())
     }
 
-    pub(crate) fn parts_sent(&self) -> u64 {
-        self.protocol.parts_sent()
-    }
-
     pub(crate) fn compression(&self) -> Compression {
         self.protocol.compression()
     }
@@ -177,7 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if mode == FlushMode::Blocks && !self.protocol.should_write() {
                 break;
             }
-            ready!(self.budget.poll(cx));
+            if self.budget.poll(cx).is_pending() {
+                self.first_step = FirstStep::Read;
+                return Poll::Pending;
+            }
             self.protocol.encode();
             let io = &mut self.io;
             let output = self.protocol.output();

@@ -61,8 +61,6 @@ pub(crate) struct Protocol {
     keepalive: Keepalive,
     message_timer: MessageTimer,
     stats: Stats,
-    /// Parts of messages, but for the last of each, that were taken by the transport.
-    parts_sent: u64,
     write_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
     write_side: WriteSide,
@@ -107,7 +105,6 @@ impl Protocol {
             keepalive: Keepalive::new(if_timed(config.keepalive_interval), config.keepalive_timeout),
             message_timer: MessageTimer::new(if_timed(config.message_timeout)),
             stats: Stats::default(),
-            parts_sent: 0,
             write_timeout: config.write_timeout,
             tcp_end_timeout: config.tcp_end_timeout,
             write_side: WriteSide::Flowing,
@@ -204,7 +201,7 @@ impl Protocol {
 
     /// Whether messages can be sent.
     #[inline]
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.closing.is_open() && !self.write_side.is_broken()
     }
 
@@ -218,6 +215,16 @@ impl Protocol {
         self.outbound.has_unsent_payload()
     }
 
+    /// How much more is worth encoding, in bytes. 0: something waits to be encoded.
+    pub(crate) fn room(&self) -> usize {
+        self.outbound.room()
+    }
+
+    /// The cost of all messages, and parts of messages, that were queued and not wholly taken by the transport.
+    pub(crate) fn queued_cost(&self) -> usize {
+        self.outbound.queued_cost()
+    }
+
     #[inline]
     pub(crate) fn should_write(&self) -> bool {
         self.outbound.should_write()
@@ -226,10 +233,6 @@ impl Protocol {
     /// Whether a message lacks parts.
     pub(crate) fn has_unfinished_message(&self) -> bool {
         self.outbound.has_unfinished_message()
-    }
-
-    pub(crate) fn parts_sent(&self) -> u64 {
-        self.parts_sent
     }
 
     pub(crate) fn compression(&self) -> Compression {
@@ -590,7 +593,6 @@ impl Protocol {
         let released = self.outbound.advance(n);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
-        self.parts_sent += released.parts;
         self.stats.payload_bytes_sent += released.payload;
         if released.close {
             self.closing.close_taken();

@@ -1,256 +1,253 @@
-//! What the receiver has taken from the queue: whole messages, and the one that comes in chunks.
+//! `Inbox`: what has come and was not asked for, up to a mark. The task and the receiver share it.
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
-use tokio::task::coop;
-
-use super::{Shared, incoming::Arrived};
 use crate::{
     connection::MessageOrChunk,
-    error::{Error, LimitExceeded, Violation},
-    limits::work,
-    message::{Kind, Message},
-    protocol::Chunk,
-    wire::utf8::CheckedText,
+    error::Error,
+    limits::MESSAGE_COST,
+    sync::{Mutex, WakerSlot, move_all},
 };
 
-pub(super) struct Inbox {
-    shared: Arc<Shared>,
-    max_message_size: usize,
-    /// What was taken from the queue and not handed out.
-    batch: VecDeque<Arrived>,
-    /// The cost of what was handed out since the queue was told.
-    released: usize,
-    /// Messages and chunks that were handed out since other tasks could run.
-    handed_out: usize,
-    state: State,
+/// A message that has come, or a chunk of one, and what it costs until it is handed out.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) item: MessageOrChunk,
+    pub(super) cost: usize,
 }
 
-enum State {
-    BetweenMessages,
-    /// In a message that is put together.
-    Assembling {
-        kind: Kind,
-        data: Vec<u8>,
-    },
-    /// In a message that is handed out in chunks.
-    Reading,
-    /// In a message of which nobody wants the rest.
-    Skipping,
-    /// A message could not be put together: this is the end, behind all that has come.
-    Failed(Error),
-    /// The end was handed out.
-    Ended,
+impl Arrived {
+    /// `used`: how many bytes of read buffers were used up since the last message. `read_buffer_max`: how many of these one
+    /// buffer may hold.
+    ///
+    /// A message is a slice of the read buffer, and keeps all of that. Where other things than messages fill the buffer,
+    /// such as pings, or where its rest was too small for the next message, their bytes are held as well.
+    pub(super) fn new(item: MessageOrChunk, used: u64, read_buffer_max: usize) -> Self {
+        let len = match &item {
+            MessageOrChunk::Message(message) => message.len(),
+            MessageOrChunk::Chunk(chunk) => chunk.data.len(),
+        };
+        let own = len.saturating_add(MESSAGE_COST);
+        let most = own.saturating_add(read_buffer_max);
+        Self { item, cost: usize::try_from(used).unwrap_or(usize::MAX).clamp(own, most) }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Arrived>,
+    /// The cost of what is in the queue, or was taken from it and not yet handed out.
+    held: usize,
+    phase: Phase,
+    /// The receiver, where it waits for more.
+    receiver: WakerSlot,
+    /// The task, where it waits for room, or for the receiver's drop.
+    task: WakerSlot,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// The connection has ended: what is queued comes before that.
+    Ended(Result<(), Error>),
+    /// There is no receiver any more.
+    Dropped,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    mark: usize,
+    state: Mutex<State>,
+}
+
+/// What the task may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// Read, until so much more is held.
+    Left(usize),
+    /// Read nothing. The task is woken when there is room.
+    Full,
+    /// Messages are not wanted any more.
+    Dropped,
 }
 
 impl Inbox {
-    pub(super) fn new(shared: Arc<Shared>, max_message_size: Option<usize>) -> Self {
-        Self {
-            shared,
-            max_message_size: max_message_size.unwrap_or(usize::MAX),
-            batch: VecDeque::new(),
-            released: 0,
-            handed_out: 0,
-            state: State::BetweenMessages,
-        }
+    pub(super) fn new(mark: usize) -> Self {
+        let (queue, phase) = (VecDeque::new(), Phase::Open);
+        let (receiver, task) = (WakerSlot::default(), WakerSlot::default());
+        Self { mark, state: Mutex::new(State { queue, held: 0, phase, receiver, task }) }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+    pub(super) fn mark(&self) -> usize {
+        self.mark
     }
 
-    /// The next message, put together if it comes in chunks.
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        self.skip_chunks();
-        loop {
-            match ready!(self.poll_item(cx)) {
-                Some(Ok(MessageOrChunk::Message(message))) => return Poll::Ready(Some(Ok(message))),
-                Some(Ok(MessageOrChunk::Chunk(chunk))) => {
-                    if let Some(message) = self.assemble(chunk) {
-                        return Poll::Ready(Some(Ok(message)));
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+    // What the receiver does.
+
+    /// Moves all that has come to `batch`, which is empty. `released`: the cost of what was handed out since the last
+    /// call.
+    ///
+    /// Ready with `Some` when the connection has ended and nothing is left.
+    pub(super) fn poll_take(
+        &self,
+        batch: &mut VecDeque<Arrived>,
+        released: usize,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<(), Error>>> {
+        let (mut released, mut task) = (released, None);
+        let answer = self.state.look(cx, |state, receiver| {
+            task = task.take().or(state.release(std::mem::take(&mut released), self.mark));
+            if !state.queue.is_empty() {
+                move_all(&mut state.queue, batch);
+                return Ok(Poll::Ready(None));
             }
-        }
+            // The error is told once.
+            if let Phase::Ended(end) = &mut state.phase {
+                return Ok(Poll::Ready(Some(std::mem::replace(end, Ok(())))));
+            }
+            receiver.put(&mut state.receiver)?;
+            move_all(&mut state.queue, batch);
+            Ok(Poll::Pending)
+        });
+        task.into_iter().for_each(Waker::wake);
+        answer
     }
 
-    /// A further message, if it is there as a whole.
-    pub(super) fn next_whole(&mut self) -> Option<Message> {
-        if !matches!(self.batch.front()?.item, MessageOrChunk::Message(_)) {
-            return None;
-        }
-        match self.pop()? {
-            MessageOrChunk::Message(message) => Some(message),
-            MessageOrChunk::Chunk(_) => None,
-        }
+    /// So much of what was taken has been handed out.
+    pub(super) fn release(&self, cost: usize) {
+        let task = self.state.lock().release(cost, self.mark);
+        task.into_iter().for_each(Waker::wake);
     }
 
-    /// The kind of the next message, which is then handed out in chunks.
-    pub(super) fn poll_begin_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Kind, Error>>> {
-        self.skip_chunks();
-        loop {
-            // What was put together so far is the first chunk.
-            let begun = match std::mem::replace(&mut self.state, State::BetweenMessages) {
-                State::Assembling { kind, data } => Some(Chunk { kind, data: data.into(), fin: false }),
-                state => {
-                    self.state = state;
-                    None
-                }
-            };
-            let chunk = match begun {
-                Some(chunk) => chunk,
-                None => match ready!(self.poll_item(cx)) {
-                    Some(Ok(MessageOrChunk::Message(message))) => {
-                        Chunk { kind: message.kind(), data: message.into_bytes(), fin: true }
-                    }
-                    Some(Ok(MessageOrChunk::Chunk(chunk))) => match self.state {
-                        State::Skipping => {
-                            self.skip(&chunk);
-                            continue;
-                        }
-                        _ => chunk,
-                    },
-                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    None => return Poll::Ready(None),
-                },
-            };
-            let kind = chunk.kind;
-            // It has been paid for.
-            self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(chunk), cost: 0 });
-            self.state = State::Reading;
-            return Poll::Ready(Some(Ok(kind)));
-        }
+    /// There is no receiver any more.
+    pub(super) fn drop_receiver(&self) {
+        let mut state = self.state.lock();
+        let phase = std::mem::replace(&mut state.phase, Phase::Dropped);
+        let (task, receiver) = (state.task.take(), state.receiver.take());
+        let queue = std::mem::take(&mut state.queue);
+        drop(state);
+        drop((phase, queue, receiver));
+        task.into_iter().for_each(Waker::wake);
     }
 
-    /// The next chunk of the message, of at most `max` bytes.
-    pub(super) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
-        let Chunk { kind, mut data, fin } = match ready!(self.poll_item(cx)) {
-            Some(Ok(MessageOrChunk::Chunk(chunk))) => chunk,
-            Some(Ok(MessageOrChunk::Message(_))) | None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+    // What the task does.
+
+    /// Whether messages are wanted. The task is woken when that changes.
+    pub(super) fn room(&self, cx: &Context<'_>) -> Room {
+        self.state.look(cx, |state, task| {
+            if matches!(state.phase, Phase::Dropped) {
+                return Ok(Room::Dropped);
+            }
+            // Also where there is room, since the task is told when the receiver is dropped.
+            task.put(&mut state.task)?;
+            Ok(match self.mark.saturating_sub(state.held) {
+                0 => Room::Full,
+                room => Room::Left(room),
+            })
+        })
+    }
+
+    /// Adds what has come, which costs `cost`, and wakes the receiver.
+    pub(super) fn push(&self, batch: &mut VecDeque<Arrived>, cost: usize) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Dropped) {
+            drop(state);
+            batch.clear();
+            return;
+        }
+        state.held += cost;
+        move_all(batch, &mut state.queue);
+        let receiver = state.receiver.take();
+        drop(state);
+        receiver.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self, end: Result<(), Error>) {
+        let mut state = self.state.lock();
+        let unused = match state.phase {
+            Phase::Open => std::mem::replace(&mut state.phase, Phase::Ended(end)),
+            Phase::Ended(_) | Phase::Dropped => Phase::Ended(end),
         };
-        if data.len() <= max {
-            if fin {
-                self.state = State::BetweenMessages;
-            }
-            return Poll::Ready(Some(Ok(Chunk { kind, data, fin })));
-        }
-        let chunk = Chunk { kind, data: data.split_to(max), fin: false };
-        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Chunk { kind, data, fin }), cost: 0 });
-        Poll::Ready(Some(Ok(chunk)))
-    }
-
-    /// Tells the queue what was handed out, where that is enough to be worth a lock.
-    pub(super) fn release(&mut self) {
-        if self.released >= self.shared.incoming.mark() / 4 {
-            self.shared.incoming.release(std::mem::take(&mut self.released));
-        }
-    }
-
-    /// Nobody reads the message any more.
-    fn skip_chunks(&mut self) {
-        if matches!(self.state, State::Reading) {
-            self.state = State::Skipping;
-        }
-    }
-
-    fn skip(&mut self, chunk: &Chunk) {
-        if chunk.fin {
-            self.state = State::BetweenMessages;
-        }
-    }
-
-    /// Adds a chunk to the message that is put together. Returns the message with the last one.
-    fn assemble(&mut self, chunk: Chunk) -> Option<Message> {
-        let (kind, data) = match &mut self.state {
-            State::Assembling { kind, data } => (*kind, data),
-            State::Skipping => {
-                self.skip(&chunk);
-                return None;
-            }
-            state => {
-                *state = State::Assembling { kind: chunk.kind, data: Vec::new() };
-                return self.assemble(chunk);
-            }
-        };
-        if chunk.data.len() > self.max_message_size - data.len() {
-            return self.fail(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
-        }
-        data.extend_from_slice(&chunk.data);
-        if !chunk.fin {
-            return None;
-        }
-        let data = Bytes::from(std::mem::take(data));
-        self.state = State::BetweenMessages;
-        match kind {
-            Kind::Binary => Some(Message::Binary(data)),
-            // It was checked as it came, but what was checked is not what stands here.
-            Kind::Text => match CheckedText::new(&data, 0, data.len()) {
-                Some(text) => Some(Message::Text(text.own(data))),
-                None => self.fail(Violation::InvalidUtf8.into()),
-            },
-        }
-    }
-
-    /// The connection is to fail, unless it has ended meanwhile.
-    fn fail(&mut self, error: Error) -> Option<Message> {
-        self.state = State::Failed(error.clone());
-        self.shared.incoming.fail(error);
-        None
-    }
-
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessageOrChunk, Error>>> {
-        loop {
-            // A receiver that never has to wait lets others run all the same.
-            if self.handed_out >= work::PER_STEP {
-                ready!(coop::poll_proceed(cx)).made_progress();
-                self.handed_out = 0;
-            }
-            if self.batch.is_empty() {
-                if self.has_ended() {
-                    return Poll::Ready(None);
-                }
-                let released = std::mem::take(&mut self.released);
-                if let Some(end) = ready!(self.shared.incoming.poll_take(&mut self.batch, released, cx)) {
-                    return Poll::Ready(self.end(end).err().map(Err));
-                }
-            }
-            let item = self.pop();
-            self.release();
-            if !matches!(self.state, State::Failed(_)) {
-                return Poll::Ready(item.map(Ok));
-            }
-        }
-    }
-
-    /// The connection has ended. What was found wrong here comes first; behind an error comes an end without one.
-    fn end(&mut self, end: Result<(), Error>) -> Result<(), Error> {
-        let state = std::mem::replace(&mut self.state, State::BetweenMessages);
-        if let State::Failed(error) = state {
-            return Err(error);
-        }
-        end?;
-        self.state = State::Ended;
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Option<MessageOrChunk> {
-        let Arrived { item, cost } = self.batch.pop_front()?;
-        self.released += cost;
-        self.handed_out += 1;
-        Some(item)
+        let receiver = state.receiver.take();
+        drop(state);
+        drop(unused);
+        receiver.into_iter().for_each(Waker::wake);
     }
 }
 
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        self.shared.incoming.drop_receiver();
+impl State {
+    /// Returns the task, if it waits for this.
+    fn release(&mut self, cost: usize, mark: usize) -> Option<Waker> {
+        let was_full = self.held >= mark;
+        self.held -= cost;
+        if was_full && self.held < mark { self.task.take() } else { None }
+    }
+}
+
+/// Every interleaving of the task and the receiver: `tests/loom.sh`.
+#[cfg(all(test, wsflow_loom))]
+mod loom_tests {
+    use std::future::poll_fn;
+
+    use loom::{future::block_on, sync::Arc, thread};
+
+    use super::*;
+    use crate::message::Message;
+
+    fn inbox() -> Arc<Inbox> {
+        // Full with one message.
+        Arc::new(Inbox::new(1))
+    }
+
+    /// A task that has so many messages, and then the end of the connection.
+    fn drive(inbox: &Inbox, messages: usize) {
+        for _ in 0..messages {
+            let room = block_on(poll_fn(|cx| match inbox.room(cx) {
+                Room::Full => Poll::Pending,
+                room => Poll::Ready(room),
+            }));
+            if room == Room::Dropped {
+                return;
+            }
+            let arrived = Arrived::new(MessageOrChunk::Message(Message::text("x")), 0, 0);
+            let cost = arrived.cost;
+            inbox.push(&mut VecDeque::from([arrived]), cost);
+        }
+        inbox.end(Ok(()));
+    }
+
+    #[test]
+    fn all_that_comes_is_received_and_then_the_end() {
+        loom::model(|| {
+            let inbox = inbox();
+            let task = thread::spawn({
+                let inbox = Arc::clone(&inbox);
+                move || drive(&inbox, 2)
+            });
+            let (mut batch, mut released, mut received) = (VecDeque::new(), 0, 0);
+            while block_on(poll_fn(|cx| inbox.poll_take(&mut batch, std::mem::take(&mut released), cx))).is_none() {
+                received += batch.len();
+                released += batch.drain(..).map(|arrived| arrived.cost).sum::<usize>();
+            }
+            assert_eq!(received, 2);
+            task.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_task_that_waits_for_room_hears_that_the_receiver_is_dropped() {
+        loom::model(|| {
+            let inbox = inbox();
+            let receiver = thread::spawn({
+                let inbox = Arc::clone(&inbox);
+                move || inbox.drop_receiver()
+            });
+            drive(&inbox, 3);
+            receiver.join().unwrap();
+        });
     }
 }

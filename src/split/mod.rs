@@ -1,39 +1,38 @@
-//! The halves of a connection, for separate tasks, and the task that drives the connection between them.
+//! The halves of a connection, for separate tasks: what the task between them shares with each.
 //!
 //! ```text
-//!  Sender ──► outgoing (room: write_high_water_mark) ──► task ──► connection
-//!  Receiver ◄── incoming (read_high_water_mark) ◄────────┘
+//!  Sender ──► outbox (write_high_water_mark) ──► task ──► connection
+//!  Receiver ◄── inbox (read_high_water_mark) ◄────┘
 //! ```
 
+mod arrivals;
 mod inbox;
-mod incoming;
-mod outgoing;
-#[cfg(all(test, wsflow_loom))]
-mod outgoing_loom;
 mod receiver;
-mod room;
 mod sender;
 mod sink;
-mod task;
-mod try_send_error;
-mod turn;
-mod watchers;
+mod unread;
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use self::turn::Turn;
-use self::{incoming::Incoming, outgoing::Outgoing, task::Task};
-pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink, try_send_error::TrySendError};
-use crate::{handshake::Negotiated, stream::WebSocketStream};
+pub(crate) use self::unread::Unread;
+use self::{arrivals::ToInbox, inbox::Inbox};
+pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink};
+use crate::{
+    handshake::Negotiated,
+    outbox::{Amount, Outbox},
+    stream::WebSocketStream,
+    task::Task,
+};
 
 /// What the halves and the task share.
+#[derive(Debug)]
 pub(crate) struct Shared {
-    outgoing: Outgoing,
+    pub(crate) outbox: Outbox,
     /// How many bytes of payload a frame has at most of a message that is written piece by piece.
-    part_size: usize,
-    incoming: Incoming,
+    pub(crate) part_size: usize,
+    inbox: Inbox,
     negotiated: Negotiated,
 }
 
@@ -44,6 +43,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     /// Use it where several tasks send, or where sending and receiving must not wait for each other. A loop in one task is
     /// faster with the stream in place. There is no way back to one stream: messages that are queued would have no place
     /// in it.
+    ///
+    /// What was queued before leaves first, and [`compression`](Self::compression) stays as it was set. The halves of a
+    /// connection that is closing, or has ended, send nothing.
     ///
     /// ```no_run
     /// # async fn example(ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
@@ -67,20 +69,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     /// # Panics
     ///
     /// Outside of a tokio runtime, as `tokio::spawn`.
-    pub fn into_split(mut self) -> (Sender, Receiver) {
-        self.skip_chunks();
-        let mut outgoing = Outgoing::new(self.config().write_high_water_mark, self.ready_state(), self.stats());
-        if !self.is_flushed() {
-            outgoing = outgoing.with_leftover(self.buffered_amount());
-        }
+    pub fn into_split(self) -> (Sender, Receiver) {
+        let part_size = self.part_size();
+        let (mut connection, config, negotiated) = self.into_inner();
+        connection.skip_chunks();
+        let queued = Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() };
         let shared = Arc::new(Shared {
-            outgoing,
-            part_size: self.part_size(),
-            incoming: Incoming::new(self.config().read_high_water_mark),
-            negotiated: self.take_negotiated(),
+            outbox: Outbox::new(
+                config.write_high_water_mark,
+                queued,
+                connection.is_flushed(),
+                connection.ready_state(),
+                connection.stats(),
+            ),
+            part_size,
+            inbox: Inbox::new(config.read_high_water_mark),
+            negotiated,
         });
-        let max_message_size = self.config().max_message_size;
-        tokio::spawn(Task::new(Arc::clone(&shared), self).run());
-        (Sender::new(Arc::clone(&shared)), Receiver::new(shared, max_message_size))
+        let compression = connection.compression();
+        let arrivals = ToInbox::new(Arc::clone(&shared), connection.buffer_used(), config.read_buffer_max);
+        tokio::spawn(Task::new(connection, arrivals).run());
+        (Sender::new(Arc::clone(&shared), compression), Receiver::new(shared, config.max_message_size))
     }
 }

@@ -11,15 +11,8 @@ use std::{
 use futures_core::{FusedStream, Stream};
 use url::Url;
 
-use super::{Shared, inbox::Inbox};
-use crate::{
-    close::Closed,
-    error::Error,
-    message::Message,
-    message_reader::MessageReader,
-    protocol::{Chunk, ReadyState},
-    stats::Stats,
-};
+use super::{Shared, Unread};
+use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState, stats::Stats};
 
 /// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
@@ -40,12 +33,12 @@ use crate::{
 /// [`Sender`](super::Sender) gone, too, the connection closes.
 pub struct Receiver {
     shared: Arc<Shared>,
-    inbox: Inbox,
+    unread: Unread,
 }
 
 impl Receiver {
     pub(super) fn new(shared: Arc<Shared>, max_message_size: Option<usize>) -> Self {
-        Self { inbox: Inbox::new(Arc::clone(&shared), max_message_size), shared }
+        Self { unread: Unread::new(Arc::clone(&shared), max_message_size), shared }
     }
 
     /// Takes up to `limit` messages at once, and appends them to `messages`; waits for the first. Returns how many: 0 is the
@@ -62,41 +55,22 @@ impl Receiver {
         if limit == 0 {
             return Ok(0);
         }
-        let Some(first) = poll_fn(|cx| self.inbox.poll_message(cx)).await.transpose()? else { return Ok(0) };
+        let Some(first) = poll_fn(|cx| self.unread.poll_message(cx)).await.transpose()? else { return Ok(0) };
         let before = messages.len();
         messages.push(first);
-        messages.extend(std::iter::from_fn(|| self.inbox.next_whole()).take(limit - 1));
-        self.inbox.release();
+        messages.extend(std::iter::from_fn(|| self.unread.next_whole()).take(limit - 1));
+        self.unread.release();
         Ok(messages.len() - before)
     }
 
-    /// As [`WebSocketStream::next_reader`](crate::WebSocketStream::next_reader): the next message as it comes, of any size.
-    ///
-    /// A message of up to 64 KiB, and one that has come as a whole by the time that the connection's task sees it, has been
-    /// put together already.
-    ///
-    /// # Errors
-    ///
-    /// The one error of an unclean end, as of `next()`.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost when the future is dropped.
-    pub async fn next_reader(&mut self) -> Option<Result<MessageReader<'_>, Error>> {
-        match poll_fn(|cx| self.inbox.poll_begin_chunks(cx)).await? {
-            Ok(kind) => Some(Ok(MessageReader::of_half(self, kind))),
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// The next chunk of the message that is read, of at most `max` bytes.
-    pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
-        self.inbox.poll_chunk(max, cx)
+    /// Of what has come, for a reader of one message.
+    pub(crate) fn unread(&mut self) -> &mut Unread {
+        &mut self.unread
     }
 
     /// How the connection ended, once it has.
     pub fn closed(&self) -> Option<Closed> {
-        self.shared.outgoing.closed()
+        self.shared.outbox.closed()
     }
 
     /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
@@ -121,12 +95,12 @@ impl Receiver {
 
     /// Whether the connection is open, closing or closed.
     pub fn ready_state(&self) -> ReadyState {
-        self.shared.outgoing.ready_state()
+        self.shared.outbox.ready_state()
     }
 
     /// What the connection has counted when its task last ran.
     pub fn stats(&self) -> Stats {
-        self.shared.outgoing.stats()
+        self.shared.outbox.stats()
     }
 }
 
@@ -134,13 +108,13 @@ impl Stream for Receiver {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.inbox.poll_message(cx)
+        self.unread.poll_message(cx)
     }
 }
 
 impl FusedStream for Receiver {
     fn is_terminated(&self) -> bool {
-        self.inbox.has_ended()
+        self.unread.has_ended()
     }
 }
 

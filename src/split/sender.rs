@@ -5,14 +5,13 @@ use std::{fmt, sync::Arc};
 use tokio::sync::oneshot;
 use url::Url;
 
-use super::{Outgoing, Shared, TrySendError, sink::SenderSink, turn::Turn};
+use super::{Shared, sink::SenderSink};
 use crate::{
     close::{CloseFrame, Closed},
-    driver::Queued,
     error::Error,
-    message::{Kind, Message},
-    message_writer::MessageWriter,
-    protocol::{Compression, Part, ReadyState, validate_close},
+    message::Message,
+    outbox::{Entry, Outbox, SenderId, TrySendError},
+    protocol::{Compression, ReadyState, validate_close},
     stats::Stats,
 };
 
@@ -34,17 +33,22 @@ use crate::{
 /// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines.
 pub struct Sender {
     shared: Arc<Shared>,
+    id: SenderId,
     compression: Compression,
 }
 
 impl Sender {
     /// The first of a connection: the others are its clones.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, compression: Compression::Allowed }
+    pub(super) fn new(shared: Arc<Shared>, compression: Compression) -> Self {
+        Self { shared, id: Outbox::FIRST_SENDER, compression }
     }
 
-    pub(super) fn outgoing(&self) -> &Outgoing {
-        &self.shared.outgoing
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn id(&self) -> SenderId {
+        self.id
     }
 
     /// Queues a message, once there is [room](Self#room) for it and it is its turn.
@@ -58,7 +62,7 @@ impl Sender {
     ///
     /// A future that is dropped while it waits leaves its place, and may have queued its message if its turn had come.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.shared.outgoing.send(self.queued(message.into())).await
+        self.shared.outbox.send(self.id, Entry::Message(message.into(), self.compression)).await
     }
 
     /// Queues a message, if there is room for it and nobody waits.
@@ -67,7 +71,7 @@ impl Sender {
     ///
     /// The message, with the reason.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        self.shared.outgoing.try_send(message.into(), self.compression)
+        self.shared.outbox.try_send(self.id, message.into(), self.compression)
     }
 
     /// Waits until all that was queued before has left: the transport has taken it and was flushed, and it takes no room
@@ -81,7 +85,7 @@ impl Sender {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.shared.outgoing.flush().await
+        self.shared.outbox.flush(self.id).await
     }
 
     /// Waits until [`buffered_amount`](Self::buffered_amount) is 0.
@@ -94,7 +98,7 @@ impl Sender {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn drained(&self) -> Result<(), Error> {
-        self.shared.outgoing.drained().await
+        self.shared.outbox.drained().await
     }
 
     /// Sends a ping, before messages that wait, and waits for its pong: the time from one to the other.
@@ -110,11 +114,14 @@ impl Sender {
     /// A future that is dropped may have sent its ping.
     pub async fn ping(&self) -> Result<std::time::Duration, Error> {
         let (request, answer) = oneshot::channel();
-        self.shared.outgoing.ping(request)?;
+        self.shared.outbox.ping(self.id, request)?;
         match answer.await {
             Ok(pong) => pong?.await,
-            // The connection ended before the driver saw the request.
-            Err(_) => Err(self.closed().await.into()),
+            // The connection ended before the task saw the request.
+            Err(_) => {
+                let closed = self.closed().await;
+                Err(self.shared.outbox.send_error().unwrap_or_else(|| closed.into()))
+            }
         }
     }
 
@@ -133,14 +140,14 @@ impl Sender {
     /// Once it was polled the connection closes, whether or not somebody waits.
     pub async fn close_with(&self, frame: CloseFrame) -> Result<Closed, Error> {
         validate_close(&frame)?;
-        self.shared.outgoing.close(frame);
+        self.shared.outbox.close(frame);
         Ok(self.closed().await)
     }
 
     /// Payload bytes that were queued and that the transport has not taken. Framing is not counted, nor are messages that
     /// wait for room. What could not be sent when the connection ended stays in it for ever.
     pub fn buffered_amount(&self) -> u64 {
-        self.shared.outgoing.buffered_amount()
+        self.shared.outbox.buffered_amount()
     }
 
     /// Waits for the end of the connection, and says how it ended.
@@ -149,26 +156,7 @@ impl Sender {
     ///
     /// Nothing is lost when the future is dropped.
     pub async fn closed(&self) -> Closed {
-        self.shared.outgoing.until_closed().await
-    }
-
-    /// Begins a message that is written piece by piece, once it is its turn: others wait until it is finished, control frames
-    /// pass. [`MessageWriter`] says what is sent when, and what a writer that is dropped does.
-    ///
-    /// [`close_with`](Self::close_with) meanwhile fails the message, and with it the connection, with 1011. Keep what takes
-    /// long, such as waiting for another source, out of it.
-    ///
-    /// # Errors
-    ///
-    /// As of [`send`](Self::send).
-    ///
-    /// # Cancel safety
-    ///
-    /// A future that is dropped leaves its place, and has begun no message.
-    pub async fn writer(&self, kind: Kind) -> Result<MessageWriter<'static>, Error> {
-        let sender = self.clone();
-        self.shared.outgoing.turn().await?;
-        Ok(MessageWriter::of_half(Turn::new(sender), self.shared.part_size, kind))
+        self.shared.outbox.ended().await
     }
 
     /// Switches compression off, or on again, for what this sender sends from now on, as
@@ -183,12 +171,8 @@ impl Sender {
         self.compression == Compression::Allowed
     }
 
-    pub(super) fn queued(&self, message: Message) -> Queued {
-        Queued::Message(message, self.compression)
-    }
-
-    pub(super) fn send_part(&self, part: Part) -> Result<(), Error> {
-        self.shared.outgoing.send_part(part, self.compression)
+    pub(crate) fn compression_setting(&self) -> Compression {
+        self.compression
     }
 
     /// A [`Sink`](futures_sink::Sink) for messages. The `Sender` itself is none, since `SinkExt::send` would hide its own.
@@ -218,25 +202,25 @@ impl Sender {
 
     /// Whether the connection is open, closing or closed.
     pub fn ready_state(&self) -> ReadyState {
-        self.shared.outgoing.ready_state()
+        self.shared.outbox.ready_state()
     }
 
     /// What the connection has counted when its task last ran.
     pub fn stats(&self) -> Stats {
-        self.shared.outgoing.stats()
+        self.shared.outbox.stats()
     }
 }
 
 impl Clone for Sender {
     fn clone(&self) -> Self {
-        self.shared.outgoing.add_sender();
-        Self { shared: Arc::clone(&self.shared), compression: self.compression }
+        let id = self.shared.outbox.add_sender();
+        Self { shared: Arc::clone(&self.shared), id, compression: self.compression }
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.shared.outgoing.remove_sender();
+        self.shared.outbox.remove_sender(self.id);
     }
 }
 

@@ -7,13 +7,19 @@ use std::{
 
 use futures_sink::Sink;
 
-use super::{Sender, room::Place, watchers::WatcherId};
-use crate::{close::CloseFrame, error::Error, message::Message};
+use super::Sender;
+use crate::{
+    close::CloseFrame,
+    error::Error,
+    message::Message,
+    outbox::{Outbox, SinkFlush, SinkPlace},
+};
 
 /// A [`Sender`] as a [`Sink`] of messages, such as for `forward`.
 ///
 /// A sink does not know how large its next message is. So `poll_ready` waits, in turn with all senders, until there is
-/// any [room](Sender#room); the message may then exceed the mark. A sink that is ready and sends nothing holds no room.
+/// any [room](Sender#room); the message may then exceed the mark. A sink that is ready and sends nothing holds no room. If a
+/// [`writer`](Sender::writer) has begun a message meanwhile, what the sink sends comes behind that message.
 ///
 /// `poll_flush` is ready when all that was queued before has left. `poll_close` closes the connection without a code, and is
 /// ready when it has ended: `Ok` if that was clean.
@@ -22,38 +28,40 @@ use crate::{close::CloseFrame, error::Error, message::Message};
 pub struct SenderSink {
     sender: Sender,
     turn: Turn,
-    /// The flush that was asked for: up to which message.
-    flush: Option<u64>,
-    watcher: Option<WatcherId>,
+    flush: SinkFlush,
 }
 
 /// Whether the sink may queue a message.
 #[derive(Debug)]
 enum Turn {
     Unasked,
-    Waiting(Place),
+    Waiting(SinkPlace),
     Ready,
 }
 
 impl SenderSink {
     pub(super) fn new(sender: Sender) -> Self {
-        Self { sender, turn: Turn::Unasked, flush: None, watcher: None }
+        Self { sender, turn: Turn::Unasked, flush: SinkFlush::default() }
     }
 
     /// The sender.
     pub fn get_ref(&self) -> &Sender {
         &self.sender
     }
+
+    fn outbox(&self) -> &Outbox {
+        &self.sender.shared().outbox
+    }
 }
 
 impl Drop for SenderSink {
     fn drop(&mut self) {
-        if let Turn::Waiting(place) = self.turn {
-            self.sender.outgoing().leave(place);
+        let Self { sender, turn, flush } = self;
+        let outbox = &sender.shared().outbox;
+        if let Turn::Waiting(place) = turn {
+            outbox.leave_sink(place);
         }
-        if let Some(watcher) = self.watcher {
-            self.sender.outgoing().stop_watching(watcher);
-        }
+        outbox.leave_flush(flush);
     }
 }
 
@@ -61,14 +69,16 @@ impl Sink<Message> for SenderSink {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let this = &mut *self;
-        let mut place = match this.turn {
-            Turn::Ready => return Poll::Ready(Ok(())),
+        let mut place = match std::mem::replace(&mut self.turn, Turn::Unasked) {
+            Turn::Ready => {
+                self.turn = Turn::Ready;
+                return Poll::Ready(Ok(()));
+            }
             Turn::Waiting(place) => Some(place),
             Turn::Unasked => None,
         };
-        let ready = this.sender.outgoing().poll_turn(&mut place, cx);
-        this.turn = match (&ready, place) {
+        let ready = self.outbox().poll_sink_ready(self.sender.id(), &mut place, cx);
+        self.turn = match (&ready, place) {
             (Poll::Ready(Ok(())), _) => Turn::Ready,
             (Poll::Pending, Some(place)) => Turn::Waiting(place),
             _ => Turn::Unasked,
@@ -82,22 +92,20 @@ impl Sink<Message> for SenderSink {
         }
         self.turn = Turn::Unasked;
         // A flush that nobody waits for any more does not cover this message.
-        self.flush = None;
-        self.sender.outgoing().send_now(self.sender.queued(message))
+        self.flush.forget();
+        self.outbox().send_ready(message, self.sender.compression_setting())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let this = &mut *self;
-        let target = *this.flush.get_or_insert_with(|| this.sender.outgoing().begin_flush());
-        let flushed = ready!(this.sender.outgoing().poll_flushed(target, &mut this.watcher, cx));
-        this.flush = None;
-        Poll::Ready(flushed)
+        let Self { sender, flush, .. } = &mut *self;
+        sender.shared().outbox.poll_sink_flush(flush, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let this = &mut *self;
-        this.sender.outgoing().close(CloseFrame::empty());
-        let closed = ready!(this.sender.outgoing().poll_closed(&mut this.watcher, cx));
+        let Self { sender, flush, .. } = &mut *self;
+        let outbox = &sender.shared().outbox;
+        outbox.close(CloseFrame::empty());
+        let closed = ready!(outbox.poll_ended(flush, cx));
         Poll::Ready(if closed.was_clean { Ok(()) } else { Err(closed.into()) })
     }
 }

@@ -72,8 +72,6 @@ impl Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Released {
     pub(crate) messages: u64,
-    /// Parts of messages, but for the last of each.
-    pub(crate) parts: u64,
     pub(crate) payload: u64,
     /// The Close frame was among it.
     pub(crate) close: bool,
@@ -206,7 +204,6 @@ impl Ledger {
                 SegmentKind::LastPiece => self.lens.pop_front(),
                 SegmentKind::LastPieceOfPart => {
                     self.cost -= pop_part(&mut self.lens);
-                    released.parts += 1;
                     None
                 }
                 SegmentKind::Piece | SegmentKind::Keepalive => None,

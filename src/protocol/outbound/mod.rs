@@ -163,6 +163,17 @@ impl Outbound {
         self.ledger.cost() >= self.high_water_mark
     }
 
+    /// The cost of all messages, and parts of messages, that were queued and not wholly taken by the transport.
+    pub(crate) fn queued_cost(&self) -> usize {
+        self.ledger.cost()
+    }
+
+    /// How much more is worth encoding, in bytes. 0: something waits to be encoded.
+    pub(crate) fn room(&self) -> usize {
+        let is_waiting = !self.queue.is_empty() || self.partial.as_ref().is_some_and(|partial| !partial.is_waiting());
+        if is_waiting { 0 } else { ENCODE_AHEAD.saturating_sub(self.encoded.len()) }
+    }
+
     /// Whether what is queued is worth a write although nobody asked for a flush.
     #[inline]
     pub(crate) fn should_write(&self) -> bool {

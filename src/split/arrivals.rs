@@ -1,0 +1,105 @@
+//! What arrives goes to the inbox, in batches.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Shared,
+    inbox::{Arrived, Room},
+};
+use crate::{
+    close::Closed,
+    connection::Connection,
+    error::Error,
+    limits::{MAX_BATCH, MAX_IDLE_PLACES, MAX_READ_CHUNK, MAX_WHOLE},
+    outbox::Outbox,
+    task::{Arrivals, Demand, Turn},
+};
+
+/// A receiver may be slow: it gets what comes behind our Close, too, and where its inbox is full nothing is read.
+pub(super) struct ToInbox {
+    shared: Arc<Shared>,
+    read_buffer_max: usize,
+    /// What has come, and is queued for the receiver as one.
+    batch: VecDeque<Arrived>,
+    /// What the batch costs, and how much more may come.
+    held: usize,
+    room: usize,
+    /// How much of the read buffers had been used up when the last message came.
+    used: u64,
+}
+
+impl ToInbox {
+    pub(super) fn new(shared: Arc<Shared>, used: u64, read_buffer_max: usize) -> Self {
+        Self { shared, read_buffer_max, batch: VecDeque::new(), held: 0, room: 0, used }
+    }
+}
+
+/// The halves are told of the end, also if the runtime is shut down before it comes.
+impl Drop for ToInbox {
+    fn drop(&mut self) {
+        let closed = Closed::abnormal();
+        let error = Error::from(closed.clone());
+        self.shared.outbox.end(closed, error.clone());
+        self.shared.inbox.end(Err(error));
+    }
+}
+
+impl Arrivals for ToInbox {
+    const WANTS_BEHIND_CLOSE: bool = true;
+
+    fn outbox(&self) -> &Outbox {
+        &self.shared.outbox
+    }
+
+    fn demand(&mut self, cx: &Context<'_>) -> Demand {
+        match self.shared.inbox.room(cx) {
+            Room::Left(room) => {
+                self.room = room;
+                Demand::Wanted
+            }
+            Room::Full => Demand::Full,
+            Room::Dropped => {
+                self.room = usize::MAX;
+                Demand::Dropped
+            }
+        }
+    }
+
+    fn poll_take<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Turn, Error>>> {
+        let item = match ready!(connection.poll_message_or_chunk(cx, MAX_WHOLE, MAX_READ_CHUNK)) {
+            Some(Ok(item)) => item,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
+        };
+        let used = connection.buffer_used();
+        let new = used - std::mem::replace(&mut self.used, used);
+        let arrived = Arrived::new(item, new, self.read_buffer_max);
+        self.held += arrived.cost;
+        self.room = self.room.saturating_sub(arrived.cost);
+        self.batch.push_back(arrived);
+        let is_over = self.room == 0 || self.batch.len() >= MAX_BATCH;
+        Poll::Ready(Some(Ok(if is_over { Turn::IsOver } else { Turn::GoesOn })))
+    }
+
+    fn hand_out(&mut self) {
+        if !self.batch.is_empty() {
+            self.shared.inbox.push(&mut self.batch, std::mem::take(&mut self.held));
+            self.batch.shrink_to(MAX_IDLE_PLACES);
+        }
+    }
+
+    fn end(&mut self, _: Closed, end: Result<(), Error>) {
+        self.hand_out();
+        self.shared.inbox.end(end);
+    }
+}

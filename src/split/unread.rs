@@ -1,0 +1,262 @@
+//! What the receiver has taken from the inbox: whole messages, and the one that comes in chunks.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::task::coop;
+
+use super::{Shared, inbox::Arrived};
+use crate::{
+    close::Closed,
+    connection::MessageOrChunk,
+    error::{Error, LimitExceeded, Violation},
+    limits::work,
+    message::{Kind, Message},
+    protocol::Chunk,
+    wire::utf8::CheckedText,
+};
+
+pub(crate) struct Unread {
+    shared: Arc<Shared>,
+    max_message_size: usize,
+    /// What was taken from the inbox and not handed out.
+    batch: VecDeque<Arrived>,
+    /// The cost of what was handed out since the inbox was told.
+    released: usize,
+    /// Messages and chunks that were handed out since other tasks could run.
+    handed_out: usize,
+    state: State,
+}
+
+enum State {
+    BetweenMessages,
+    /// In a message that is put together.
+    Assembling {
+        kind: Kind,
+        data: Vec<u8>,
+    },
+    /// In a message that is handed out in chunks.
+    Reading,
+    /// In a message of which nobody wants the rest.
+    Skipping,
+    /// A message could not be put together: this is the end, behind all that has come.
+    Failed(Error),
+    /// The end was handed out.
+    Ended,
+}
+
+impl Unread {
+    pub(super) fn new(shared: Arc<Shared>, max_message_size: Option<usize>) -> Self {
+        Self {
+            shared,
+            max_message_size: max_message_size.unwrap_or(usize::MAX),
+            batch: VecDeque::new(),
+            released: 0,
+            handed_out: 0,
+            state: State::BetweenMessages,
+        }
+    }
+
+    /// How the connection ended, once it has.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.shared.outbox.closed()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// The next message, put together if it comes in chunks.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        self.skip_chunks();
+        loop {
+            match ready!(self.poll_item(cx)) {
+                Some(Ok(MessageOrChunk::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Some(Ok(MessageOrChunk::Chunk(chunk))) => {
+                    if let Some(message) = self.assemble(chunk) {
+                        return Poll::Ready(Some(Ok(message)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// A further message, if it is there as a whole.
+    pub(super) fn next_whole(&mut self) -> Option<Message> {
+        if !matches!(self.batch.front()?.item, MessageOrChunk::Message(_)) {
+            return None;
+        }
+        match self.pop()? {
+            MessageOrChunk::Message(message) => Some(message),
+            MessageOrChunk::Chunk(_) => None,
+        }
+    }
+
+    /// The kind of the next message, which is then handed out in chunks.
+    pub(crate) fn poll_begin_chunks(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Kind, Error>>> {
+        self.skip_chunks();
+        loop {
+            // What was put together so far is the first chunk.
+            let begun = match std::mem::replace(&mut self.state, State::BetweenMessages) {
+                State::Assembling { kind, data } => Some(Chunk { kind, data: data.into(), fin: false }),
+                state => {
+                    self.state = state;
+                    None
+                }
+            };
+            let chunk = match begun {
+                Some(chunk) => chunk,
+                None => match ready!(self.poll_item(cx)) {
+                    Some(Ok(MessageOrChunk::Message(message))) => {
+                        Chunk { kind: message.kind(), data: message.into_bytes(), fin: true }
+                    }
+                    Some(Ok(MessageOrChunk::Chunk(chunk))) => match self.state {
+                        State::Skipping => {
+                            self.skip(&chunk);
+                            continue;
+                        }
+                        _ => chunk,
+                    },
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None => return Poll::Ready(None),
+                },
+            };
+            let kind = chunk.kind;
+            // It has been paid for.
+            self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(chunk), cost: 0 });
+            self.state = State::Reading;
+            return Poll::Ready(Some(Ok(kind)));
+        }
+    }
+
+    /// The next chunk of the message, of at most `max` bytes.
+    pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
+        let Chunk { kind, mut data, fin } = match ready!(self.poll_item(cx)) {
+            Some(Ok(MessageOrChunk::Chunk(chunk))) => chunk,
+            Some(Ok(MessageOrChunk::Message(_))) | None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+        };
+        if data.len() <= max {
+            if fin {
+                self.state = State::BetweenMessages;
+            }
+            return Poll::Ready(Some(Ok(Chunk { kind, data, fin })));
+        }
+        let chunk = Chunk { kind, data: data.split_to(max), fin: false };
+        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Chunk { kind, data, fin }), cost: 0 });
+        Poll::Ready(Some(Ok(chunk)))
+    }
+
+    /// Tells the inbox what was handed out, where that is enough to be worth a lock.
+    pub(super) fn release(&mut self) {
+        if self.released >= self.shared.inbox.mark() / 4 {
+            self.shared.inbox.release(std::mem::take(&mut self.released));
+        }
+    }
+
+    /// Nobody reads the message any more.
+    fn skip_chunks(&mut self) {
+        if matches!(self.state, State::Reading) {
+            self.state = State::Skipping;
+        }
+    }
+
+    fn skip(&mut self, chunk: &Chunk) {
+        if chunk.fin {
+            self.state = State::BetweenMessages;
+        }
+    }
+
+    /// Adds a chunk to the message that is put together. Returns the message with the last one.
+    fn assemble(&mut self, chunk: Chunk) -> Option<Message> {
+        let (kind, data) = match &mut self.state {
+            State::Assembling { kind, data } => (*kind, data),
+            State::Skipping => {
+                self.skip(&chunk);
+                return None;
+            }
+            state => {
+                *state = State::Assembling { kind: chunk.kind, data: Vec::new() };
+                return self.assemble(chunk);
+            }
+        };
+        if chunk.data.len() > self.max_message_size - data.len() {
+            return self.fail(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
+        }
+        data.extend_from_slice(&chunk.data);
+        if !chunk.fin {
+            return None;
+        }
+        let data = Bytes::from(std::mem::take(data));
+        self.state = State::BetweenMessages;
+        match kind {
+            Kind::Binary => Some(Message::Binary(data)),
+            // It was checked as it came, but what was checked is not what stands here.
+            Kind::Text => match CheckedText::new(&data, 0, data.len()) {
+                Some(text) => Some(Message::Text(text.own(data))),
+                None => self.fail(Violation::InvalidUtf8.into()),
+            },
+        }
+    }
+
+    /// The connection is to fail, unless it has ended meanwhile.
+    fn fail(&mut self, error: Error) -> Option<Message> {
+        self.state = State::Failed(error.clone());
+        self.shared.outbox.fail(error);
+        None
+    }
+
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessageOrChunk, Error>>> {
+        loop {
+            // A receiver that never has to wait lets others run all the same.
+            if self.handed_out >= work::PER_STEP {
+                ready!(coop::poll_proceed(cx)).made_progress();
+                self.handed_out = 0;
+            }
+            if self.batch.is_empty() {
+                if self.has_ended() {
+                    return Poll::Ready(None);
+                }
+                let released = std::mem::take(&mut self.released);
+                if let Some(end) = ready!(self.shared.inbox.poll_take(&mut self.batch, released, cx)) {
+                    return Poll::Ready(self.end(end).err().map(Err));
+                }
+            }
+            let item = self.pop();
+            self.release();
+            if !matches!(self.state, State::Failed(_)) {
+                return Poll::Ready(item.map(Ok));
+            }
+        }
+    }
+
+    /// The connection has ended. What was found wrong here comes first; behind an error comes an end without one.
+    fn end(&mut self, end: Result<(), Error>) -> Result<(), Error> {
+        let state = std::mem::replace(&mut self.state, State::BetweenMessages);
+        if let State::Failed(error) = state {
+            return Err(error);
+        }
+        end?;
+        self.state = State::Ended;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<MessageOrChunk> {
+        let Arrived { item, cost } = self.batch.pop_front()?;
+        self.released += cost;
+        self.handed_out += 1;
+        Some(item)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.shared.inbox.drop_receiver();
+    }
+}

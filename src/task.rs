@@ -1,0 +1,270 @@
+//! `Task`: drives a connection between an outbox and what takes the arrivals.
+//!
+//! ```text
+//!  Outbox ──► Task ──► connection
+//!     ▲        │ ▲         │
+//!     └ Report ┘ └─────────┴──► Arrivals: an inbox, or event handlers
+//! ```
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    close::{CloseFrame, Closed},
+    connection::Connection,
+    error::Error,
+    limits::MAX_IDLE_PLACES,
+    outbox::{Aftermath, Amount, Entry, Failure, Outbox, Report, Taken},
+    trace::Lifespan,
+};
+
+/// Where what arrives goes. Its drop says that nothing more comes, also where the runtime is shut down before the end.
+pub(crate) trait Arrivals {
+    /// Whether messages that come behind our Close are wanted.
+    const WANTS_BEHIND_CLOSE: bool;
+
+    fn outbox(&self) -> &Outbox;
+
+    /// What is wanted. The task of `cx` is woken when that changes.
+    fn demand(&mut self, cx: &Context<'_>) -> Demand;
+
+    /// Takes the next item of `connection`: `None` is the end.
+    fn poll_take<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Turn, Error>>>;
+
+    /// A turn is over, and the outbox knows what has left: what was taken is handed out.
+    fn hand_out(&mut self);
+
+    /// The connection has ended.
+    fn end(&mut self, closed: Closed, end: Result<(), Error>);
+}
+
+/// What may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Demand {
+    Wanted,
+    /// There is no room: nothing is read.
+    Full,
+    /// Messages are not wanted any more.
+    Dropped,
+}
+
+/// Whether more is taken before what was taken is handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    GoesOn,
+    IsOver,
+}
+
+/// What drives one connection. It does not keep the handles alive.
+pub(crate) struct Task<S, A> {
+    connection: Connection<S>,
+    arrivals: A,
+    /// Emptied in each turn, but for our Close, which may have to wait for what has come.
+    taken: Taken,
+    aftermath: Aftermath,
+    /// The connection's: how long senders wait is known here.
+    lifespan: Lifespan,
+}
+
+/// What the task ends by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Connection,
+    Aborted,
+}
+
+/// The transport is to be dropped.
+struct Aborted(Error);
+
+/// What a turn has come to.
+enum Received {
+    /// More may have come.
+    More,
+    Nothing,
+    End(Result<(), Error>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
+    pub(crate) fn new(mut connection: Connection<S>, arrivals: A) -> Self {
+        let lifespan = connection.take_lifespan();
+        Self { connection, arrivals, taken: Taken::default(), aftermath: Aftermath::default(), lifespan }
+    }
+
+    pub(crate) async fn run(mut self) {
+        if poll_fn(|cx| self.poll(cx)).await == Ended::Connection {
+            // The peer may still be reading why.
+            while poll_fn(|cx| self.connection.poll_next(cx)).await.is_some() {}
+        }
+    }
+
+    /// Moves what there is to move, both ways. Ready when everybody was told of the end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            if let Err(Aborted(error)) = self.send(cx) {
+                self.abort(error);
+                return Poll::Ready(Ended::Aborted);
+            }
+            let received = self.receive(cx);
+            let is_closing = self.close();
+            let due = self.report();
+            if let Received::End(end) = received {
+                self.end(end);
+                return Poll::Ready(Ended::Connection);
+            }
+            self.arrivals.hand_out();
+            let has_more = is_closing || due > 0 && self.connection.room() > 0;
+            if matches!(received, Received::Nothing) && !has_more {
+                self.shrink();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what is asked for, hands over what was queued by now, as far as the transport takes it, and writes it. What is
+    /// queued meanwhile waits for the next turn, since a sender that is as fast as the transport would hold up the reader for
+    /// ever.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Aborted> {
+        let mut due = self.take(usize::MAX, cx)?;
+        // A poll that was cut off while it wrote begins with reading, the next time.
+        if !self.connection.is_reading_due() {
+            while self.connection.poll_flush(cx).is_ready() && due > 0 {
+                due = self.take(due, cx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is asked for, and up to `due` entries. Returns how many are left of these, if any was taken.
+    fn take(&mut self, due: usize, cx: &Context<'_>) -> Result<usize, Aborted> {
+        let room = self.connection.is_open().then(|| self.connection.room());
+        self.arrivals.outbox().take(room, &mut self.taken, cx);
+        match self.taken.failure.take() {
+            Some(Failure::Failed(error)) => self.connection.fail(error),
+            Some(Failure::Abandoned) => self.connection.abandon_message(0),
+            Some(Failure::Aborted(error)) => return Err(Aborted(error)),
+            None => {}
+        }
+        for request in self.taken.pings.drain(..) {
+            // Each has a payload of its own.
+            let payload = Bytes::copy_from_slice(&self.connection.counters().pings_sent.to_be_bytes());
+            // Whoever asked may have stopped waiting.
+            let _ = request.send(self.connection.ping(payload));
+        }
+        let count = self.taken.entries.len();
+        for entry in self.taken.entries.drain(..) {
+            // It cannot fail: the connection is open.
+            let _ = match entry {
+                Entry::Message(message, compression) => {
+                    self.connection.set_compression(compression);
+                    self.connection.start_send(message)
+                }
+                Entry::Part(part, compression) => {
+                    self.connection.set_compression(compression);
+                    self.connection.start_send_part(part)
+                }
+            };
+        }
+        Ok(if count == 0 { 0 } else { due.saturating_sub(count).min(self.taken.left) })
+    }
+
+    /// Takes what has come.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Received {
+        match self.arrivals.demand(cx) {
+            Demand::Wanted => {}
+            Demand::Full => {
+                // What was read before the end waits until there is room.
+                if self.connection.poll_write_only(cx).is_ready() && self.arrivals.outbox().closed().is_none() {
+                    self.report();
+                    self.end_senders(self.connection.error().cloned().map_or(Ok(()), Err));
+                }
+                return Received::Nothing;
+            }
+            Demand::Dropped => {
+                self.connection.discard_messages();
+                if !self.taken.has_senders {
+                    self.arrivals.outbox().close(CloseFrame::empty());
+                }
+            }
+        }
+        loop {
+            match self.arrivals.poll_take(&mut self.connection, cx) {
+                Poll::Ready(Some(Ok(Turn::GoesOn))) => {}
+                Poll::Ready(Some(Ok(Turn::IsOver))) => return Received::More,
+                Poll::Ready(Some(Err(error))) => return Received::End(Err(error)),
+                Poll::Ready(None) => return Received::End(Ok(())),
+                Poll::Pending => return Received::Nothing,
+            }
+        }
+    }
+
+    /// Begins to close, if that is asked for: only now, since a Close of the peer's that has come already is answered, and not
+    /// crossed. Returns whether it did.
+    fn close(&mut self) -> bool {
+        let Some(frame) = self.taken.close.take() else { return false };
+        // The frame was checked when it was asked for.
+        let _ = self.connection.close(frame);
+        if !A::WANTS_BEHIND_CLOSE {
+            self.connection.discard_messages();
+        }
+        true
+    }
+
+    /// Tells the senders what has left. Returns how many entries may be taken.
+    fn report(&mut self) -> usize {
+        let connection = &self.connection;
+        let report = Report {
+            ready_state: connection.ready_state(),
+            queued: Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() },
+            is_flushed: connection.is_flushed(),
+            stats: connection.counters(),
+            read_pause: connection.read_pause(),
+        };
+        let due = self.arrivals.outbox().report(report, &mut self.aftermath);
+        self.aftermath.settle();
+        if connection.is_open() { due } else { 0 }
+    }
+
+    /// The connection has ended, and nothing that it has read is left.
+    fn end(&mut self, end: Result<(), Error>) {
+        let closed = match self.arrivals.outbox().closed() {
+            Some(closed) => closed,
+            None => self.end_senders(end.clone()),
+        };
+        let end = if closed.was_clean || end.is_err() { end } else { Err(closed.clone().into()) };
+        self.arrivals.end(closed, end);
+    }
+
+    /// The senders are told how the connection has ended, also where what was read before is still to be taken.
+    fn end_senders(&mut self, end: Result<(), Error>) -> Closed {
+        let outbox = self.arrivals.outbox();
+        let mut closed = self.connection.closed().cloned().unwrap_or_else(Closed::abnormal);
+        closed.was_clean &= !outbox.has_unsent();
+        let reason = end.err().unwrap_or_else(|| closed.clone().into());
+        self.lifespan.end(|| (Some(closed.clone()), (!closed.was_clean).then(|| reason.clone()), outbox.stats()));
+        outbox.end(closed.clone(), reason);
+        closed
+    }
+
+    /// The transport is dropped with this task.
+    fn abort(&mut self, error: Error) {
+        let (outbox, closed) = (self.arrivals.outbox(), Closed::abnormal());
+        self.lifespan.end(|| (Some(closed.clone()), Some(error.clone()), outbox.stats()));
+        outbox.end(closed.clone(), error.clone());
+        self.arrivals.end(closed, Err(error));
+    }
+
+    /// Frees the memory of a burst.
+    fn shrink(&mut self) {
+        self.taken.entries.shrink_to(MAX_IDLE_PLACES);
+        self.taken.pings.shrink_to(MAX_IDLE_PLACES);
+    }
+}
