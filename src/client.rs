@@ -181,7 +181,8 @@ impl ClientBuilder {
     }
 
     /// Another host than the URL's for the header `Host`, and for the name sent to (SNI) and proven by a TLS server. It
-    /// may have a port, which `Host` shows. TCP still goes to the URL's host.
+    /// may have a port, which `Host` shows. TCP still goes to the URL's host. [`redirects`](Self::redirects) says how long
+    /// it lasts.
     pub fn host(mut self, host: impl AsRef<str>) -> Self {
         self.target = self.target.and_then(|target| target.with_host(host.as_ref()));
         self
@@ -274,11 +275,13 @@ impl ClientBuilder {
     ///
     /// `Location` may be relative; its fragment is dropped, and `http` and `https` count as `ws` and `wss`. The stream's
     /// [`url`](WebSocketStream::url) is the last one. Each hop has the timeouts, and the other options, of the first; only
-    /// [`host`](Self::host) is for the first alone.
+    /// [`host`](Self::host) ends with the first `Location` that has an authority, as in `//example.com/`, however it is
+    /// written. One that is a path or a query alone stays on the server, under the name that it was asked by.
     ///
-    /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin (scheme, host and
-    /// port): once the way leads to another, no hop gets them any more. Other headers go to each, and so does a client
-    /// certificate of [`tls`](Self::tls). Userinfo in `Location` is dropped.
+    /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin: the scheme, and the
+    /// host and port that the header `Host` shows. Once the way leads to another, no hop gets them any more; so with
+    /// `host`, the URL's own host is another. Other headers go to each, and so does a client certificate of
+    /// [`tls`](Self::tls). Userinfo in `Location` is dropped.
     ///
     /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
     /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)

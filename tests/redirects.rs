@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use support::{Head, Script, error};
 use url::Url;
-use wsflow::{Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
+use wsflow::{ClientBuilder, Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
 
 /// Answers the next request with a redirect. Its body never comes.
 async fn redirect(server: &Script, status: u16, location: &str) -> Head {
@@ -157,16 +157,117 @@ async fn userinfo_stays_with_its_origin_too_and_that_of_a_location_is_dropped() 
     }
 }
 
-#[tokio::test]
-async fn another_host_is_for_the_first_hop_alone() {
-    let server = Script::bind().await;
-    let builder = WebSocketStream::builder(server.url("/")).host("front.example").redirects(1);
-    let (ws, (first, second)) = tokio::join!(builder.connect(), async {
-        (redirect(&server, 307, "/b").await, server.peer().await.accept().await)
+/// The host that `host()` gives, where the URL has an address.
+const FRONT: &str = "front.example";
+
+/// A connection to `server` as `FRONT`, with secrets. Every name leads to `server`.
+fn as_front(server: &Script, path: &str) -> ClientBuilder {
+    let addr = server.addr();
+    let mut builder =
+        WebSocketStream::builder(server.url(path)).host(FRONT).resolver(move |_, _| async move { Ok([addr]) });
+    for (name, value) in SECRETS {
+        builder = builder.header(name, value);
+    }
+    builder.header("X-Mine", "kept").redirects(9)
+}
+
+fn has_secrets(head: &Head) -> bool {
+    let has = SECRETS.map(|(name, value)| {
+        assert!(head.header(name).is_none_or(|sent| sent == value), "{head:?}");
+        head.header(name).is_some()
     });
-    ws.expect("open");
-    assert_eq!(first.header("Host"), Some("front.example"));
-    assert_eq!(second.header("Host"), Some(server.addr().to_string().as_str()));
+    assert!(has.iter().all(|&has_it| has_it == has[0]), "{head:?}");
+    has[0]
+}
+
+/// An origin is the scheme, and the host and the port of `Host` as sent. The address behind it may be that of many.
+#[tokio::test]
+async fn another_host_goes_on_with_a_location_without_an_authority_and_no_secret_goes_to_another() {
+    let server = Script::bind().await;
+    let addr = server.addr().to_string();
+    for (location, host, is_trusted) in [
+        // No authority: the same server, as it was asked for.
+        ("/b", FRONT, true),
+        ("b", FRONT, true),
+        ("../b", FRONT, true),
+        ("?b", FRONT, true),
+        ("./b#part", FRONT, true),
+        ("ws:/b", FRONT, true),
+        ("ws:b", FRONT, true),
+        // The same origin.
+        ("//front.example/b", FRONT, true),
+        ("/\\front.example/b", FRONT, true),
+        ("\\\\front.example\\b", FRONT, true),
+        ("ws://front.example/b", FRONT, true),
+        ("http://you@FRONT.example:80/b", FRONT, true),
+        // Another name.
+        ("//other.example/b", "other.example", false),
+        ("/\\other.example/b", "other.example", false),
+        ("\\\\other.example\\b", "other.example", false),
+        ("ws:///other.example/b", "other.example", false),
+        ("/\t/other.example/b", "other.example", false),
+        ("ws:\\\\other.example/b", "other.example", false),
+        ("http:other.example/b", "other.example", false),
+        ("//front.example./b", "front.example.", false),
+        // Another port.
+        ("//front.example:81/b", "front.example:81", false),
+        // The address that was connected to, as the URL has it: another virtual host.
+        (&format!("//{addr}/b"), &addr, false),
+        (&format!("/\\{addr}/b"), &addr, false),
+        (&format!("\\\\{addr}\\b"), &addr, false),
+        (&format!("ws://{addr}/b"), &addr, false),
+        (&format!("http:{addr}/b"), &addr, false),
+    ] {
+        let (ws, (first, second)) = tokio::join!(as_front(&server, "/dir/a").connect(), async {
+            (redirect(&server, 307, location).await, server.peer().await.accept().await)
+        });
+        ws.unwrap_or_else(|error| panic!("{location}: {error}"));
+        assert!(first.header("Host") == Some(FRONT) && has_secrets(&first), "{first:?}");
+        assert_eq!(second.header("Host"), Some(host), "{location}");
+        assert_eq!(has_secrets(&second), is_trusted, "{location}: {second:?}");
+        assert_eq!(second.header("X-Mine"), Some("kept"));
+    }
+}
+
+#[tokio::test]
+async fn another_host_is_dropped_for_good() {
+    let server = Script::bind().await;
+    let addr = server.addr().to_string();
+    let (ws, heads) = tokio::join!(as_front(&server, "/1").connect(), async {
+        [
+            (redirect(&server, 302, "/2").await, FRONT, true),
+            (redirect(&server, 302, "3").await, FRONT, true),
+            // The same place but for the host, so no loop.
+            (redirect(&server, 302, &server.url("/3")).await, FRONT, true),
+            (redirect(&server, 302, "/4").await, &*addr, false),
+            (redirect(&server, 302, "//front.example/5").await, &*addr, false),
+            (server.peer().await.accept().await, FRONT, false),
+        ]
+    });
+    assert_eq!(ws.expect("open").url().expect("a URL").as_str(), "ws://front.example/5");
+    for (head, host, is_trusted) in &heads {
+        assert_eq!(head.header("Host"), Some(*host), "{head:?}");
+        assert_eq!(has_secrets(head), *is_trusted, "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn userinfo_goes_where_the_host_that_it_was_sent_with_goes() {
+    let server = Script::bind().await;
+    let addr = server.addr();
+    let url = server.url("/1").replace("ws://", "ws://me:secret@");
+    for (location, is_trusted) in
+        [("/2", true), ("//front.example/2", true), ("//other.example/2", false), (&format!("//{addr}/2"), false)]
+    {
+        let builder = WebSocketStream::builder(&url).host(FRONT).resolver(move |_, _| async move { Ok([addr]) });
+        let (ws, second) = tokio::join!(builder.redirects(1).connect(), async {
+            redirect(&server, 302, location).await;
+            server.peer().await.accept().await
+        });
+        let ws = ws.unwrap_or_else(|error| panic!("{location}: {error}"));
+        assert_eq!(second.header("Authorization").is_some(), is_trusted, "{location}: {second:?}");
+        assert_eq!(ws.url().expect("a URL").username(), if is_trusted { "me" } else { "" }, "{location}");
+    }
 }
 
 #[tokio::test]
@@ -248,6 +349,25 @@ mod tls {
                 let asked = tokio::time::timeout(Duration::from_millis(10), plain.peer()).await;
                 assert!(asked.is_err(), "the plain server was asked");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_for_the_host_that_goes_on() {
+        let authority = Authority::new();
+        let tls = authority.server(&[FRONT]);
+        for connector in authority.connectors(None) {
+            let server = Script::bind().await;
+            let here = format!("wss://localhost:{}/a", server.addr().port());
+            let builder = WebSocketStream::builder(&here).host(FRONT).tls(connector).redirects(1);
+            let (ws, head) = tokio::join!(builder.connect(), async {
+                let mut peer = tls.handshake(server.peer().await).await.1.expect("TLS");
+                peer.request().await;
+                peer.raw("HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n").await;
+                tls.handshake(server.peer().await).await.1.expect("TLS for the same name").accept().await
+            });
+            assert_eq!(ws.expect("open").url().expect("a URL").path(), "/b");
+            assert_eq!(head.header("Host"), Some(FRONT));
         }
     }
 

@@ -64,6 +64,56 @@ impl Target {
         Ok(Self { host, server_name, ..self })
     }
 
+    /// Where `location` leads from here, without userinfo, which is not a server's to give, and without a fragment, which
+    /// means nothing here. Another name ([`with_host`](Self::with_host)) goes on unless `location` has an authority.
+    pub(crate) fn join(&self, location: &str) -> Result<Self, InvalidUrl> {
+        let mut url = self.url.join(location)?;
+        url.set_fragment(None);
+        let there = Self::parse(url.as_str())?.without_userinfo();
+        if self.is_relative(location) {
+            let (host, server_name) = (self.host.clone(), self.server_name.clone());
+            return Ok(Self { host, server_name, ..there });
+        }
+        Ok(there)
+    }
+
+    /// Whether `location` has no authority, so that host and port are those of here. The parser of URLs alone knows: it
+    /// takes `\\` for `/`, and passes over tabs and more slashes than two. So it is asked from another port, too.
+    fn is_relative(&self, location: &str) -> bool {
+        let (mut one, mut another) = (self.url.clone(), self.url.clone());
+        // The URL has a host, so these do not fail. No scheme here has one of these ports as its default.
+        let _ = (one.set_port(Some(1)), another.set_port(Some(2)));
+        match (one.join(location), another.join(location)) {
+            (Ok(one), Ok(another)) => one.port() != another.port(),
+            _ => false,
+        }
+    }
+
+    /// Whether requests to both are to the same origin: scheme, and host and port as `Host` shows them.
+    pub(crate) fn is_same_origin(&self, other: &Self) -> bool {
+        self.url.scheme() == other.url.scheme() && self.host == other.host
+    }
+
+    /// Whether requests to both ask for the same.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.url == other.url && self.host == other.host
+    }
+
+    /// With the userinfo of `other`.
+    pub(crate) fn with_userinfo_of(mut self, other: &Self) -> Self {
+        // The URL has a host, so these do not fail.
+        let _ = self.url.set_username(other.url.username());
+        let _ = self.url.set_password(other.url.password());
+        Self { credentials: other.credentials.clone(), ..self }
+    }
+
+    pub(crate) fn without_userinfo(mut self) -> Self {
+        // As above.
+        let _ = self.url.set_username("");
+        let _ = self.url.set_password(None);
+        Self { credentials: None, ..self }
+    }
+
     /// The URL as it was validated, scheme mapped, userinfo kept.
     pub(crate) fn url(&self) -> &Url {
         &self.url
@@ -252,6 +302,37 @@ mod tests {
         let shown = format!("{:?}", target("ws://foo:bar@h/?token=x"));
         assert_eq!(shown, "ws://h:80/");
         assert!(format!("{:?}", target("ws://foo:bar@h/").credentials()).contains("Sensitive"));
+    }
+
+    #[test]
+    fn another_name_goes_on_with_a_location_without_an_authority() {
+        let here = target("ws://me:secret@h:81/dir/a?b").with_host("front").unwrap();
+        for (location, url, host, is_same_origin) in [
+            ("/c", "ws://h:81/c", "front", true),
+            ("c", "ws://h:81/dir/c", "front", true),
+            ("?c", "ws://h:81/dir/a?c", "front", true),
+            ("#c", "ws://h:81/dir/a?b", "front", true),
+            ("ws:c", "ws://h:81/dir/c", "front", true),
+            ("//front", "ws://front/", "front", true),
+            ("\\\\you@front:80", "ws://front/", "front", true),
+            ("wss://front/", "wss://front/", "front", false),
+            ("//front:81/", "ws://front:81/", "front:81", false),
+            ("//h:81/c", "ws://h:81/c", "h:81", false),
+            ("/\\h:81/c", "ws://h:81/c", "h:81", false),
+            (" \\/h:81/c", "ws://h:81/c", "h:81", false),
+            ("/\t/h:81/c", "ws://h:81/c", "h:81", false),
+            ("//h:1/", "ws://h:1/", "h:1", false),
+            ("//h:2/", "ws://h:2/", "h:2", false),
+        ] {
+            let there = here.join(location).unwrap_or_else(|error| panic!("{location}: {error}"));
+            assert_eq!(there.url().as_str(), url, "{location}");
+            assert_eq!(there.host(), host, "{location}");
+            assert_eq!(there.is_same_origin(&here), is_same_origin, "{location}");
+            assert!(there.credentials().is_none(), "{location}");
+            let there = there.with_userinfo_of(&here);
+            assert_eq!((there.url().username(), there.credentials()), ("me", here.credentials()), "{location}");
+        }
+        assert!(here.join("//h:x/").is_err() && here.join("ftp://h/").is_err());
     }
 
     #[test]
