@@ -5,6 +5,7 @@ use std::path::Path;
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -86,6 +87,12 @@ impl WebSocketStream {
 #[derive(Clone)]
 #[must_use = "nothing happens until `connect` is awaited"]
 pub struct ClientBuilder {
+    /// Boxed: what holds a builder, or awaits one of its futures, is small.
+    options: Box<Options>,
+}
+
+#[derive(Clone)]
+struct Options {
     target: Result<Target, InvalidUrl>,
     protocols: Result<Subprotocols, InvalidSubprotocol>,
     headers: Result<HeaderMap, InvalidHeader>,
@@ -103,7 +110,7 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     pub(crate) fn new(target: Result<Target, InvalidUrl>) -> Self {
-        Self {
+        let options = Options {
             target,
             protocols: Ok(Subprotocols::default()),
             headers: Ok(HeaderMap::new()),
@@ -117,7 +124,8 @@ impl ClientBuilder {
             signal: None,
             #[cfg(feature = "proxy")]
             proxy: Proxy::none(),
-        }
+        };
+        Self { options: Box::new(options) }
     }
 
     /// Takes URL and headers from a request.
@@ -127,9 +135,9 @@ impl ClientBuilder {
     /// Method and version are not looked at.
     pub fn from_request(request: http::Request<()>) -> Self {
         let mut builder = Self::new(Target::parse(&request.uri().to_string()));
-        builder.protocols = Subprotocols::from_header(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
+        builder.options.protocols = Subprotocols::from_header(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
         let headers = request.headers().iter().filter(|(name, _)| !request::is_owned(name));
-        builder.headers = Ok(headers.map(|(name, value)| (name.clone(), value.clone())).collect());
+        builder.options.headers = Ok(headers.map(|(name, value)| (name.clone(), value.clone())).collect());
         builder
     }
 
@@ -138,7 +146,7 @@ impl ClientBuilder {
     /// The server must choose one of them, else connecting fails. Names are tokens (RFC 6455, section 4.1), and no two
     /// may differ in case only.
     pub fn protocols(mut self, protocols: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.protocols = Subprotocols::new(protocols);
+        self.options.protocols = Subprotocols::new(protocols);
         self
     }
 
@@ -148,12 +156,12 @@ impl ClientBuilder {
     /// [`host`](Self::host)), `Connection`, `Upgrade` and `Sec-WebSocket-` followed by `Key`, `Version`, `Protocol`,
     /// `Extensions` or `Accept`. The first header that is refused is the one reported.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
-        if let Ok(headers) = &mut self.headers {
+        if let Ok(headers) = &mut self.options.headers {
             match request::header(name.as_ref(), value.as_ref()) {
                 Ok((name, value)) => {
                     headers.append(name, value);
                 }
-                Err(error) => self.headers = Err(error),
+                Err(error) => self.options.headers = Err(error),
             }
         }
         self
@@ -166,7 +174,7 @@ impl ClientBuilder {
 
     /// The bounds and deadlines of the connection once it is open. Default: [`Config::default`].
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.options.config = config;
         self
     }
 
@@ -176,7 +184,7 @@ impl ClientBuilder {
     /// A rustls configuration without ALPN protocols gets `http/1.1`. [`Connector::Plain`] is refused for `wss`; for
     /// `ws` the connector is not used. For any scheme, it is also used for TLS with an `https` proxy.
     pub fn tls(mut self, connector: Connector) -> Self {
-        self.connector = Some(connector);
+        self.options.connector = Some(connector);
         self
     }
 
@@ -184,21 +192,22 @@ impl ClientBuilder {
     /// may have a port, which `Host` shows. TCP still goes to the URL's host. [`redirects`](Self::redirects) says how long
     /// it lasts.
     pub fn host(mut self, host: impl AsRef<str>) -> Self {
-        self.target = self.target.and_then(|target| target.with_host(host.as_ref()));
+        let host = host.as_ref();
+        self.options.target = self.options.target.and_then(|target| target.with_host(host));
         self
     }
 
     /// How long name resolution and TCP may take, to the server or to its proxy. Default 30 s; `None`: no limit but the
     /// system's.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect_timeout = timeout.into();
+        self.options.connect_timeout = timeout.into();
         self
     }
 
     /// How long the TLS handshake may take. Default 30 s; `None`: no limit. One with an `https` proxy may take this time
     /// for itself.
     pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.tls_timeout = timeout.into();
+        self.options.tls_timeout = timeout.into();
         self
     }
 
@@ -207,14 +216,14 @@ impl ClientBuilder {
     /// The body of a refusal is waited for at most 1 s more, and within this limit. The tunnel through a proxy, from the
     /// first byte sent to the proxy (its TLS aside) to the end of its answer, may take this time for itself.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.handshake_timeout = timeout.into();
+        self.options.handshake_timeout = timeout.into();
         self
     }
 
     /// Called with each TCP socket when it is connected, before anything is sent: to set socket options. Only
     /// [`connect`](Self::connect) calls it.
     pub fn tcp(mut self, options: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
-        self.dialer.tcp = Some(Arc::new(options));
+        self.options.dialer.tcp = Some(Arc::new(options));
         self
     }
 
@@ -223,7 +232,7 @@ impl ClientBuilder {
     /// Only addresses of its family are connected to. One that is not of this machine is [`Error::Connect`]. Only
     /// [`connect`](Self::connect) uses it.
     pub fn local_address(mut self, address: IpAddr) -> Self {
-        self.dialer.local_address = Some(address);
+        self.options.dialer.local_address = Some(address);
         self
     }
 
@@ -253,7 +262,7 @@ impl ClientBuilder {
         Fut: Future<Output = io::Result<A>> + Send + 'static,
         A: IntoIterator<Item = SocketAddr>,
     {
-        self.dialer.resolver = Some(Resolver::new(resolve));
+        self.options.dialer.resolver = Some(Resolver::new(resolve));
         self
     }
 
@@ -266,7 +275,7 @@ impl ClientBuilder {
     /// `Proxy::from_env` has no effect, since its proxies are for TCP.
     #[cfg(unix)]
     pub fn unix(mut self, path: impl AsRef<Path>) -> Self {
-        self.dialer.unix = Some(path.as_ref().into());
+        self.options.dialer.unix = Some(path.as_ref().into());
         self
     }
 
@@ -287,7 +296,7 @@ impl ClientBuilder {
     /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
     /// follows redirects.
     pub fn redirects(mut self, limit: u8) -> Self {
-        self.redirects = limit;
+        self.options.redirects = limit;
         self
     }
 
@@ -295,7 +304,7 @@ impl ClientBuilder {
     ///
     /// If it is cancelled beforehand no socket is opened. Once the connection is open it does nothing.
     pub fn signal(mut self, token: CancellationToken) -> Self {
-        self.signal = Some(token);
+        self.options.signal = Some(token);
         self
     }
 
@@ -308,7 +317,7 @@ impl ClientBuilder {
     /// [`connect`](Self::connect) uses it.
     #[cfg(feature = "proxy")]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = proxy;
+        self.options.proxy = proxy;
         self
     }
 
@@ -327,21 +336,27 @@ impl ClientBuilder {
     ///
     /// Dropping the future aborts the attempt and drops its socket.
     pub async fn connect(self) -> Result<WebSocketStream, Error> {
+        Box::pin(self.attempt()).await
+    }
+
+    /// What `connect` awaits in a box, as the others await theirs: a task has room for what it awaits as long as it lives,
+    /// and this is large. Each large step is pinned where it is made, since passing it on would take its size again.
+    async fn attempt(self) -> Result<WebSocketStream, Error> {
         let mut request = self.request()?;
         let trace = Trace::to(request.target.url());
-        let attempt = async {
-            let mut way = Way::new(self.redirects);
+        let attempt = pin!(async {
+            let mut way = Way::new(self.options.redirects);
             loop {
                 let mut transport = self.dial(&request, &trace).await?;
-                let answer = ask(&mut transport, &request, self.handshake_timeout, &trace).await?;
+                let answer = ask(&mut transport, &request, self.options.handshake_timeout, &trace).await?;
                 if !way.goes_on(answer.head()) {
-                    return upgrade(transport, answer, &request, self.config.clone(), &trace).await;
+                    return upgrade(transport, answer, &request, self.options.config.clone(), &trace).await;
                 }
                 way.follow(&mut request, answer.head())?;
                 trace.redirected(answer.head().status(), request.target.url());
             }
-        };
-        trace.attempt(unless_cancelled(self.signal.clone(), attempt)).await
+        });
+        trace.attempt(unless_cancelled(self.options.signal.clone(), attempt)).await
     }
 
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
@@ -361,10 +376,17 @@ impl ClientBuilder {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        Box::pin(self.attempt_over(io)).await
+    }
+
+    async fn attempt_over<S>(self, io: S) -> Result<WebSocketStream<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let request = self.request()?;
-        let Self { config, handshake_timeout, signal, .. } = self;
+        let Options { config, handshake_timeout, signal, .. } = *self.options;
         let trace = Trace::to(request.target.url());
-        let attempt = open(io, &request, handshake_timeout, config, &trace);
+        let attempt = pin!(open(io, &request, handshake_timeout, config, &trace));
         trace.attempt(unless_cancelled(signal, attempt)).await
     }
 
@@ -384,26 +406,33 @@ impl ClientBuilder {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        Box::pin(self.attempt_tls_over(io)).await
+    }
+
+    async fn attempt_tls_over<S>(self, io: S) -> Result<WebSocketStream<Transport<S>>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let request = self.request()?;
-        let Self { config, connector, tls_timeout, handshake_timeout, signal, .. } = self;
+        let Options { config, connector, tls_timeout, handshake_timeout, signal, .. } = *self.options;
         let trace = Trace::to(request.target.url());
-        let attempt = async {
-            let wrapping = tls::wrap(tls::connector(connector)?, request.target.server_name(), io);
+        let attempt = pin!(async {
+            let wrapping = pin!(tls::wrap(tls::connector(connector)?, request.target.server_name(), io));
             let transport = within(Phase::Tls, tls_timeout, &request.target, &trace, wrapping).await?;
             open(transport, &request, handshake_timeout, config, &trace).await
-        };
+        });
         trace.attempt(unless_cancelled(signal, attempt)).await
     }
 
     /// Opens what the request is to be sent over: the socket, and TLS for `wss`.
     async fn dial(&self, request: &Request, trace: &Trace) -> Result<Transport, Error> {
         let connector = match request.target.is_secure() {
-            true => Some(tls::connector(self.connector.clone())?),
+            true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
         };
         let server = &request.target;
         #[cfg(feature = "proxy")]
-        let socket = match self.proxy.endpoint(server, self.dialer.is_unix()) {
+        let socket = match self.options.proxy.endpoint(server, self.options.dialer.is_unix()) {
             Some(proxy) => self.open_tunnel(proxy, server, trace).await?,
             None => self.open_socket(server, trace).await?,
         };
@@ -411,8 +440,8 @@ impl ClientBuilder {
         let socket = self.open_socket(server, trace).await?;
         match connector {
             Some(connector) => {
-                let wrapping = tls::wrap(connector, server.server_name(), socket);
-                within(Phase::Tls, self.tls_timeout, server, trace, wrapping).await
+                let wrapping = pin!(tls::wrap(connector, server.server_name(), socket));
+                within(Phase::Tls, self.options.tls_timeout, server, trace, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
@@ -420,8 +449,8 @@ impl ClientBuilder {
 
     /// A socket to `server`, which may be a proxy.
     async fn open_socket(&self, server: &Target, trace: &Trace) -> Result<Socket, Error> {
-        let dialling = self.dialer.dial(server.server(), self.config.nodelay);
-        within(Phase::Connect, self.connect_timeout, server, trace, dialling).await
+        let dialling = pin!(self.options.dialer.dial(server.server(), self.options.config.nodelay));
+        within(Phase::Connect, self.options.connect_timeout, server, trace, dialling).await
     }
 
     /// A tunnel to `server`: as a socket to it.
@@ -429,32 +458,32 @@ impl ClientBuilder {
     async fn open_tunnel(&self, proxy: &Endpoint, server: &Target, trace: &Trace) -> Result<Socket, Error> {
         let target = proxy.target();
         let connector = match target.is_secure() {
-            true => Some(tls::connector(self.connector.clone())?),
+            true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
         };
         let mut socket = self.open_socket(target, trace).await?;
         if let Some(connector) = connector {
-            let wrapping = tls::wrap(connector, target.server_name(), socket);
-            let wrapping = within(Phase::ProxyTls, self.tls_timeout, target, trace, wrapping);
+            let wrapping = pin!(tls::wrap(connector, target.server_name(), socket));
+            let wrapping = within(Phase::ProxyTls, self.options.tls_timeout, target, trace, wrapping);
             socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error))?));
         }
-        let opening = proxy.open_tunnel(&mut socket, server, self.handshake_timeout);
-        trace.phase(Phase::Proxy, opening).await?;
+        let limit = self.options.handshake_timeout;
+        trace.phase(Phase::Proxy, pin!(proxy.open_tunnel(&mut socket, server, limit))).await?;
         Ok(socket)
     }
 
     /// What is wrong with the subprotocols, for a caller that is told before it connects.
     pub(crate) fn check_protocols(&self) -> Result<(), InvalidSubprotocol> {
-        self.protocols.as_ref().map(|_| ()).map_err(Clone::clone)
+        self.options.protocols.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
     /// What is asked for, or the first thing that is wrong with it.
     fn request(&self) -> Result<Request, Error> {
         Ok(Request {
-            target: self.target.clone()?,
-            protocols: self.protocols.clone()?,
-            headers: self.headers.clone()?,
-            deflate: self.config.deflate.clone(),
+            target: self.options.target.clone()?,
+            protocols: self.options.protocols.clone()?,
+            headers: self.options.headers.clone()?,
+            deflate: self.options.config.deflate.clone(),
         })
     }
 }
@@ -463,10 +492,10 @@ impl ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
-            .field("target", &self.target)
-            .field("protocols", &self.protocols)
-            .field("headers", &self.headers.as_ref().map(|headers| headers.keys().collect::<Vec<_>>()))
-            .field("config", &self.config)
+            .field("target", &self.options.target)
+            .field("protocols", &self.options.protocols)
+            .field("headers", &self.options.headers.as_ref().map(|headers| headers.keys().collect::<Vec<_>>()))
+            .field("config", &self.options.config)
             .finish_non_exhaustive()
     }
 }
@@ -489,7 +518,8 @@ async fn ask<S>(io: &mut S, request: &Request, limit: Option<Duration>, trace: &
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    trace.phase(Phase::Handshake, handshake::ask(io, request, limit)).await
+    let asking = pin!(handshake::ask(io, request, limit));
+    trace.phase(Phase::Handshake, asking).await
 }
 
 async fn upgrade<S>(
@@ -517,14 +547,14 @@ async fn within<T>(
     trace: &Trace,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let bounded = async {
+    let bounded = pin!(async {
         match limit {
             Some(after) => timeout(after, step)
                 .await
                 .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
             None => step.await,
         }
-    };
+    });
     trace.phase(phase, bounded).await
 }
 
