@@ -44,8 +44,10 @@
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
 //!
-//! An idle connection holds less than 10 KiB besides compression and TLS: buffers begin small, and what traffic has made
-//! of them is freed one to two seconds after the last byte, while a task waits for a message.
+//! An idle connection holds less than 10 KiB besides compression and TLS, and the task that owns it is in that: in place,
+//! from [`Reconnect`], by halves, or as the event API. Buffers begin small, and what traffic has made of them is freed one
+//! to two seconds after the last byte, while a task waits for a message. The future of an attempt to connect is small: what
+//! it needs is boxed, and freed with it.
 //!
 //! The event API adds a queue without a bound, as a browser has: `send` never waits there.
 //!

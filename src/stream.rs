@@ -141,9 +141,11 @@ use crate::{
 /// Dropping it drops the transport at once: what was queued and not flushed is lost, and the peer sees no Close frame.
 /// Use [`close_with`](Self::close_with) first.
 pub struct WebSocketStream<S = Transport> {
-    connection: Connection<S>,
+    /// Boxed, since it is 2 KiB: what hands a stream on has room for it twice.
+    connection: Box<Connection<S>>,
     config: Config,
-    negotiated: Negotiated,
+    /// Boxed as well.
+    negotiated: Box<Negotiated>,
 }
 
 /// Without payloads, credentials, and the name of the subprotocol: some clients put a token there.
@@ -172,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         let config = config.in_bounds();
         let read_buf = std::mem::take(&mut negotiated.read_buf);
         let connection = Connection::new(io, read_buf, &config, negotiated.deflate).with_trace(trace);
-        Self { connection, config, negotiated }
+        Self { connection: Box::new(connection), config, negotiated: Box::new(negotiated) }
     }
 
     /// Takes a transport that was upgraded elsewhere, such as by hyper or reqwest, from which nothing was read since,
@@ -212,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// a frame that is half written, the connection cannot be taken up again: flush first, and stop between messages. With compression the peer's
     /// next message may refer to those before, unless each is compressed by itself.
     pub fn into_parts(self) -> UpgradedParts<S> {
-        let Negotiated { protocol, extensions, .. } = self.negotiated;
+        let Negotiated { protocol, extensions, .. } = *self.negotiated;
         let (io, read_buf) = self.connection.into_parts();
         UpgradedParts { io, read_buf, protocol, extensions, config: self.config }
     }
