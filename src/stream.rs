@@ -482,7 +482,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 
     /// For what drives the connection by itself from now on.
-    pub(crate) fn into_inner(self) -> (Connection<S>, Config, Negotiated) {
+    pub(crate) fn into_inner(self) -> (Box<Connection<S>>, Config, Box<Negotiated>) {
         (self.connection, self.config, self.negotiated)
     }
 

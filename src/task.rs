@@ -66,7 +66,7 @@ pub(crate) enum Turn {
 
 /// What drives one connection. It does not keep the handles alive.
 pub(crate) struct Task<S, A> {
-    connection: Connection<S>,
+    connection: Box<Connection<S>>,
     arrivals: A,
     /// Emptied in each turn, but for our Close, which may have to wait for what has come.
     taken: Taken,
@@ -94,7 +94,7 @@ enum Received {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
-    pub(crate) fn new(mut connection: Connection<S>, arrivals: A) -> Self {
+    pub(crate) fn new(mut connection: Box<Connection<S>>, arrivals: A) -> Self {
         let lifespan = connection.take_lifespan();
         Self { connection, arrivals, taken: Taken::default(), aftermath: Aftermath::default(), lifespan }
     }

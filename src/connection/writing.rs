@@ -169,14 +169,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ready when nothing is left that `mode` says to write and to flush, or when the transport is broken.
     pub(super) fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, mode: FlushMode) -> Poll<()> {
+        let mut has_worked = false;
         while self.protocol.wants_write() {
             if mode == FlushMode::Blocks && !self.protocol.should_write() {
                 break;
             }
             if self.budget.poll(cx).is_pending() {
-                self.first_step = FirstStep::Read;
+                if has_worked {
+                    self.first_step = FirstStep::Read;
+                }
                 return Poll::Pending;
             }
+            has_worked = true;
             self.protocol.encode();
             let io = &mut self.io;
             let output = self.protocol.output();

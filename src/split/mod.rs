@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     /// How many bytes of payload a frame has at most of a message that is written piece by piece.
     pub(crate) part_size: usize,
     inbox: Inbox,
-    negotiated: Negotiated,
+    negotiated: Box<Negotiated>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
