@@ -7,7 +7,7 @@ mod support;
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryFutureExt as _, future::join_all, poll};
-use support::{BINARY, CONTINUATION, Peer, Script};
+use support::{BINARY, CONTINUATION, Peer, Script, encode};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     task::yield_now,
@@ -742,6 +742,115 @@ async fn max_message_size_bounds_what_is_put_together_and_not_what_is_read() {
     }
     assert_eq!(len, 1_000_000);
     server.await.unwrap();
+}
+
+/// The header of a server's frame of so many bytes, without a byte of its payload.
+fn header(fin: bool, opcode: u8, len: u64) -> Vec<u8> {
+    [&[u8::from(fin) << 7 | opcode, 127][..], &len.to_be_bytes()].concat()
+}
+
+/// The frames of a message that is beyond a limit with the last of them, and that limit, if messages have at most 150 000
+/// bytes in ten frames.
+fn beyond_limits() -> Vec<(&'static str, Vec<Vec<u8>>, LimitExceeded)> {
+    let size = LimitExceeded::MessageSize { limit: 150_000 };
+    let fragments = LimitExceeded::Fragments { limit: 10 };
+    let begun = |len: usize| encode(false, 0, BINARY, &noise(len));
+    let ten = |first: Vec<u8>, len: usize| [vec![first], vec![encode(false, 0, CONTINUATION, &noise(len)); 9]].concat();
+    let eleven = |first: Vec<u8>, len: usize, last: Vec<u8>| [ten(first, len), vec![last]].concat();
+    vec![
+        ("one frame", vec![header(true, BINARY, 150_001)], size),
+        ("the first of many frames", vec![header(false, BINARY, 1 << 40)], size),
+        ("the second frame", vec![begun(1000), header(true, CONTINUATION, 149_001)], size),
+        ("the second frame of a large message", vec![begun(70_000), header(false, CONTINUATION, 80_001)], size),
+        ("an empty eleventh frame", eleven(begun(70_000), 0, encode(false, 0, CONTINUATION, b"")), fragments),
+        ("an eleventh frame, the last", eleven(begun(70_000), 100, encode(true, 0, CONTINUATION, b"end")), fragments),
+        ("the header of an eleventh frame", eleven(begun(100), 7000, header(true, CONTINUATION, 70_000)), fragments),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn next_refuses_a_message_at_the_header_by_which_it_is_beyond_a_limit() {
+    let config = Config::default().max_message_size(150_000).max_fragments(10);
+    for (what, frames, limit) in beyond_limits() {
+        // With a mark of 1 one chunk waits for the receiver at a time.
+        for mark in [1, 1 << 20] {
+            // In the last run the receiver comes later than all frames.
+            for is_late in [false, true] {
+                let (mut peer, sender, mut receiver) = halves(1 << 20, config.clone().read_high_water_mark(mark));
+                for frame in &frames {
+                    if !is_late {
+                        assert!(receiver.next().now_or_never().is_none(), "{what}");
+                    }
+                    peer.raw(frame).await;
+                    settle().await;
+                }
+                let answer = async {
+                    peer.expect_close(u16::from(limit.close_code()), "").await;
+                    peer.finish().await;
+                };
+                let both = timeout(Duration::from_secs(1), async { tokio::join!(receiver.next(), answer) });
+                let (end, ()) = both.await.unwrap_or_else(|_| panic!("{what}: it is read on"));
+                assert!(matches!(end, Some(Err(Error::Limit(came))) if came == limit), "{what}: {end:?}");
+                assert!(receiver.next().await.is_none());
+                assert!(matches!(sender.send("late").await, Err(Error::Limit(_))));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_empty_frames_ends_for_next_and_not_for_a_reader() {
+    const FRAMES: usize = 100_000;
+    for len in [1000, 70_000] {
+        let config = Config::default().max_fragments(1000);
+        let flood =
+            [encode(false, 0, BINARY, &noise(len)), encode(false, 0, CONTINUATION, b"").repeat(FRAMES)].concat();
+        let (mut peer, _sender, mut receiver) = halves(flood.len() + 100, config.clone());
+        peer.raw(&flood).await;
+        let end = timeout(Duration::from_secs(1), receiver.next()).await.expect("it takes them without end");
+        assert!(matches!(end, Some(Err(Error::Limit(LimitExceeded::Fragments { limit: 1000 })))), "{end:?}");
+
+        let (mut peer, _sender, mut receiver) = halves(flood.len() + 100, config);
+        peer.raw(&flood).await;
+        peer.frame(true, 0, CONTINUATION, b"end").await;
+        peer.text("next").await;
+        settle().await;
+        let mut reader = receiver.next_reader().await.unwrap().unwrap();
+        let mut data = Vec::new();
+        while let Some(chunk) = reader.chunk().await {
+            data.extend(chunk.unwrap());
+        }
+        assert!(data == [noise(len), b"end".to_vec()].concat(), "{} bytes", data.len());
+        assert_eq!(receiver.next().await.unwrap().unwrap(), Message::text("next"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_goes_on_where_a_dropped_next_was_within_limits_and_next_goes_on_behind_it() {
+    let config = Config::default().max_message_size(150_000).max_fragments(2);
+    for is_read in [false, true] {
+        let (mut peer, _sender, mut receiver) = halves(1 << 20, config.clone());
+        peer.frame(false, 0, BINARY, noise(100_000)).await;
+        assert!(timeout(Duration::from_millis(1), receiver.next()).await.is_err());
+        let mut reader = receiver.next_reader().await.unwrap().unwrap();
+        peer.frame(false, 0, CONTINUATION, noise(100_000)).await;
+        peer.frame(true, 0, CONTINUATION, b"end").await;
+        peer.text("next").await;
+        let mut len = 0;
+        while is_read && let Some(chunk) = reader.chunk().await {
+            len += chunk.unwrap().len();
+        }
+        assert!(!is_read || len == 200_003, "{len}");
+        assert_eq!(receiver.next().await.unwrap().unwrap(), Message::text("next"));
+        let answer = async {
+            peer.frame(false, 0, BINARY, noise(70_000)).await;
+            peer.raw(header(true, CONTINUATION, 80_001)).await;
+            peer.expect_close(1009, "").await;
+            peer.finish().await;
+        };
+        let (end, ()) = tokio::join!(receiver.next(), answer);
+        assert!(matches!(end, Some(Err(Error::Limit(LimitExceeded::MessageSize { limit: 150_000 })))), "{end:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

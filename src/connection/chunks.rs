@@ -89,6 +89,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Config, WindowBits},
+        error::LimitExceeded,
         message::Kind,
         wire::deflate::{Deflater, Direction, Flush, NegotiatedDeflate},
     };
@@ -96,6 +97,9 @@ mod tests {
     /// How a driver asks.
     const MAX_WHOLE: usize = 64 * 1024;
     const MAX: usize = 50_000;
+
+    /// The limit of those messages that are longer than `MAX_WHOLE`.
+    const MAX_SIZE: usize = 200_000;
 
     const DIRECTION: Direction = Direction { window_bits: WindowBits::MAX, has_context_takeover: true };
 
@@ -153,9 +157,10 @@ mod tests {
         bytes
     }
 
-    /// A message that came, and whether it came in chunks.
-    fn receive(connection: &mut Reading) -> (Vec<u8>, bool) {
+    /// A message that came, and whether it came in chunks. One above the limit says so, once.
+    fn receive(connection: &mut Reading, limit: usize) -> (Vec<u8>, bool) {
         let mut chunks: Option<Vec<u8>> = None;
+        let mut excess = None;
         loop {
             let mut cx = Context::from_waker(Waker::noop());
             // Pending: other tasks may run.
@@ -169,10 +174,16 @@ mod tests {
                     assert_eq!(chunk.kind, Kind::Text);
                     assert!(chunk.data.len() <= MAX, "{} bytes", chunk.data.len());
                     let is_first = chunks.is_none();
-                    assert!(chunk.data.is_empty() == is_first || chunk.fin, "an empty chunk, first: {is_first}");
+                    let may_be_empty = is_first || chunk.fin || chunk.excess.is_some();
+                    assert!(!chunk.data.is_empty() || may_be_empty, "an empty chunk, first: {is_first}");
+                    assert!(!is_first || chunk.data.is_empty(), "the first chunk is empty");
+                    assert!(excess.is_none() || chunk.excess.is_none(), "it is said twice");
+                    excess = excess.or(chunk.excess);
                     let data = chunks.get_or_insert_default();
                     data.extend_from_slice(&chunk.data);
                     if chunk.fin {
+                        let expected = (data.len() > limit).then_some(LimitExceeded::MessageSize { limit });
+                        assert_eq!(excess, expected, "{} bytes", data.len());
                         return (std::mem::take(data), true);
                     }
                 }
@@ -190,9 +201,9 @@ mod tests {
                     let payload: Vec<u8> = (0..len).map(|i| b'a' + (i * i / 1000 % 26) as u8).collect();
                     let bytes = message(&payload, is_compressed, fragment);
                     let what = format!("{len} bytes by {fragment}, compressed: {is_compressed}, read by {at_once}");
-                    let mut connection = open(bytes.repeat(3), at_once, Config::default());
+                    let mut connection = open(bytes.repeat(3), at_once, Config::default().max_message_size(MAX_SIZE));
                     for _ in 0..3 {
-                        let (data, is_chunked) = receive(&mut connection);
+                        let (data, is_chunked) = receive(&mut connection, MAX_SIZE);
                         assert!(data == payload, "{what}: {} bytes", data.len());
                         let is_in_buffer = at_once > len && !is_compressed && fragment > len;
                         assert!(is_chunked == (len > MAX_WHOLE) || is_in_buffer, "{what}: in chunks: {is_chunked}");
@@ -207,11 +218,17 @@ mod tests {
     #[test]
     fn what_is_too_large_to_be_put_together_comes_in_chunks() {
         for (is_compressed, fragment) in [(false, usize::MAX), (false, 400), (true, usize::MAX), (true, 10)] {
-            for len in [999, 1000, 1001, 5000] {
+            // Below what comes in chunks anyway, and above it.
+            for (from, len) in [(1, 999), (1, 1000), (1, 1001), (1, 5000), (200, 199_999), (200, 200_001)] {
                 let payload = vec![b'x'; len];
-                let bytes = message(&payload, is_compressed, fragment);
-                let mut connection = open(bytes, 100, Config::default().max_message_size(1000));
-                assert!(receive(&mut connection) == (payload, len > 1000), "{len} bytes, compressed: {is_compressed}");
+                let bytes = message(&payload, is_compressed, fragment.saturating_mul(from));
+                let limit = if from == 1 { 1000 } else { MAX_SIZE };
+                let mut connection = open(bytes, 100, Config::default().max_message_size(limit));
+                let chunked = from > 1 || len > limit;
+                assert!(
+                    receive(&mut connection, limit) == (payload, chunked),
+                    "{len} bytes, compressed: {is_compressed}"
+                );
             }
         }
     }
@@ -224,7 +241,7 @@ mod tests {
         let begun = connection.poll_message_or_chunk(&mut cx, MAX_WHOLE, MAX);
         assert!(matches!(begun, Poll::Ready(Some(Ok(MessageOrChunk::Chunk(_))))), "{begun:?}");
         connection.skip_chunks();
-        assert_eq!(receive(&mut connection), (b"next".to_vec(), false));
+        assert_eq!(receive(&mut connection, usize::MAX), (b"next".to_vec(), false));
         assert_eq!(connection.stats().discarded_messages, 1);
     }
 }

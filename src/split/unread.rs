@@ -13,7 +13,7 @@ use super::{Shared, inbox::Arrived};
 use crate::{
     close::Closed,
     connection::MessageOrChunk,
-    error::{Error, LimitExceeded, Violation},
+    error::{Error, Violation},
     limits::work,
     message::{Kind, Message},
     protocol::Chunk,
@@ -22,7 +22,6 @@ use crate::{
 
 pub(crate) struct Unread {
     shared: Arc<Shared>,
-    max_message_size: usize,
     /// What was taken from the inbox and not handed out.
     batch: VecDeque<Arrived>,
     /// The cost of what was handed out since the inbox was told.
@@ -50,15 +49,9 @@ enum State {
 }
 
 impl Unread {
-    pub(super) fn new(shared: Arc<Shared>, max_message_size: Option<usize>) -> Self {
-        Self {
-            shared,
-            max_message_size: max_message_size.unwrap_or(usize::MAX),
-            batch: VecDeque::new(),
-            released: 0,
-            handed_out: 0,
-            state: State::BetweenMessages,
-        }
+    /// The limits of messages come with their chunks.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, batch: VecDeque::new(), released: 0, handed_out: 0, state: State::BetweenMessages }
     }
 
     /// How the connection ended, once it has.
@@ -104,7 +97,7 @@ impl Unread {
         loop {
             // What was put together so far is the first chunk.
             let begun = match std::mem::replace(&mut self.state, State::BetweenMessages) {
-                State::Assembling { kind, data } => Some(Chunk { kind, data: data.into(), fin: false }),
+                State::Assembling { kind, data } => Some(for_reader(kind, data.into(), false)),
                 state => {
                     self.state = state;
                     None
@@ -114,7 +107,7 @@ impl Unread {
                 Some(chunk) => chunk,
                 None => match ready!(self.poll_item(cx)) {
                     Some(Ok(MessageOrChunk::Message(message))) => {
-                        Chunk { kind: message.kind(), data: message.into_bytes(), fin: true }
+                        for_reader(message.kind(), message.into_bytes(), true)
                     }
                     Some(Ok(MessageOrChunk::Chunk(chunk))) => match self.state {
                         State::Skipping => {
@@ -137,7 +130,7 @@ impl Unread {
 
     /// The next chunk of the message, of at most `max` bytes.
     pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
-        let Chunk { kind, mut data, fin } = match ready!(self.poll_item(cx)) {
+        let Chunk { kind, mut data, fin, .. } = match ready!(self.poll_item(cx)) {
             Some(Ok(MessageOrChunk::Chunk(chunk))) => chunk,
             Some(Ok(MessageOrChunk::Message(_))) | None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -146,11 +139,11 @@ impl Unread {
             if fin {
                 self.state = State::BetweenMessages;
             }
-            return Poll::Ready(Some(Ok(Chunk { kind, data, fin })));
+            return Poll::Ready(Some(Ok(for_reader(kind, data, fin))));
         }
-        let chunk = Chunk { kind, data: data.split_to(max), fin: false };
-        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Chunk { kind, data, fin }), cost: 0 });
-        Poll::Ready(Some(Ok(chunk)))
+        let first = for_reader(kind, data.split_to(max), false);
+        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(for_reader(kind, data, fin)), cost: 0 });
+        Poll::Ready(Some(Ok(first)))
     }
 
     /// Tells the inbox what was handed out, where that is enough to be worth a lock.
@@ -186,8 +179,8 @@ impl Unread {
                 return self.assemble(chunk);
             }
         };
-        if chunk.data.len() > self.max_message_size - data.len() {
-            return self.fail(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
+        if let Some(excess) = chunk.excess {
+            return self.fail(excess.into());
         }
         data.extend_from_slice(&chunk.data);
         if !chunk.fin {
@@ -253,6 +246,11 @@ impl Unread {
         self.handed_out += 1;
         Some(item)
     }
+}
+
+/// A chunk for a reader, which limits of messages do not bound.
+fn for_reader(kind: Kind, data: Bytes, fin: bool) -> Chunk {
+    Chunk { kind, data, fin, excess: None }
 }
 
 impl Drop for Unread {

@@ -83,11 +83,19 @@ enum Discarding {
     BetweenFrames,
 }
 
+/// What bounds a message that is put together.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// In bytes of payload.
+    size: usize,
+    /// In frames.
+    fragments: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    max_message_size: usize,
+    limits: Limits,
     max_frame_size: u64,
-    max_fragments: usize,
     /// A message of one frame is within all limits if its payload is shorter than this.
     whole_message_limit: u64,
     /// There is one if compression was agreed on.
@@ -101,15 +109,16 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     pub(crate) fn new(config: &Config, inflater: Option<Inflater>) -> Self {
-        // No allocation can be larger than isize::MAX.
-        let max_message_size = config.max_message_size.unwrap_or(usize::MAX).min(isize::MAX as usize);
+        let limits = Limits {
+            // No allocation can be larger than isize::MAX.
+            size: config.max_message_size.unwrap_or(usize::MAX).min(isize::MAX as usize),
+            fragments: config.max_fragments.unwrap_or(usize::MAX),
+        };
         let max_frame_size = config.max_frame_size.map_or(u64::MAX, |limit| limit as u64);
-        let max_fragments = config.max_fragments.unwrap_or(usize::MAX);
         Self {
-            max_message_size,
+            limits,
             max_frame_size,
-            max_fragments,
-            whole_message_limit: max_frame_size.min(max_message_size as u64) + 1,
+            whole_message_limit: max_frame_size.min(limits.size as u64) + 1,
             inflater,
             state: State::BetweenMessages,
             lent: Vec::new(),
@@ -229,26 +238,28 @@ impl Inbound {
         }
     }
 
-    /// How large a message is handed out in chunks. One that is too large to be put together always is, if any is.
+    /// How large a message is handed out in chunks. One that is beyond a limit always is, if any is: whoever puts it together
+    /// hears of that by a chunk.
     fn chunked_from(&self, delivery: Delivery) -> u64 {
         match delivery {
             Delivery::Whole => u64::MAX,
-            Delivery::Chunks { from, .. } => from.min(self.max_message_size + 1) as u64,
+            Delivery::Chunks { from, .. } => from.min(self.limits.size + 1) as u64,
         }
     }
 
     /// A message that has begun, and is as large, is handed out in chunks from now on.
     fn begin_chunks(&mut self, buf: &mut BytesMut, from: u64) -> Option<Chunk> {
         match &mut self.state {
+            // It is within the limits.
             State::Slice { kind, header, len, .. } if *len as u64 >= from => {
-                let message = Chunked::new(*kind, false, Utf8Checker::default(), Vec::new());
+                let mut message = Chunked::new(*kind, false, 1, Utf8Checker::default(), Vec::new());
                 let (begun, left) = (message.begin(), *len as u64);
                 buf.advance(*header);
                 self.state = State::InFrame { message: Partial::Chunked(message), fin: true, left };
                 Some(begun)
             }
-            State::InFrame { message, left, .. } => message.begin_chunks(*left, from),
-            State::BetweenFrames { message } => message.begin_chunks(0, from),
+            State::InFrame { message, left, .. } => message.begin_chunks(self.limits, *left, from),
+            State::BetweenFrames { message } => message.begin_chunks(self.limits, 0, from),
             _ => None,
         }
     }
@@ -264,8 +275,7 @@ impl Inbound {
     /// A frame begins: a control frame is taken as a whole, of another one the header, and what has come of it.
     fn take_header(&mut self, buf: &mut BytesMut, delivery: Delivery) -> Result<Option<Item>, Error> {
         let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
-        let chunked_from = self.chunked_from(delivery);
-        self.validate(&header, chunked_from)?;
+        self.validate(&header, delivery)?;
         let kind = match header.opcode {
             OpCode::Close | OpCode::Ping | OpCode::Pong => return take_control(&header, size, buf),
             OpCode::Text => Some(Kind::Text),
@@ -280,7 +290,7 @@ impl Inbound {
         }
         let mut message = match (std::mem::replace(&mut self.state, State::BetweenMessages), kind) {
             (State::BetweenFrames { message }, _) => message,
-            (_, Some(kind)) if fin && header.rsv == 0 && left < chunked_from => {
+            (_, Some(kind)) if fin && header.rsv == 0 && left < self.chunked_from(delivery) => {
                 self.state = State::Slice { kind, header: size, len: left as usize, utf8: Utf8Checker::default() };
                 return self.find_slice(buf);
             }
@@ -289,18 +299,21 @@ impl Inbound {
             }
             (_, None) => return Err(Violation::UnexpectedContinuation.into()),
         };
-        if let Partial::Assembled(message) = &mut message {
-            message.frames += 1;
+        match &mut message {
+            Partial::Assembled(message) => message.frames += 1,
+            Partial::Chunked(message) => {
+                message.begin_frame();
+                self.limits.judge(message, left);
+            }
         }
         buf.advance(size);
         self.state = State::InFrame { message, fin, left };
         self.next(buf, delivery)
     }
 
-    /// What depends on the connection's state and on the limits. A message of `chunked_from` bytes or more is handed out in
-    /// chunks, and may be of any size.
+    /// What depends on the connection's state and on the limits. Those of messages are for who takes whole ones.
     #[inline]
-    fn validate(&self, header: &Header, chunked_from: u64) -> Result<(), Error> {
+    fn validate(&self, header: &Header, delivery: Delivery) -> Result<(), Error> {
         if header.rsv != 0 {
             self.validate_rsv(header)?;
         }
@@ -323,19 +336,14 @@ impl Inbound {
             return Err(LimitExceeded::FrameSize { len: header.len, limit: self.max_frame_size as usize }.into());
         }
         let (frames, len, is_compressed) = match message {
+            _ if delivery != Delivery::Whole => return Ok(()),
             Some(Partial::Chunked(_)) => return Ok(()),
             Some(Partial::Assembled(message)) => (message.frames, message.len(), message.is_compressed),
             None => (0, 0, header.rsv == RSV1),
         };
         // How large a compressed message is shows only as it is inflated.
         let known_len = if is_compressed { 0 } else { len as u64 + header.len };
-        if known_len > self.max_message_size as u64 && known_len < chunked_from {
-            return Err(LimitExceeded::MessageSize { limit: self.max_message_size }.into());
-        }
-        if frames >= self.max_fragments {
-            return Err(LimitExceeded::Fragments { limit: self.max_fragments }.into());
-        }
-        Ok(())
+        Ok(self.limits.check(frames + 1, known_len)?)
     }
 
     /// RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
@@ -373,7 +381,7 @@ impl Inbound {
             return Ok(None);
         };
         // What becomes too large to be put together is handed out in chunks, if anything is.
-        let limit = if delivery == Delivery::Whole { self.max_message_size } else { isize::MAX as usize };
+        let limit = if delivery == Delivery::Whole { self.limits.size } else { isize::MAX as usize };
         let arrived = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
         let (taken, is_done) = match self.inflater.as_mut().filter(|_| message.is_compressed) {
             Some(inflater) => {
@@ -432,6 +440,7 @@ impl Inbound {
                     inflater.inflate(input, is_last, max.min(MAX_INFLATED), |piece| message.push(piece, &mut data))?;
                 buf.advance(step.taken);
                 message.set_ready(data);
+                self.limits.judge(message, 0);
                 self.inflated += step.made;
                 (step.taken, step.is_done)
             }
@@ -479,17 +488,40 @@ impl Inbound {
     }
 }
 
+impl Limits {
+    /// Whether a message may have come in so many frames, and have `len` bytes at least.
+    #[inline]
+    fn check(self, frames: usize, len: u64) -> Result<(), LimitExceeded> {
+        if len > self.size as u64 {
+            return Err(LimitExceeded::MessageSize { limit: self.size });
+        }
+        if frames > self.fragments {
+            return Err(LimitExceeded::Fragments { limit: self.fragments });
+        }
+        Ok(())
+    }
+
+    /// The same of a message that is handed out in chunks: the next chunk says so. `left`: what its frame lacks.
+    fn judge(self, message: &mut Chunked, left: u64) {
+        if let Err(limit) = self.check(message.frames(), message.known_len(left)) {
+            message.exceed(limit);
+        }
+    }
+}
+
 impl Partial {
-    /// If the message has `from` bytes or more, it is handed out in chunks from now on. `left`: what its frame lacks.
-    fn begin_chunks(&mut self, left: u64, from: u64) -> Option<Chunk> {
+    /// If the message has `from` bytes or more, or is beyond a limit, it is handed out in chunks from now on. `left`: what
+    /// its frame lacks.
+    fn begin_chunks(&mut self, limits: Limits, left: u64, from: u64) -> Option<Chunk> {
         let Self::Assembled(message) = self else { return None };
         // How much is to come of a compressed frame is not known.
         let known_len = message.len() as u64 + if message.is_compressed { 0 } else { left };
-        if known_len < from {
+        if known_len < from && limits.check(message.frames, known_len).is_ok() {
             return None;
         }
         let (data, utf8) = message.take();
-        let message = Chunked::new(message.kind, message.is_compressed, utf8, data);
+        let mut message = Chunked::new(message.kind, message.is_compressed, message.frames, utf8, data);
+        limits.judge(&mut message, left);
         let begun = message.begin();
         *self = Self::Chunked(message);
         Some(begun)
