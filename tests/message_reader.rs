@@ -248,6 +248,41 @@ fn limits_of_messages_do_not_bound_a_reader_and_that_of_frames_does() {
     assert!(matches!(error, Error::Limit(LimitExceeded::FrameSize { len: 1001, limit: 1000 })), "{error:?}");
 }
 
+#[test]
+fn a_message_is_received_once_its_reader_has_its_end_and_else_discarded() {
+    let data = pattern(200_000);
+    let compressed = deflated(&data);
+    for (bytes, len) in [
+        (encode(true, 0, BINARY, &data), data.len()),
+        (encode(true, 0, BINARY, b"short"), 5),
+        (encode(true, 0, BINARY, b""), 0),
+        (fragments(BINARY, 0, &data, 10_000), data.len()),
+        ([encode(false, 0, BINARY, &data), encode(true, 0, CONTINUATION, b"")].concat(), data.len()),
+        (encode(true, RSV1, BINARY, &compressed), data.len()),
+        (fragments(BINARY, RSV1, &compressed, 100), data.len()),
+    ] {
+        for size in [1000, 70_000] {
+            for reads in 0..=len / size + 2 {
+                let (mut ws, script) = open_compressed(Config::default());
+                script.input([bytes.clone(), encode(true, 0, TEXT, b"next")].concat());
+                let (mut reader, mut buffer) = (begin(&mut ws), vec![0; size]);
+                let (mut read, mut is_ended) = (0, false);
+                for _ in 0..reads {
+                    let n = now(reader.read(&mut buffer)).unwrap();
+                    (read, is_ended) = (read + n, n == 0);
+                }
+                // The next call skips what is left.
+                assert_eq!(now(ws.next()).unwrap().unwrap(), Message::from("next"));
+                let (stats, what) = (ws.stats(), format!("{read} of {len} by {size}, ended: {is_ended}"));
+                assert_eq!(stats.messages_received + stats.discarded_messages, 2, "{what}");
+                assert_eq!(stats.payload_bytes_received, read as u64 + 4, "{what}");
+                assert!(!is_ended || stats.discarded_messages == 0, "{what}");
+                assert!(read == len || stats.discarded_messages == 1, "{what}");
+            }
+        }
+    }
+}
+
 /// How a message breaks off.
 struct Break {
     /// What comes of the message, or behind its last part.
