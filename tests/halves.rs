@@ -7,11 +7,11 @@ mod support;
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryFutureExt as _, future::join_all, poll};
-use support::{BINARY, CONTINUATION, Peer, Script, encode};
+use support::{BINARY, CONTINUATION, PING, Peer, Script, TEXT, encode};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     task::yield_now,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use url::Url;
 use wsflow::{
@@ -636,6 +636,33 @@ async fn a_feed_that_falls_silent_ends_with_1011() {
     let (error, ()) = tokio::join!(receive, answers);
     assert!(matches!(error, Error::Timeout { phase: Phase::Message, .. }), "{error}");
     assert_eq!(start.elapsed(), Duration::from_secs(45));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_only_pings_ends_also_if_nobody_receives_and_the_pings_come_in_pieces() {
+    for begun in [&b""[..], &encode(false, 0, TEXT, b"begun")] {
+        let (mut peer, sender, receiver) = halves(1 << 16, Config::default().message_timeout(Duration::from_secs(45)));
+        peer.raw(begun).await;
+        settle().await;
+        drop(receiver);
+        let pings = async {
+            loop {
+                let ping = encode(true, 0, PING, b"ping");
+                for piece in [&ping[..3], &ping[3..]] {
+                    peer.raw(piece).await;
+                    sleep(Duration::from_secs(5)).await;
+                }
+            }
+        };
+        let start = Instant::now();
+        let end = tokio::select! {
+            end = sender.closed() => end,
+            _ = timeout(Duration::from_secs(600), pings) => panic!("it never ends, {} bytes begun", begun.len()),
+        };
+        assert_eq!(end, closed(1006, "", false));
+        assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
+        assert!(matches!(sender.send("late").await, Err(Error::Timeout { phase: Phase::Message, .. })));
+    }
 }
 
 /// A payload that is not the same anywhere.

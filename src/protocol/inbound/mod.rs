@@ -136,7 +136,12 @@ impl Inbound {
 
     /// How many bytes of a control frame stand at the front of `buf`, of which nothing whole can be taken.
     pub(crate) fn begun_control(&self, buf: &[u8]) -> usize {
-        let begins_frame = matches!(self.state, State::BetweenMessages | State::BetweenFrames { .. });
+        let begins_frame = matches!(
+            self.state,
+            State::BetweenMessages
+                | State::BetweenFrames { .. }
+                | State::Discarding(Discarding::BetweenMessages | Discarding::BetweenFrames)
+        );
         match buf.first() {
             Some(first) if begins_frame && OpCode::try_from(first & 0x0f).is_ok_and(OpCode::is_control) => buf.len(),
             _ => 0,
