@@ -125,7 +125,8 @@ pub struct Closed {
     pub code: CloseCode,
     /// The reason in the peer's Close frame.
     pub reason: String,
-    /// Whether both sides said Close and everything queued here was sent before.
+    /// Whether both sides said Close, everything queued here was sent before, and the peer's Close did not break off a message
+    /// that it had begun.
     pub was_clean: bool,
 }
 

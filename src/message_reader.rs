@@ -46,7 +46,7 @@ use crate::{
 ///
 /// A message that breaks off never reads as its end: neither by `None` nor by 0 bytes. The reader gives the error that the
 /// stream would give, and the stream then has none left and ends with `None`. Where the peer closed within the message,
-/// cleanly or not, the reader gives [`Error::Closed`].
+/// the reader gives [`Error::Closed`] with the peer's code: the end is unclean.
 ///
 /// Read as an [`AsyncRead`] it gives an [`io::Error`] around the [`Error`], which `get_ref` and `downcast_ref` find. Its kind
 /// is that of the transport's error; `UnexpectedEof` where the connection ended, `InvalidData` where the peer broke the
@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> MessageReader<'_, S> {
                     continue;
                 }
                 Some(Err(error)) => error,
-                // The connection ended well, but the message did not.
+                // The connection ended, and the message did not.
                 None => self.source.closed().into(),
             };
             self.state = State::Broken(broken.clone());

@@ -29,7 +29,8 @@ pub struct Stats {
     /// Pongs from the peer, also those that answer no ping.
     pub pongs_received: u64,
     /// Messages that still came after our Close was queued, and are not handed to the reader; and messages whose
-    /// [`MessageReader`](crate::MessageReader) was dropped before their end, once that has come.
+    /// [`MessageReader`](crate::MessageReader) was dropped before their end, once that has come; and the message within which
+    /// the peer closed, if there was one.
     pub discarded_messages: u64,
     /// How long this side has held back its peer: the time in which the transport was not read, since what had come was
     /// not used up. It runs from each read that brought bytes to the next attempt to read.

@@ -39,6 +39,9 @@ use crate::{
 /// `next()` yields each message. After a clean close it yields `None`; after an unclean one a single `Err`, then `None`
 /// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items.
 ///
+/// A peer may close within a message that it sends in fragments. That is answered as always, but half a message is lost: the
+/// end is unclean, an [`Error::Closed`] with the peer's code.
+///
 /// A close can be clean with every code: 1008 and 1011, by which a server says that something is wrong, also end with
 /// `None`. [`closed()`](Self::closed) tells the code, and [`Closed::is_normal`] is false for them.
 ///

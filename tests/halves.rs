@@ -899,6 +899,56 @@ async fn a_message_that_breaks_off_is_an_error_and_not_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_peers_close_within_a_message_is_an_unclean_end_with_its_code() {
+    let end = closed(1001, "bye", false);
+    for len in [0, 10, 70_000] {
+        for is_read in [false, true] {
+            let (mut peer, sender, mut receiver) = halves(1 << 20, Config::default());
+            let receive = async {
+                if !is_read {
+                    return receiver.next().await.unwrap().unwrap_err();
+                }
+                // Half a message of up to 64 KiB is put together until its end has come: it has no reader.
+                let mut reader = match receiver.next_reader().await.unwrap() {
+                    Ok(reader) => reader,
+                    Err(error) => return error,
+                };
+                loop {
+                    if let Err(error) = reader.chunk().await.expect("half a message has an end") {
+                        return error;
+                    }
+                }
+            };
+            let serve = async {
+                peer.frame(false, 0, BINARY, noise(len)).await;
+                settle().await;
+                peer.close(1001, "bye").await;
+                peer.expect_close(1001, "bye").await;
+                peer.finish().await;
+            };
+            let (error, ()) = tokio::join!(receive, serve);
+            assert!(matches!(&error, Error::Closed(closed) if **closed == end), "{len}, {is_read}: {error:?}");
+            assert!(receiver.next().await.is_none());
+            assert_eq!((sender.closed().await, receiver.closed()), (end.clone(), Some(end.clone())));
+            assert_eq!(sender.stats().discarded_messages, 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peers_close_within_a_message_is_clean_if_nobody_receives() {
+    let (mut peer, sender, receiver) = halves(1 << 20, Config::default());
+    peer.frame(false, 0, BINARY, noise(70_000)).await;
+    settle().await;
+    drop(receiver);
+    settle().await;
+    peer.close(1001, "bye").await;
+    peer.expect_close(1001, "bye").await;
+    peer.finish().await;
+    assert_eq!(sender.closed().await, closed(1001, "bye", true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_writer_holds_the_turn_and_control_frames_pass() {
     use tokio::io::AsyncWriteExt as _;
     let (mut peer, sender, _receiver) = halves(1 << 16, Config::default().fragment_size(1000));

@@ -16,8 +16,8 @@ use script_io::{
 };
 use tokio::io::AsyncReadExt as _;
 use wsflow::{
-    CloseCode, Config, Deflate, Error, Kind, LimitExceeded, Message, MessageReader, Stats, UpgradedParts, Violation,
-    WebSocketStream,
+    CloseCode, CloseFrame, Closed, Config, Deflate, Error, Kind, LimitExceeded, Message, MessageReader, Stats,
+    UpgradedParts, Violation, WebSocketStream,
 };
 
 type Ws = WebSocketStream<ScriptIo>;
@@ -339,7 +339,7 @@ fn breaks() -> Vec<(&'static str, Break)> {
                 bytes: close(1000),
                 end: Some(Step::Ready),
                 kind: io::ErrorKind::UnexpectedEof,
-                is_it: |error| matches!(error, Error::Closed(closed) if closed.was_clean && closed.code == 1000),
+                is_it: |error| matches!(error, Error::Closed(closed) if !closed.was_clean && closed.code == 1000),
                 close: Some(1000),
             },
         ),
@@ -415,6 +415,68 @@ fn a_message_that_breaks_off_never_reads_as_its_end() {
         }
         script.end();
         assert!(now(ws.next_reader()).is_none(), "{name}: the error comes once");
+    }
+}
+
+/// What has come of a message, behind which the peer closes.
+fn begun() -> Vec<(&'static str, Vec<u8>)> {
+    let compressed = deflated(pattern(5000));
+    let half = &compressed[..compressed.len() / 2];
+    vec![
+        ("a fragment", encode(false, 0, TEXT, b"begun")),
+        ("an empty fragment", encode(false, 0, BINARY, b"")),
+        ("two fragments", [encode(false, 0, TEXT, b"begun"), encode(false, 0, CONTINUATION, b", and on")].concat()),
+        ("a compressed fragment", encode(false, RSV1, BINARY, half)),
+    ]
+}
+
+#[test]
+fn the_peers_close_within_a_message_is_answered_and_an_unclean_end_with_its_code() {
+    let close = close_body(Some(1001), "bye");
+    let expected = Closed::new(1001, "bye", false);
+    for (name, bytes) in begun() {
+        for way in ["next", "next_ref", "next_reader", "next that was dropped"] {
+            let what = format!("{name}, {way}");
+            let (mut ws, script) = open_compressed(Config::default());
+            script.input([encode(true, 0, TEXT, b"before"), bytes.clone()].concat());
+            assert_eq!(now(ws.next()).unwrap().unwrap(), Message::from("before"), "{what}");
+            if way == "next that was dropped" {
+                assert!(is_waiting(ws.next()), "{what}");
+            }
+            script.input(encode(true, 0, CLOSE, &close));
+            let error = match way {
+                "next_ref" => now(ws.next_ref()).unwrap().map(|_| ()).unwrap_err(),
+                "next_reader" => rest(&mut begin(&mut ws)).unwrap_err(),
+                _ => now(ws.next()).unwrap().unwrap_err(),
+            };
+            assert!(matches!(&error, Error::Closed(closed) if **closed == expected), "{what}: {error:?}");
+            assert!(!error.to_string().ends_with("(bye)"), "{what}: {error} does not say what is wrong");
+            assert_eq!((ws.closed(), ws.error().map(Error::close_code)), (Some(&expected), Some(error.close_code())));
+            assert!(matches!(now(ws.send("late".into())), Err(Error::Closed(closed)) if *closed == expected), "{what}");
+            script.end();
+            assert!(now(ws.next()).is_none(), "{what}: the error comes once");
+            assert_eq!(script.wire().close(), Some(&close[..]), "{what}");
+            assert_eq!((ws.stats().messages_received, ws.stats().discarded_messages), (1, 1), "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_peers_close_within_a_message_that_was_given_up_is_a_clean_end() {
+    for (name, bytes) in begun() {
+        for is_closing in [false, true] {
+            let (mut ws, script) = open_compressed(Config::default());
+            script.input(bytes.clone());
+            let reader = begin(&mut ws);
+            drop(reader);
+            if is_closing {
+                assert!(is_waiting(ws.close_with(CloseFrame::new(1001, "bye"))), "{name}");
+            }
+            script.input(encode(true, 0, CLOSE, &close_body(Some(1001), "bye")));
+            script.end();
+            assert!(now(ws.next()).is_none(), "{name}");
+            assert_eq!(ws.closed(), Some(&Closed::new(1001, "bye", true)), "{name}");
+        }
     }
 }
 

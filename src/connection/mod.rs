@@ -190,6 +190,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.error()
     }
 
+    /// Whether the end is unclean only since the peer's Close came within a message: a browser calls it clean.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the event API is to ask for it"))]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.protocol.is_cut()
+    }
+
     /// Makes the connection tell how it ends.
     pub(crate) fn watch_end(&mut self) -> EndWatch {
         let (report, watch) = EndWatch::new();

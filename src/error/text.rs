@@ -26,7 +26,11 @@ pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result
     if !closed.reason.is_empty() {
         write!(f, " ({})", Excerpt(&closed.reason))?;
     }
-    if closed.was_clean { Ok(()) } else { f.write_str("; not all that was queued here was sent") }
+    if closed.was_clean {
+        Ok(())
+    } else {
+        f.write_str("; not all that was queued here was sent, or a message broke off")
+    }
 }
 
 pub(super) fn timeout(
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(
             told(4000, "a\u{1b}b", false),
             "the connection was closed: the peer sent a Close frame with code 4000 (a\\u{1b}b); \
-             not all that was queued here was sent"
+             not all that was queued here was sent, or a message broke off"
         );
     }
 }

@@ -20,10 +20,7 @@
 //!
 //! What is asked of a connection's state is asked here and stored nowhere else.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     close::{CloseFrame, Closed},
@@ -78,13 +75,13 @@ enum State {
         ours: OurClose,
         since: Instant,
     },
-    /// The peer's Close has come. `ended`: the transport's end, too. `error`: what makes this an unclean end.
+    /// The peer's Close has come. `ended`: the transport's end, too.
     Received {
         ours: OurClose,
         ended: bool,
         until: Instant,
         closed: Closed,
-        error: Option<Error>,
+        unclean: Option<Unclean>,
     },
     /// We failed the connection. The peer is told by a Close frame where it can be.
     Failed {
@@ -95,8 +92,34 @@ enum State {
     },
     Done {
         closed: Closed,
-        error: Option<Error>,
+        unclean: Option<Unclean>,
     },
+}
+
+/// What makes an end unclean.
+#[derive(Debug)]
+enum Unclean {
+    /// A message lacks what the peer's Close stands in place of. But for that all went well.
+    Cut(Error),
+    Other(Error),
+}
+
+impl Unclean {
+    fn error(&self) -> &Error {
+        match self {
+            Self::Cut(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+/// What is lost by the peer's Close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    Nothing,
+    /// The end of a message of the peer's.
+    Cut,
+    /// Messages of ours that can no longer leave (RFC 6455, section 5.5.1), whatever else is.
+    Unsent,
 }
 
 /// The closing handshake of one connection.
@@ -164,8 +187,8 @@ impl Closing {
     pub(crate) fn error(&self) -> Option<&Error> {
         match &self.state {
             State::Failed { ours, error, .. } if !ours.is_pending() => Some(error),
-            State::Received { ours, error, .. } if !ours.is_pending() => error.as_ref(),
-            State::Done { error, .. } => error.as_ref(),
+            State::Received { ours, unclean, .. } if !ours.is_pending() => unclean.as_ref().map(Unclean::error),
+            State::Done { unclean, .. } => unclean.as_ref().map(Unclean::error),
             _ => None,
         }
     }
@@ -176,9 +199,11 @@ impl Closing {
             State::Open => None,
             State::Sent { .. } => Some(Error::Closing),
             State::Failed { error, .. } => Some(error.clone()),
-            State::Received { error: Some(error), .. } | State::Done { error: Some(error), .. } => Some(error.clone()),
-            State::Received { error: None, .. } => Some(Error::Closing),
-            State::Done { error: None, closed } => Some(closed.clone().into()),
+            State::Received { unclean: Some(unclean), .. } | State::Done { unclean: Some(unclean), .. } => {
+                Some(unclean.error().clone())
+            }
+            State::Received { unclean: None, .. } => Some(Error::Closing),
+            State::Done { unclean: None, closed } => Some(closed.clone().into()),
         }
     }
 
@@ -193,8 +218,8 @@ impl Closing {
         match &self.state {
             State::Open | State::Sent { .. } => None,
             State::Failed { error, .. } => Some(error.clone()),
-            State::Received { closed, error, .. } | State::Done { closed, error } => {
-                Some(error.clone().unwrap_or_else(|| closed.clone().into()))
+            State::Received { closed, unclean, .. } | State::Done { closed, unclean } => {
+                Some(unclean.as_ref().map_or_else(|| closed.clone().into(), |unclean| unclean.error().clone()))
             }
         }
     }
@@ -206,6 +231,13 @@ impl Closing {
             State::Failed { closed, .. } | State::Received { closed, .. } if self.error().is_some() => Some(closed),
             _ => None,
         }
+    }
+
+    /// Whether the end is unclean only since the peer's Close came within a message. Both sides have closed as they should,
+    /// which is all that a browser asks for.
+    pub(crate) fn is_cut(&self) -> bool {
+        let (State::Received { unclean, .. } | State::Done { unclean, .. }) = &self.state else { return false };
+        matches!(unclean, Some(Unclean::Cut(_)))
     }
 
     /// When something is overdue. `stalled_since`: since when the transport has taken nothing of what waits for it.
@@ -229,17 +261,20 @@ impl Closing {
         is_open
     }
 
-    /// The peer's Close. `unsent`: messages of ours can no longer leave (RFC 6455, section 5.5.1). Returns whether a Close
-    /// frame is to be queued, if none is on its way.
-    pub(crate) fn peer_close(&mut self, frame: &CloseFrame, unsent: bool, now: Instant) -> bool {
+    /// The peer's Close. Returns whether a Close frame is to be queued, if none is on its way.
+    pub(crate) fn peer_close(&mut self, frame: &CloseFrame, loss: Loss, now: Instant) -> bool {
         let ours = match self.state {
             State::Sent { ours, .. } => ours,
             _ => OurClose::Queued,
         };
-        let was_clean = !unsent && ours != OurClose::Lost;
-        let closed = Closed::by_peer(frame, was_clean);
-        let error = (!was_clean).then(|| Error::Closed(Arc::new(closed.clone())));
-        self.state = State::Received { ours, ended: false, until: now + self.tcp_end_timeout, closed, error };
+        let is_unsent = loss == Loss::Unsent || ours == OurClose::Lost;
+        let closed = Closed::by_peer(frame, loss == Loss::Nothing && !is_unsent);
+        let unclean = match loss {
+            _ if is_unsent => Some(Unclean::Other(closed.clone().into())),
+            Loss::Cut => Some(Unclean::Cut(closed.clone().into())),
+            Loss::Nothing | Loss::Unsent => None,
+        };
+        self.state = State::Received { ours, ended: false, until: now + self.tcp_end_timeout, closed, unclean };
         ours == OurClose::Queued
     }
 
@@ -305,7 +340,7 @@ impl Closing {
             State::Open | State::Sent { .. } => {
                 let closed = Closed::abnormal();
                 let error = cause.unwrap_or_else(|| closed.clone().into());
-                self.state = State::Done { closed, error: Some(error) };
+                self.state = State::Done { closed, unclean: Some(Unclean::Other(error)) };
             }
             // Our answer may still leave: a peer can end its side alone.
             State::Received { ours, ended, .. } if ours.is_pending() && cause.is_none() => *ended = true,
@@ -329,17 +364,17 @@ impl Closing {
 
     /// The peer closed and our answer cannot leave: unclean, with the peer's code (RFC 6455, section 7.1.5).
     fn answer_lost(&mut self) {
-        if let State::Received { closed, error, .. } = &mut self.state {
+        if let State::Received { closed, unclean, .. } = &mut self.state {
             closed.was_clean = false;
-            error.get_or_insert_with(|| Error::Closed(Arc::new(closed.clone())));
+            *unclean = Some(Unclean::Other(closed.clone().into()));
         }
         self.finish();
     }
 
     fn finish(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Open) {
-            State::Received { closed, error, .. } => State::Done { closed, error },
-            State::Failed { closed, error, .. } => State::Done { closed, error: Some(error) },
+            State::Received { closed, unclean, .. } => State::Done { closed, unclean },
+            State::Failed { closed, error, .. } => State::Done { closed, unclean: Some(Unclean::Other(error)) },
             state => state,
         };
     }
@@ -365,7 +400,7 @@ mod tests {
         ] {
             let now = Instant::now();
             let mut closing = Closing::new(None, Duration::from_secs(2));
-            assert!(closing.peer_close(&CloseFrame::new(1001, "bye"), false, now), "an answer is due");
+            assert!(closing.peer_close(&CloseFrame::new(1001, "bye"), Loss::Nothing, now), "an answer is due");
             let flush = |closing: &mut Closing| {
                 closing.close_taken();
                 assert!(closing.flushed(|| now));
@@ -400,6 +435,7 @@ mod tests {
             ("ended", closing.has_transport_ended()),
             ("shut", closing.is_write_side_done()),
             ("done", closing.is_done()),
+            ("cut", closing.is_cut()),
         ] {
             words.extend(is_so.then(|| word.into()));
         }
@@ -457,6 +493,13 @@ mod tests {
             ("unsent+", "closing pending send=1001 outcome=1001 until=2"),
             ("unsent+ taken flushed", "closed error=1001 send=1001 outcome=1001 1001 unclean until=4"),
             ("unsent+ taken flushed end", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("cut+", "closing pending cut send=1001 outcome=1001 until=2"),
+            ("cut+ taken flushed", "closed cut error=1001 send=1001 outcome=1001 1001 unclean until=4"),
+            ("cut+ taken flushed end", "closed shut done cut error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("cut+ lost", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("cut+ overdue", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
+            ("close+ taken flushed cut", "closed cut error=1001 send=1001 outcome=1001 1001 unclean until=5"),
+            ("close+ lost cut", "closed error=1001 send=1001 outcome=1001 1001 unclean until=4"),
             ("fail+", "closing pending send=violation outcome=violation until=2"),
             ("fail+ fail", "closing pending send=violation outcome=violation until=2"),
             ("fail+ taken", "closing pending send=violation outcome=violation until=2"),
@@ -481,9 +524,9 @@ mod tests {
                 let frame = CloseFrame::new(1001, "");
                 let is_close_due = match step.trim_end_matches('+') {
                     "close" => closing.close(now),
-                    "peer" => closing.peer_close(&frame, false, now),
-                    // Messages of ours can no longer leave.
-                    "unsent" => closing.peer_close(&frame, true, now),
+                    "peer" => closing.peer_close(&frame, Loss::Nothing, now),
+                    "unsent" => closing.peer_close(&frame, Loss::Unsent, now),
+                    "cut" => closing.peer_close(&frame, Loss::Cut, now),
                     "fail" => closing.fail(Violation::MaskedFrame.into(), now),
                     other => {
                         match other {

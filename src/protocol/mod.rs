@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub use self::{closing::ReadyState, pings::Pong};
 use self::{
-    closing::Closing,
+    closing::{Closing, Loss},
     inbound::{Inbound, Item},
     keepalive::{Keepalive, Silence},
     message_timer::MessageTimer,
@@ -36,7 +37,6 @@ use self::{
     pings::Pings,
     write_side::WriteSide,
 };
-pub use self::{closing::ReadyState, pings::Pong};
 pub(crate) use self::{
     inbound::{Chunk, Delivery, Payload, Received},
     outbound::{Compression, Part, Place},
@@ -65,10 +65,21 @@ pub(crate) struct Protocol {
     tcp_end_timeout: Duration,
     write_side: WriteSide,
     /// What ended the input, until it is dealt with: the peer's Close, or a failure.
-    pending_end: Option<Result<CloseFrame, Error>>,
+    pending_end: Option<PendingEnd>,
     /// Whether the other role must look again, although the transport does not wake it.
     must_wake_other: bool,
     trace: Trace,
+}
+
+/// What ended the input.
+#[derive(Debug)]
+enum PendingEnd {
+    /// The peer's Close.
+    Close {
+        frame: CloseFrame,
+        cuts_message: bool,
+    },
+    Failure(Error),
 }
 
 /// Whether a Close frame may be sent (RFC 6455, sections 5.5.1 and 7.4).
@@ -140,6 +151,11 @@ impl Protocol {
     /// What makes this an unclean end, once the peer was told as well as it could be.
     pub(crate) fn error(&self) -> Option<&Error> {
         self.closing.error()
+    }
+
+    /// Whether the end is unclean only since the peer's Close came within a message.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.closing.is_cut()
     }
 
     /// How the connection ends, as soon as that is decided: an error also where it is clean.
@@ -288,7 +304,7 @@ impl Protocol {
             }
             Ok(Some(item)) => self.handle_item(item, now),
             Ok(None) => return None,
-            Err(error) => self.end_input(Err(error)),
+            Err(error) => self.end_input(PendingEnd::Failure(error)),
         }
         Some(Event::Handled)
     }
@@ -300,7 +316,7 @@ impl Protocol {
     }
 
     /// What comes after the peer's Close, or after a failure, means nothing.
-    fn end_input(&mut self, pending_end: Result<CloseFrame, Error>) {
+    fn end_input(&mut self, pending_end: PendingEnd) {
         self.inbound.end();
         self.pending_end = Some(pending_end);
     }
@@ -322,7 +338,10 @@ impl Protocol {
                     self.trace.pong(rtt);
                 }
             }
-            Item::Close(frame) => self.end_input(Ok(frame)),
+            Item::Close { frame, cuts_message } => {
+                self.stats.discarded_messages += u64::from(cuts_message);
+                self.end_input(PendingEnd::Close { frame, cuts_message });
+            }
         }
     }
 
@@ -340,20 +359,24 @@ impl Protocol {
     /// Deals with the end of the input. `now` is the present, since deadlines begin: it may have been read long ago.
     pub(crate) fn apply_pending_end(&mut self, now: Instant) {
         match self.pending_end.take() {
-            Some(Ok(frame)) => self.handle_close(frame, now),
-            Some(Err(error)) => self.fail(error, now),
+            Some(PendingEnd::Close { frame, cuts_message }) => self.handle_close(frame, cuts_message, now),
+            Some(PendingEnd::Failure(error)) => self.fail(error, now),
             None => {}
         }
     }
 
-    fn handle_close(&mut self, frame: CloseFrame, now: Instant) {
+    fn handle_close(&mut self, frame: CloseFrame, cuts_message: bool, now: Instant) {
         if self.closing.is_open() {
             self.trace.closing(Side::Remote, frame.code());
         } else {
             self.trace.close_answered(frame.code());
         }
-        let unsent = self.outbound.has_unsent_messages();
-        let is_answer_due = self.closing.peer_close(&frame, unsent, now);
+        let loss = match cuts_message {
+            _ if self.outbound.has_unsent_messages() => Loss::Unsent,
+            true => Loss::Cut,
+            false => Loss::Nothing,
+        };
+        let is_answer_due = self.closing.peer_close(&frame, loss, now);
         self.end_output(is_answer_due.then_some(frame), now);
     }
 

@@ -108,6 +108,11 @@ impl Chunked {
         self.ready = Bytes::new();
     }
 
+    /// Whether somebody reads it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reader == Reader::Present
+    }
+
     /// The first chunk.
     pub(super) fn begin(&mut self) -> Chunk {
         Chunk { kind: self.kind, data: Bytes::new(), fin: false, excess: self.tell_excess() }

@@ -36,7 +36,11 @@ pub(crate) enum Item {
     Part,
     Ping(Bytes),
     Pong(Bytes),
-    Close(CloseFrame),
+    /// `cuts_message`: it comes within a message that somebody wants.
+    Close {
+        frame: CloseFrame,
+        cuts_message: bool,
+    },
 }
 
 /// Where in the byte stream the parser stands.
@@ -282,7 +286,7 @@ impl Inbound {
         let Some((header, size)) = Header::parse(buf)? else { return Ok(None) };
         self.validate(&header, delivery)?;
         let kind = match header.opcode {
-            OpCode::Close | OpCode::Ping | OpCode::Pong => return take_control(&header, size, buf),
+            OpCode::Close | OpCode::Ping | OpCode::Pong => return self.take_control(&header, size, buf),
             OpCode::Text => Some(Kind::Text),
             OpCode::Binary => Some(Kind::Binary),
             OpCode::Continuation => None,
@@ -349,6 +353,27 @@ impl Inbound {
         // How large a compressed message is shows only as it is inflated.
         let known_len = if is_compressed { 0 } else { len as u64 + header.len };
         Ok(self.limits.check(frames + 1, known_len)?)
+    }
+
+    /// Takes a control frame, as a whole. It may stand between the fragments of a message (section 5.4).
+    fn take_control(&self, header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
+        let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
+        let item = match header.opcode {
+            OpCode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
+            OpCode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
+            _ => Item::Close { frame: close_frame(payload)?, cuts_message: self.is_message_wanted() },
+        };
+        buf.advance(size + header.len as usize);
+        Ok(Some(item))
+    }
+
+    /// Whether a message lacks frames that somebody wants.
+    fn is_message_wanted(&self) -> bool {
+        match &self.state {
+            State::BetweenFrames { message: Partial::Assembled(_) } => true,
+            State::BetweenFrames { message: Partial::Chunked(message) } => message.is_wanted(),
+            _ => false,
+        }
     }
 
     /// RSV1 marks a compressed message on its first frame, if that was agreed on (RFC 7692, section 6).
@@ -531,18 +556,6 @@ impl Partial {
         *self = Self::Chunked(message);
         Some(begun)
     }
-}
-
-/// Takes a control frame, as a whole. It may stand between the fragments of a message (section 5.4).
-fn take_control(header: &Header, size: usize, buf: &mut BytesMut) -> Result<Option<Item>, Error> {
-    let Some(payload) = buf.get(size..size + header.len as usize) else { return Ok(None) };
-    let item = match header.opcode {
-        OpCode::Ping => Item::Ping(Bytes::copy_from_slice(payload)),
-        OpCode::Pong => Item::Pong(Bytes::copy_from_slice(payload)),
-        _ => Item::Close(close_frame(payload)?),
-    };
-    buf.advance(size + header.len as usize);
-    Ok(Some(item))
 }
 
 /// Reads the body of a Close frame (section 5.5.1).
