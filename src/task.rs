@@ -71,6 +71,8 @@ pub(crate) struct Task<S, A> {
     /// Emptied in each turn, but for our Close, which may have to wait for what has come.
     taken: Taken,
     aftermath: Aftermath,
+    /// Why the transport is to be dropped, if it is.
+    aborted: Option<Error>,
     /// The connection's: how long senders wait is known here.
     lifespan: Lifespan,
 }
@@ -81,9 +83,6 @@ enum Ended {
     Connection,
     Aborted,
 }
-
-/// The transport is to be dropped.
-struct Aborted(Error);
 
 /// What a turn has come to.
 enum Received {
@@ -96,7 +95,7 @@ enum Received {
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     pub(crate) fn new(mut connection: Box<Connection<S>>, arrivals: A) -> Self {
         let lifespan = connection.take_lifespan();
-        Self { connection, arrivals, taken: Taken::default(), aftermath: Aftermath::default(), lifespan }
+        Self { connection, arrivals, taken: Taken::default(), aftermath: Aftermath::default(), aborted: None, lifespan }
     }
 
     pub(crate) async fn run(mut self) {
@@ -109,7 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// Moves what there is to move, both ways. Ready when everybody was told of the end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
-            if let Err(Aborted(error)) = self.send(cx) {
+            self.send(cx);
+            if let Some(error) = self.aborted.take() {
                 self.abort(error);
                 return Poll::Ready(Ended::Aborted);
             }
@@ -132,25 +132,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// Takes what is asked for, hands over what was queued by now, as far as the transport takes it, and writes it. What is
     /// queued meanwhile waits for the next turn, since a sender that is as fast as the transport would hold up the reader for
     /// ever.
-    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), Aborted> {
-        let mut due = self.take(usize::MAX, cx)?;
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let mut due = self.take(usize::MAX, cx);
         // A poll that was cut off while it wrote begins with reading, the next time.
         if !self.connection.is_reading_due() {
             while self.connection.poll_flush(cx).is_ready() && due > 0 {
-                due = self.take(due, cx)?;
+                due = self.take(due, cx);
             }
         }
-        Ok(())
     }
 
     /// Takes what is asked for, and up to `due` entries. Returns how many are left of these, if any was taken.
-    fn take(&mut self, due: usize, cx: &Context<'_>) -> Result<usize, Aborted> {
+    fn take(&mut self, due: usize, cx: &Context<'_>) -> usize {
         let room = self.connection.is_open().then(|| self.connection.room());
         self.arrivals.outbox().take(room, &mut self.taken, cx);
         match self.taken.failure.take() {
             Some(Failure::Failed(error)) => self.connection.fail(error),
             Some(Failure::Abandoned) => self.connection.abandon_message(0),
-            Some(Failure::Aborted(error)) => return Err(Aborted(error)),
+            // What was queued before is offered to the transport once.
+            Some(Failure::Aborted(error)) => self.aborted = Some(error),
             None => {}
         }
         for request in self.taken.pings.drain(..) {
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
                 }
             };
         }
-        Ok(if count == 0 { 0 } else { due.saturating_sub(count).min(self.taken.left) })
+        if count == 0 { 0 } else { due.saturating_sub(count).min(self.taken.left) }
     }
 
     /// Takes what has come.
@@ -256,6 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
 
     /// The transport is dropped with this task.
     fn abort(&mut self, error: Error) {
+        self.report();
         let (outbox, closed) = (self.arrivals.outbox(), Closed::abnormal());
         self.lifespan.end(|| (Some(closed.clone()), Some(error.clone()), outbox.stats()));
         outbox.end(closed.clone(), error.clone());

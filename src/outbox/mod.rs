@@ -630,7 +630,8 @@ impl Outbox {
             std::mem::swap(&mut taken.pings, &mut state.requests.pings);
             taken.failure = state.requests.take_failure();
             taken.left = 0;
-            let Some(room) = room.filter(|_| taken.failure.is_none()) else { return Ok(()) };
+            let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(failure, Failure::Aborted(_)));
+            let Some(room) = room.filter(|_| !is_failing) else { return Ok(()) };
             if state.requests.close.is_some() {
                 state.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
                 taken.close = state.requests.close.take();
