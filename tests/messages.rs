@@ -230,14 +230,14 @@ async fn b156_b163_fragments_are_one_message_and_control_frames_stand_between_th
 }
 
 #[tokio::test]
-async fn b156_a_close_between_fragments_ends_the_connection_cleanly_without_the_message() {
+async fn b156_b242_a_close_between_fragments_is_answered_and_an_unclean_end_with_its_code() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         let close = encode(true, 0, CLOSE, &close_body(Some(1000), ""));
         peer.raw([encode(true, 0, TEXT, b"whole"), encode(false, 0, TEXT, b"half"), close].concat()).await;
         peer.finish().await;
         let trace = trace(&mut ws).await;
-        assert_eq!((trace.messages, trace.closed.was_clean), (vec!["whole".into()], true));
+        assert_eq!((&trace.messages[..], trace.end()), (&["whole".into()][..], (1000, "", false)));
         peer.expect_close(1000, "").await;
     }
 }

@@ -184,15 +184,15 @@ impl Drop for Watching<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct SinkFlush {
     target: Option<Position>,
-    /// Whether more was queued after what it first waited for.
-    is_extended: bool,
+    /// How often more was waited for.
+    extensions: u32,
     watcher: Option<WatcherId>,
 }
 
 impl SinkFlush {
     /// Something is queued that it does not cover.
     pub(crate) fn forget(&mut self) {
-        (self.target, self.is_extended) = (None, false);
+        (self.target, self.extensions) = (None, 0);
     }
 }
 
@@ -447,21 +447,22 @@ impl Outbox {
         self.leave(place.0);
     }
 
-    /// Ready when all that was queued before has left. Whether this goes on with a flush, or begins one after another that was
-    /// dropped, cannot be told: so it also waits for what was queued since, once.
+    /// Ready when all that was queued before has left.
+    ///
+    /// A poll may go on with a flush, or begin one after another that was dropped: that cannot be told. So each waits for all
+    /// that is queued by now, but not for ever where others go on to send.
     pub(crate) fn poll_sink_flush(&self, flush: &mut SinkFlush, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        const MAX_EXTENSIONS: u32 = 16;
         let answer = self.state.look(cx, |state, task| {
             let now = state.last_queued();
             let target = match flush.target {
-                Some(target) if state.queue.is_flushed(target) && (flush.is_extended || target == now) => target,
-                Some(target) => {
-                    flush.is_extended |= state.queue.is_flushed(target);
-                    now
-                }
-                None => now,
+                Some(target) if state.queue.is_flushed(target) && flush.extensions == MAX_EXTENSIONS => target,
+                _ => now,
             };
+            let polled = state.poll_flushed(target, &mut flush.watcher, task)?;
+            flush.extensions += u32::from(flush.target.is_some_and(|before| state.queue.is_flushed(before)));
             flush.target = Some(target);
-            state.poll_flushed(target, &mut flush.watcher, task)
+            Ok(polled)
         });
         if answer.is_ready() {
             flush.forget();
@@ -666,9 +667,10 @@ impl Outbox {
         state.queue.due()
     }
 
-    /// Whether messages are queued that the connection will not take any more.
+    /// Whether messages are queued, or begun, that the connection will not take any more.
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.state.lock().queue.is_empty()
+        let state = self.state.lock();
+        !state.queue.is_empty() || state.turn.is_some()
     }
 
     /// The connection has ended. What is queued is dropped, and stays in the amount.
@@ -679,7 +681,7 @@ impl Outbox {
             }
             state.stop(Phase::Ended { closed, error }, after);
             state.wake_watchers(after);
-            Some((state.queue.end(), std::mem::take(&mut state.requests)))
+            Some((state.queue.end(), state.turn.take(), std::mem::take(&mut state.requests)))
         });
         drop(dropped);
     }
@@ -714,6 +716,13 @@ impl State {
         self.queue.cost() < mark
     }
 
+    /// Whether there is room for a part of the message that has the turn. What waits behind it takes none of it: it would
+    /// wait for itself.
+    fn has_room_for_part(&self, mark: usize) -> bool {
+        let behind = self.turn.as_ref().map_or(0, Turn::cost_behind);
+        self.queue.cost().saturating_sub(behind) < mark
+    }
+
     /// Whether there is room for so much. What costs more than the mark gets all of it.
     fn has_room(&self, mark: usize, cost: usize) -> bool {
         self.queue.cost().saturating_add(cost.min(mark)) <= mark
@@ -745,7 +754,7 @@ impl State {
 
     /// Gives room to those that wait, in their order, until none is left.
     fn grant(&mut self, mark: usize, after: &mut Aftermath) {
-        if self.is_below_mark(mark)
+        if self.has_room_for_part(mark)
             && let Some(turn) = &mut self.turn
         {
             after.woken.extend(turn.task.take());
@@ -859,8 +868,8 @@ impl State {
     /// The message that has the turn will not be finished, of which `unsent` bytes were taken and not queued.
     fn abandon(&mut self, unsent: usize, after: &mut Aftermath) {
         self.queue.count_unsent(unsent);
-        self.fail(Failure::Abandoned, after);
         if matches!(self.phase, Phase::Open) {
+            self.fail(Failure::Abandoned, after);
             self.stop(Phase::Closing, after);
         }
     }
@@ -872,10 +881,12 @@ impl State {
         }
     }
 
-    /// Nothing can be queued any more.
+    /// Nothing can be queued any more. A message that has the turn is left as it is: it will not be finished.
     fn stop(&mut self, phase: Phase, after: &mut Aftermath) {
         self.phase = phase;
-        self.end_turn(after);
+        if let Some(turn) = &mut self.turn {
+            after.woken.extend(turn.task.take());
+        }
         for (want, waker) in self.waiters.close() {
             after.unsent.push(want);
             after.woken.extend(waker);
@@ -919,7 +930,7 @@ impl Outbox {
             if let Err(error) = state.check_open() {
                 return Ok(Poll::Ready(Err(error)));
             }
-            if state.is_below_mark(self.mark) {
+            if state.has_room_for_part(self.mark) {
                 return Ok(Poll::Ready(Ok(())));
             }
             if let Some(turn) = &mut state.turn {

@@ -28,6 +28,11 @@ impl Turn {
         Self { sender, place, message, behind: Vec::new(), task: WakerSlot::default() }
     }
 
+    /// The cost of what comes behind the message.
+    pub(super) fn cost_behind(&self) -> usize {
+        self.behind.iter().map(Entry::cost).sum()
+    }
+
     /// Whether the task waits for room.
     pub(super) fn is_waiting(&self) -> bool {
         self.task.is_set()
