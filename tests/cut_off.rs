@@ -5,15 +5,23 @@ mod deflate;
 #[path = "support/script_io.rs"]
 mod script_io;
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use deflate::{Compressor, RSV1};
 use futures::{SinkExt as _, StreamExt as _};
 use script_io::{
     BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, close_body, encode, payload_taken, script_io,
 };
-use tokio::time::timeout;
-use wsflow::{CloseCode, Config, Error, Message, UpgradedParts, WebSocketStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{sleep, timeout},
+};
+use wsflow::{CloseCode, Config, Error, Message, Phase, UpgradedParts, WebSocketStream};
 
 /// What the server says, and what of it is whole where.
 #[derive(Debug, Default)]
@@ -169,4 +177,120 @@ async fn what_came_is_yielded_although_nothing_can_be_sent_any_more() {
         }
     }
     assert!((1..150).contains(&clean), "{clean} of 300 were clean");
+}
+
+/// A reader comes long after the deadline that a failed write began, and what the server said is still in the transport.
+#[tokio::test(start_paused = true)]
+async fn who_reads_late_after_a_failed_write_gets_all_that_came_and_the_close() {
+    const MESSAGES: usize = 200;
+    let stalls = || Config::default().write_timeout(Duration::from_secs(5));
+    for (config, write) in [(Config::default(), Step::Error(ErrorKind::BrokenPipe)), (stalls(), Step::Pending)] {
+        for (late, has_close) in [(0, true), (0, false), (30, true), (30, false)] {
+            for is_read_before in [false, true] {
+                let what = format!("{write:?}, {late} s late, a Close: {has_close}, read before: {is_read_before}");
+                let (io, script) = script_io();
+                let mut ws = WebSocketStream::from_upgraded(io, config.clone().read_buffer_max(4096));
+                script.writes([], write);
+                let expected: Vec<_> = (0..MESSAGES).map(|i| Message::from(vec![i as u8; 1000])).collect();
+                for message in &expected {
+                    script.frame(BINARY, message.as_bytes());
+                }
+                if has_close {
+                    script.frame(CLOSE, close_body(Some(4000), "enough"));
+                }
+                let mut messages = Vec::new();
+                if is_read_before {
+                    messages.push(ws.next().await.unwrap().unwrap());
+                }
+                let failed = ws.send("ours".into()).await.unwrap_err();
+                sleep(Duration::from_secs(late)).await;
+                let error = loop {
+                    match timeout(Duration::from_secs(60), ws.next()).await.expect("it ends").expect("an error") {
+                        Ok(message) => messages.push(message),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(messages == expected, "{what}: {} messages", messages.len());
+                assert!(ws.next().await.is_none(), "{what}: something behind the end");
+                let closed = ws.closed().expect("an end");
+                assert_eq!(
+                    (u16::from(closed.code), closed.was_clean),
+                    (if has_close { 4000 } else { 1006 }, false),
+                    "{what}"
+                );
+                if !has_close {
+                    assert_eq!(error.to_string(), failed.to_string(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// The server's end never stops talking, and takes nothing.
+struct Flood(usize);
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        while buf.remaining() >= 102 {
+            buf.put_slice(&encode(true, 0, BINARY, &[7; 100]));
+        }
+        self.0 += buf.filled().len() - before;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_reader_of_a_server_that_never_stops_talking_comes_to_an_end() {
+    let mut ws = WebSocketStream::from_upgraded(Flood(0), Config::default());
+    ws.send("ours".into()).await.unwrap_err();
+    sleep(Duration::from_secs(30)).await;
+    let error = loop {
+        match ws.next().await.expect("an error") {
+            Ok(_) => assert!(ws.get_ref().0 < 64 << 20, "it is read without end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, Error::Io(cause) if cause.kind() == ErrorKind::BrokenPipe), "{error}");
+    assert!(ws.get_ref().0 > 6 << 20, "less than a socket may hold: {}", ws.get_ref().0);
+}
+
+/// Reader and writer are two tasks. The writer finds out that the connection is over while the reader is busy.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_yielded_although_the_writer_saw_the_end_first() {
+    let (io, script) = script_io();
+    let config = Config::default().write_timeout(Duration::from_secs(5)).read_buffer_max(4096);
+    let mut ws = WebSocketStream::from_upgraded(io, config);
+    script.writes([], Step::Pending);
+    for i in 0..100 {
+        script.frame(BINARY, [i; 100]);
+    }
+    let mut seen = vec![ws.next().await.unwrap().unwrap()];
+    let (mut sink, mut stream) = ws.split();
+    let writer = tokio::spawn(async move { sink.send("ours".into()).await.unwrap_err() });
+    let failed = writer.await.unwrap();
+    assert!(matches!(failed, Error::Timeout { phase: Phase::Write, .. }), "{failed}");
+    let error = loop {
+        match timeout(Duration::from_secs(60), stream.next()).await.expect("it ends").expect("an error") {
+            Ok(message) => seen.push(message),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(seen.len(), 100, "{error}");
+    assert_eq!(error.to_string(), failed.to_string());
+    assert!(stream.next().await.is_none());
 }

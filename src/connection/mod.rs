@@ -25,6 +25,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::coop,
     time::Instant,
 };
 
@@ -46,6 +47,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl},
+    limits::MAX_READ_OVERDUE,
     protocol::{Delivery, Event, Protocol, ReadyState},
     stats::Stats,
     stopwatch::Stopwatch,
@@ -69,6 +71,8 @@ pub(crate) struct Connection<S> {
     /// Runs while a sender waits for room.
     write_wait: Stopwatch,
     read_side: ReadSide,
+    /// How many bytes had come when a deadline was found to have passed, as long as the transport has more.
+    overdue_from: Option<u64>,
     flush_state: FlushState,
     first_step: FirstStep,
     budget: Budget,
@@ -107,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_pause,
             write_wait: Stopwatch::default(),
             read_side: ReadSide::Open,
+            overdue_from: None,
             flush_state: FlushState::Flushed,
             first_step: FirstStep::Write,
             budget: Budget::default(),
@@ -241,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes what there is, and waits for deadlines, without reading: nobody has room for what would come. Ready when the
-    /// connection has ended.
+    /// connection is over. What had come before is still yielded to who reads then, and behind it the end.
     pub(crate) fn poll_write_only(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.budget.begin_poll();
         loop {
@@ -271,8 +276,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.wake_other_role(role);
             return Poll::Pending;
         }
-        let step = if self.end_input() || self.protocol.is_done() {
+        let step = if self.end_input() {
             Poll::Ready(())
+        } else if self.protocol.is_done() {
+            if role == Role::Reader && self.protocol.has_rest() { self.poll_rest(cx) } else { Poll::Ready(()) }
         } else {
             self.poll_read_or_deadline(role, cx)
         };
@@ -286,9 +293,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads or, if there is nothing to read, waits for the next deadline.
     fn poll_read_or_deadline(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
-        // What was read is used up and did not help: no deadline waits for a peer that never stops talking.
         if !self.timer.is_off() {
-            self.handle_deadline(self.read_at);
+            self.handle_deadline_behind_input();
+            if self.protocol.is_done() {
+                return Poll::Ready(());
+            }
         }
         if self.protocol.wants_read() && self.poll_read(role, cx).is_ready() {
             self.wakers.done(role);
@@ -350,6 +359,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.protocol.deadline().is_some_and(|deadline| deadline <= now.into_std()) {
             self.protocol.handle_timeout(now.into_std());
         }
+    }
+
+    /// Deals with the protocol's deadline, if it had passed when the transport was read last. All of that is used up and did
+    /// not help.
+    ///
+    /// What the transport has may have come in time, while nobody read, so all of it is read before the connection ends.
+    /// But no deadline waits for a peer that never stops talking.
+    fn handle_deadline_behind_input(&mut self) {
+        let read_at = self.read_at;
+        if self.protocol.deadline().is_none_or(|deadline| deadline > read_at.into_std()) {
+            self.overdue_from = None;
+        } else if self.protocol.is_parsing() && self.may_read_overdue() {
+            self.protocol.handle_write_timeout(read_at.into_std());
+        } else {
+            self.handle_deadline(read_at);
+        }
+    }
+
+    /// Whether more is read although a deadline has passed.
+    fn may_read_overdue(&mut self) -> bool {
+        let received = self.protocol.stats().wire_bytes_received;
+        received - *self.overdue_from.get_or_insert(received) < MAX_READ_OVERDUE
+    }
+
+    /// The connection is over, and what was read before is used up: reads what the transport still has, if it has anything.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Where other tasks are to run first, sockets of tokio say that they have nothing.
+        drop(ready!(coop::poll_proceed(cx)));
+        if !self.may_read_overdue() || self.poll_read(Role::Reader, cx).is_pending() {
+            self.protocol.end_rest();
+        }
+        if !self.protocol.has_rest() {
+            self.read_pause.stop(Instant::now);
+        }
+        Poll::Ready(())
     }
 
     /// Frees large buffers, if the connection is idle.

@@ -136,6 +136,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Ok(None));
             }
             let step = self.poll_step(Role::Reader, cx);
+            if self.protocol.has_rest() {
+                ready!(step);
+                continue;
+            }
             if self.read_side == ReadSide::Open
                 && let Some(error) = self.protocol.error()
             {
@@ -201,5 +205,111 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(error) => self.protocol.handle_end(Some(Error::io(error))),
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+    use crate::{close::CloseFrame, config::Config, connection::MessageOrChunk, error::Phase};
+
+    const MESSAGES: usize = 200;
+
+    /// How a connection ends while nobody reads.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum End {
+        WriteError,
+        WriteTimeout,
+        /// Our Close has left and is not answered.
+        NoAnswer,
+        /// Our Close cannot leave.
+        Stuck,
+    }
+
+    /// A connection that is over, as who only writes has seen. `MESSAGES` came before, of which one was taken; a part of
+    /// the others was read.
+    async fn ended(end: End) -> (Connection<DuplexStream>, Option<DuplexStream>) {
+        let (mut peer, io) = duplex(1 << 20);
+        let config = Config::default().read_buffer_max(4096).write_timeout(Duration::from_secs(5));
+        let mut connection = Connection::new(io, BytesMut::new(), &config, None);
+        for i in 0..MESSAGES {
+            peer.write_all(&[&[0x82, 126, 0, 200][..], &[i as u8; 200]].concat()).await.unwrap();
+        }
+        let first = poll_fn(|cx| connection.poll_next(cx)).await;
+        assert_eq!(first.unwrap().unwrap().as_bytes(), [0; 200]);
+        match end {
+            End::WriteError => drop(peer),
+            End::WriteTimeout | End::NoAnswer | End::Stuck => {
+                if end != End::NoAnswer {
+                    connection.start_send(Message::binary(vec![7; 2 << 20])).unwrap();
+                }
+                if end != End::WriteTimeout {
+                    connection.close(CloseFrame::new(1000, "")).unwrap();
+                }
+                poll_fn(|cx| connection.poll_write_only(cx)).await;
+                return (connection, Some(peer));
+            }
+        }
+        connection.start_send(Message::text("ours")).unwrap();
+        poll_fn(|cx| connection.poll_write_only(cx)).await;
+        (connection, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_the_end_is_yielded_although_who_only_writes_has_seen_the_end() {
+        for end in [End::WriteError, End::WriteTimeout, End::NoAnswer, End::Stuck] {
+            for in_chunks in [false, true] {
+                let (mut connection, peer) = ended(end).await;
+                let told = connection.error().expect("an unclean end").clone();
+                match end {
+                    End::WriteError => assert!(matches!(told, Error::Io(_)), "{told}"),
+                    End::WriteTimeout => assert!(matches!(told, Error::Timeout { phase: Phase::Write, .. }), "{told}"),
+                    End::NoAnswer | End::Stuck => {
+                        assert!(matches!(told, Error::Timeout { phase: Phase::Close | Phase::Write, .. }), "{told}");
+                    }
+                }
+                let mut next = 1;
+                let error = loop {
+                    let item = if in_chunks {
+                        poll_fn(|cx| connection.poll_message_or_chunk(cx, 100_000, 100_000)).await.map(|item| {
+                            item.map(|item| match item {
+                                MessageOrChunk::Message(message) => message,
+                                MessageOrChunk::Chunk(_) => panic!("{end:?}: a chunk"),
+                            })
+                        })
+                    } else {
+                        poll_fn(|cx| connection.poll_next(cx)).await
+                    };
+                    match item.unwrap_or_else(|| panic!("{end:?}: no error behind {next}")) {
+                        Ok(message) => assert_eq!(message.as_bytes(), [next; 200], "{end:?}"),
+                        Err(error) => break error,
+                    }
+                    next += 1;
+                };
+                assert_eq!(usize::from(next), MESSAGES, "{end:?}: {error}");
+                assert_eq!(error.to_string(), told.to_string());
+                assert!(poll_fn(|cx| connection.poll_next(cx)).await.is_none(), "{end:?}: it comes once");
+                assert_eq!(connection.stats().messages_received, MESSAGES as u64);
+                drop(peer);
+            }
+        }
+    }
+
+    /// A Close of the peer's that is found then changes nothing: the end was told.
+    #[tokio::test(start_paused = true)]
+    async fn who_was_told_the_end_is_told_the_same_behind_what_came_before() {
+        let (mut connection, peer) = ended(End::NoAnswer).await;
+        let told = connection.closed().cloned();
+        peer.unwrap().write_all(&[0x88, 2, 3, 0xe9]).await.unwrap();
+        for _ in 1..MESSAGES {
+            poll_fn(|cx| connection.poll_next(cx)).await.unwrap().unwrap();
+        }
+        assert!(matches!(poll_fn(|cx| connection.poll_next(cx)).await, Some(Err(Error::Timeout { .. }))));
+        assert!(poll_fn(|cx| connection.poll_next(cx)).await.is_none());
+        assert_eq!(connection.closed().cloned(), told);
     }
 }

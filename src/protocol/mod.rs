@@ -193,6 +193,22 @@ impl Protocol {
         !self.is_done() && !self.closing.has_transport_ended()
     }
 
+    /// Whether what comes still means something, and the connection may not end before.
+    pub(crate) fn is_parsing(&self) -> bool {
+        self.closing.is_parsing()
+    }
+
+    /// Whether the connection is over, and what had come before may not be used up: it is for the reader, who hears of the end
+    /// behind it.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.is_done() && !self.inbound.has_ended()
+    }
+
+    /// That is used up.
+    pub(crate) fn end_rest(&mut self) {
+        self.inbound.end();
+    }
+
     /// How many bytes were read and written so far.
     pub(crate) fn bytes_moved(&self) -> u64 {
         self.stats.wire_bytes_received + self.stats.wire_bytes_sent
@@ -359,6 +375,8 @@ impl Protocol {
     /// Deals with the end of the input. `now` is the present, since deadlines begin: it may have been read long ago.
     pub(crate) fn apply_pending_end(&mut self, now: Instant) {
         match self.pending_end.take() {
+            // It was among what had come before the end, which stays as it was told.
+            _ if self.is_done() => {}
             Some(PendingEnd::Close { frame, cuts_message }) => self.handle_close(frame, cuts_message, now),
             Some(PendingEnd::Failure(error)) => self.fail(error, now),
             None => {}
@@ -382,6 +400,7 @@ impl Protocol {
 
     /// The closing handshake has begun by the peer's Close, or by a failure: our Close frame comes next.
     fn end_output(&mut self, close: Option<CloseFrame>, now: Instant) {
+        self.inbound.end();
         self.outbound.abort_unsent(self.write_side.held());
         if let Some(frame) = close {
             self.outbound.push_close(frame);
@@ -440,6 +459,7 @@ impl Protocol {
 
     /// The transport ended, or broke with `cause`.
     pub(crate) fn handle_end(&mut self, cause: Option<Error>) {
+        self.inbound.end();
         self.closing.end(cause.or_else(|| self.write_side.error().cloned()));
         self.on_state_change();
     }
@@ -468,9 +488,13 @@ impl Protocol {
         self.closing.close_lost(now);
     }
 
-    /// A deadline passed, or none: each is looked at.
+    /// A deadline passed, or none: each is looked at. What has come and was not used up is still for the reader.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        // The peer's Close, or a failure, came before.
+        if self.has_pending_end() && is_over(self.deadline()) {
+            self.apply_pending_end(now);
+        }
         if is_over(self.closing.deadline(self.write_side.stalled_since())) {
             // Whatever was overdue, nothing leaves any more.
             self.closing.overdue(now);
@@ -481,11 +505,16 @@ impl Protocol {
         {
             self.closing.end(Some(error.clone()));
         }
-        if is_over(self.write_deadline()) {
-            // The reader hears of it once what was read before is used up.
-            self.break_write_side(Error::timeout(Phase::Write, self.write_timeout), now, now);
-        }
+        self.handle_write_timeout(now);
         self.on_state_change();
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), while what has come is still read: the connection does not end yet.
+    pub(crate) fn handle_write_timeout(&mut self, now: Instant) {
+        if self.write_deadline().is_some_and(|deadline| deadline <= now) {
+            self.break_write_side(Error::timeout(Phase::Write, self.write_timeout), now, now);
+            self.on_state_change();
+        }
     }
 
     /// Whether, since the last call, something happened for which the other role must look again although the
@@ -661,11 +690,10 @@ impl Protocol {
         self.end_output(close.filter(|_| is_close_due), now);
     }
 
-    /// The other role is to look again, and parsing ends with the state that allows it.
+    /// The other role is to look again, and no pong comes any more once nothing means anything.
     fn on_state_change(&mut self) {
         self.must_wake_other = true;
         if !self.closing.is_parsing() {
-            self.inbound.end();
             self.end_pings();
         }
     }

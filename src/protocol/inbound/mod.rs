@@ -162,6 +162,11 @@ impl Inbound {
         self.state = State::Ended;
     }
 
+    /// Whether nothing that comes means anything any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
     /// From now on messages are counted, and not kept.
     pub(crate) fn discard_messages(&mut self) {
         self.state = match self.state {
