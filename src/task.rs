@@ -28,6 +28,9 @@ pub(crate) trait Arrivals {
     /// Whether messages that come behind our Close are wanted.
     const WANTS_BEHIND_CLOSE: bool;
 
+    /// Whether the peer's Close within a message makes an end unclean. A browser does not tell of it.
+    const MINDS_CUT_MESSAGE: bool;
+
     fn outbox(&self) -> &Outbox;
 
     /// What is wanted. The task of `cx` is woken when that changes.
@@ -247,6 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     fn end_senders(&mut self, end: Result<(), Error>) -> Closed {
         let outbox = self.arrivals.outbox();
         let mut closed = self.connection.closed().cloned().unwrap_or_else(Closed::abnormal);
+        closed.was_clean |= !A::MINDS_CUT_MESSAGE && self.connection.is_cut();
         closed.was_clean &= !outbox.has_unsent();
         let reason = end.err().unwrap_or_else(|| closed.clone().into());
         self.lifespan.end(|| (Some(closed.clone()), (!closed.was_clean).then(|| reason.clone()), outbox.stats()));

@@ -439,7 +439,9 @@ async fn a_close_ends_within_its_timers_although_the_receiver_takes_nothing() {
     peer.close(1000, "").await;
     assert_eq!(close.await.unwrap(), closed(1006, "", false));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
+    // What had come is received all the same.
     assert!(receiver.next().await.unwrap().is_ok());
+    assert_eq!(receiver.next().await.unwrap().unwrap(), Message::text("behind it"));
     assert!(matches!(receiver.next().await, Some(Err(Error::Timeout { phase: Phase::Close, .. }))));
     assert!(receiver.next().await.is_none());
 }
@@ -726,6 +728,34 @@ async fn a_message_is_read_as_it_comes_and_skipped_where_its_reader_is_dropped()
             }
             assert!(receiver.next_reader().await.is_none());
             server.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_received_once_its_reader_has_its_end_and_else_discarded() {
+    for len in [0, 5, 65_536, 300_000] {
+        for frame in [usize::MAX >> 1, 10_000] {
+            for chunks in 0..10 {
+                let (peer, sender, mut receiver) = halves(1 << 20, Config::default());
+                let server = tokio::spawn(serve(peer, vec![len, 4], frame));
+                let mut reader = receiver.next_reader().await.unwrap().unwrap();
+                let (mut read, mut is_ended) = (0, false);
+                for _ in 0..chunks {
+                    match reader.chunk().await {
+                        Some(chunk) => read += chunk.unwrap().len(),
+                        None => is_ended = true,
+                    }
+                }
+                assert_eq!(receiver.next().await.unwrap().unwrap().len(), 4);
+                assert!(receiver.next().await.is_none());
+                server.await.unwrap();
+                let (stats, what) = (receiver.stats(), format!("{read} of {len} in {frame}, ended: {is_ended}"));
+                assert_eq!(sender.stats().discarded_messages, stats.discarded_messages, "{what}");
+                assert_eq!(stats.messages_received + stats.discarded_messages, 2, "{what}");
+                assert!(!is_ended || stats.discarded_messages == 0, "{what}");
+                assert!(read == len || stats.discarded_messages == 1, "{what}");
+            }
         }
     }
 }

@@ -107,6 +107,7 @@ impl Handlers {
 
 impl Arrivals for Handlers {
     const WANTS_BEHIND_CLOSE: bool = false;
+    const MINDS_CUT_MESSAGE: bool = false;
 
     fn outbox(&self) -> &Outbox {
         self.shared.outbox()

@@ -196,7 +196,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Whether the end is unclean only since the peer's Close came within a message: a browser calls it clean.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the event API is to ask for it"))]
     pub(crate) fn is_cut(&self) -> bool {
         self.protocol.is_cut()
     }

@@ -681,7 +681,8 @@ impl Outbox {
             }
             state.stop(Phase::Ended { closed, error }, after);
             state.wake_watchers(after);
-            Some((state.queue.end(), state.turn.take(), std::mem::take(&mut state.requests)))
+            let last = state.last_queued();
+            Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))
         });
         drop(dropped);
     }

@@ -182,8 +182,10 @@ impl Queue {
         is_new
     }
 
-    /// Nothing leaves any more. What is returned is to be dropped without a lock; it stays in the amount.
-    pub(super) fn end(&mut self) -> impl Sized + use<> {
+    /// Nothing leaves any more, of all that was sent up to `last`. What is returned is to be dropped without a lock; it stays
+    /// in the amount.
+    pub(super) fn end(&mut self, last: Position) -> impl Sized + use<> {
+        self.last = last;
         self.flushes = VecDeque::new();
         std::mem::take(&mut self.entries)
     }

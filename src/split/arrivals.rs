@@ -52,6 +52,7 @@ impl Drop for ToInbox {
 
 impl Arrivals for ToInbox {
     const WANTS_BEHIND_CLOSE: bool = true;
+    const MINDS_CUT_MESSAGE: bool = true;
 
     fn outbox(&self) -> &Outbox {
         &self.shared.outbox

@@ -12,7 +12,10 @@ mod sender;
 mod sink;
 mod unread;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,6 +25,7 @@ pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink};
 use crate::{
     handshake::Negotiated,
     outbox::{Amount, Outbox},
+    stats::Stats,
     stream::WebSocketStream,
     task::Task,
 };
@@ -34,6 +38,26 @@ pub(crate) struct Shared {
     pub(crate) part_size: usize,
     inbox: Inbox,
     negotiated: Box<Negotiated>,
+    /// Messages that the task passed on, whose reader was dropped before their end.
+    skipped: AtomicU64,
+}
+
+impl Shared {
+    /// The end of a message came whose reader was dropped.
+    fn count_skipped(&self) {
+        self.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the connection had counted when its task last ran. Of what the task passed on, received is what was handed out.
+    fn stats(&self) -> Stats {
+        let (stats, skipped) = (self.outbox.stats(), self.skipped.load(Ordering::Relaxed));
+        Stats {
+            // The task may have passed on more than it has told.
+            messages_received: stats.messages_received.saturating_sub(skipped),
+            discarded_messages: stats.discarded_messages + skipped,
+            ..stats
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
@@ -85,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
             part_size,
             inbox: Inbox::new(config.read_high_water_mark),
             negotiated,
+            skipped: AtomicU64::new(0),
         });
         let compression = connection.compression();
         let arrivals = ToInbox::new(Arc::clone(&shared), connection.buffer_used(), config.read_buffer_max);

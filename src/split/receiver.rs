@@ -100,7 +100,7 @@ impl Receiver {
 
     /// What the connection has counted when its task last ran.
     pub fn stats(&self) -> Stats {
-        self.shared.outbox.stats()
+        self.shared.stats()
     }
 }
 

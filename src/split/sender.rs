@@ -207,7 +207,7 @@ impl Sender {
 
     /// What the connection has counted when its task last ran.
     pub fn stats(&self) -> Stats {
-        self.shared.outbox.stats()
+        self.shared.stats()
     }
 }
 

@@ -163,6 +163,7 @@ impl Unread {
     fn skip(&mut self, chunk: &Chunk) {
         if chunk.fin {
             self.state = State::BetweenMessages;
+            self.shared.count_skipped();
         }
     }
 

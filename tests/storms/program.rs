@@ -16,7 +16,7 @@ use tokio::{io::AsyncWriteExt as _, task::yield_now, time::sleep};
 use wsflow::{CloseFrame, Error, MessageWriter, Sender};
 
 use crate::{
-    ledger::{Cause, Fate, Id, Ledger},
+    ledger::{Cause, Fate, Id, Ledger, Mark},
     round::{Board, Random},
 };
 
@@ -185,8 +185,10 @@ impl Program {
         #[allow(unused_mut)]
         let mut sender = self.sender.clone();
         self.ledger.begin_writer();
+        // What a sink sends while the message is written comes behind it: a flush within it does not cover that.
+        let before = self.ledger.mark();
         let fate = match sender.writer(id.kind()).await {
-            Ok(writer) => self.fill(writer, id, way).await,
+            Ok(writer) => self.fill(writer, id, way, &before).await,
             Err(error) => {
                 self.is_ok::<(), _>(Err(error));
                 Fate::Refused
@@ -196,7 +198,7 @@ impl Program {
         self.ledger.settle(id, fate);
     }
 
-    async fn fill(&mut self, mut writer: MessageWriter<'_>, id: Id, way: Step) -> Fate {
+    async fn fill(&mut self, mut writer: MessageWriter<'_>, id: Id, way: Step, before: &Mark) -> Fate {
         let payload = id.payload();
         let pieces = if way == Step::WriteOn { 1000 } else { 1 + self.random.below(8) };
         let (mut rest, size) = (&payload[..], 1 + payload.len() / pieces);
@@ -206,7 +208,6 @@ impl Program {
             rest = others;
             self.doing(("writes", id, rest.len()));
             let is_flushed = self.random.once_in(2);
-            let mark = self.ledger.mark();
             let written = match writer.write_all(piece).await {
                 Ok(()) if is_flushed => writer.flush().await,
                 written => written,
@@ -215,7 +216,7 @@ impl Program {
                 return Fate::Refused;
             }
             if is_flushed {
-                self.ledger.flushed(&mark);
+                self.ledger.flushed(before);
             }
             if way == Step::DropWriter {
                 self.random.spin();
@@ -273,9 +274,10 @@ impl Program {
                 #[allow(unused_mut)]
                 let mut sender = self.sender.clone();
                 self.ledger.begin_writer();
+                let before = self.ledger.mark();
                 let polled = poll!(pin!(sender.writer(id.kind())));
                 let fate = match polled {
-                    Poll::Ready(Ok(writer)) => self.fill(writer, id, Step::Write).await,
+                    Poll::Ready(Ok(writer)) => self.fill(writer, id, Step::Write, &before).await,
                     Poll::Ready(Err(_)) | Poll::Pending => Fate::Refused,
                 };
                 self.ledger.end_writer();
