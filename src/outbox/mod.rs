@@ -848,9 +848,9 @@ impl State {
     /// The turn is over: what was queued behind it is next.
     fn end_turn(&mut self, after: &mut Aftermath) {
         let Some(mut turn) = self.turn.take() else { return };
-        self.queue.end_message(turn.message);
         after.woken.extend(turn.task.take());
         if !turn.behind.is_empty() {
+            self.queue.end_message(turn.message);
             turn.behind.into_iter().for_each(|entry| self.queue.push_message(entry));
             after.woken.extend(self.task.take());
         }

@@ -116,7 +116,7 @@ impl Queue {
         self.entries.push_back((self.last, entry));
     }
 
-    /// No part of this message comes any more, and none may have come.
+    /// What is queued next comes behind this message, of which no part may have come.
     pub(super) fn end_message(&mut self, message: u64) {
         self.last = self.last.max(Position::message(message));
     }
@@ -161,8 +161,6 @@ impl Queue {
             count += 1;
         }
         if self.entries.is_empty() {
-            // Numbers may have been left out.
-            self.taken = self.last;
             self.entries.shrink_to(MAX_IDLE_PLACES);
         }
         count
