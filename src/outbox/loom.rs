@@ -232,25 +232,37 @@ fn the_drop_of_the_last_sender_reaches_the_task() {
 fn what_a_sink_sends_never_stands_within_a_message_in_parts() {
     loom::model(|| {
         let outbox = outbox();
-        let writing = meanwhile(&outbox, |outbox| {
-            block_on(outbox.begin_message(ONE)).unwrap();
-            let mut parts = PartWriter::new(outbox, ONE, Compression::Allowed);
-            parts.start_send(part(Place::First, "first")).unwrap();
-            parts.start_send(part(Place::Last, "last")).unwrap();
-        });
         let sinking = meanwhile(&outbox, |outbox| {
             let mut place = None;
             block_on(poll_fn(|cx| outbox.poll_sink_ready(TWO, &mut place, cx))).unwrap();
             outbox.send_ready(Message::text("sink"), Compression::Allowed).unwrap();
-            let mut flush = SinkFlush::default();
-            block_on(poll_fn(|cx| outbox.poll_sink_flush(&mut flush, cx))).unwrap();
-            outbox.leave_flush(&mut flush);
         });
+        block_on(outbox.begin_message(ONE)).unwrap();
+        let mut parts = PartWriter::new(&outbox, ONE, Compression::Allowed);
+        parts.start_send(part(Place::First, "first")).unwrap();
+        parts.start_send(part(Place::Last, "last")).unwrap();
         let left = drive(&outbox, 3).join(" ");
         assert!(["first last sink", "sink first last"].contains(&&left[..]), "{left}");
-        writing.join().unwrap();
         sinking.join().unwrap();
         assert_eq!(outbox.buffered_amount(), 0);
+    });
+}
+
+#[test]
+fn a_sink_is_flushed_once_what_it_sent_behind_a_message_in_parts_has_left() {
+    loom::model(|| {
+        let outbox = outbox();
+        block_on(poll_fn(|cx| outbox.poll_sink_ready(TWO, &mut None, cx))).unwrap();
+        block_on(outbox.begin_message(ONE)).unwrap();
+        outbox.send_ready(Message::text("sink"), Compression::Allowed).unwrap();
+        let flushing = meanwhile(&outbox, |outbox| {
+            let mut flush = SinkFlush::default();
+            block_on(poll_fn(|cx| outbox.poll_sink_flush(&mut flush, cx))).unwrap();
+            assert_eq!(outbox.buffered_amount(), 0);
+        });
+        PartWriter::new(&outbox, ONE, Compression::Allowed).start_send(part(Place::Only, "only")).unwrap();
+        assert_eq!(drive(&outbox, 2), ["only", "sink"]);
+        flushing.join().unwrap();
     });
 }
 
