@@ -62,7 +62,7 @@ pub(crate) const MESSAGE_COST: usize = 32;
 // Halves.
 
 /// Places that a queue between tasks keeps while it is empty: those of a burst are freed.
-pub(crate) const MAX_IDLE_PLACES: usize = 32;
+pub(crate) const MAX_IDLE_PLACES: usize = 1;
 
 /// Larger messages move to a receiver in chunks, unless they have come as a whole: nobody knows yet who asks for them.
 pub(crate) const MAX_WHOLE: usize = 64 * KIB;

@@ -7,8 +7,8 @@
 //! ```
 
 use std::{
-    future::poll_fn,
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -74,16 +74,17 @@ pub(crate) struct Task<S, A> {
     /// Emptied in each turn, but for our Close, which may have to wait for what has come.
     taken: Taken,
     aftermath: Aftermath,
-    /// Why the transport is to be dropped, if it is.
-    aborted: Option<Error>,
+    stage: Stage,
     /// The connection's: how long senders wait is known here.
     lifespan: Lifespan,
 }
 
-/// What the task ends by.
+/// How far the task has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Connection,
+enum Stage {
+    Running,
+    /// Everybody was told of the end. The peer may still be reading why.
+    Ended,
     Aborted,
 }
 
@@ -95,33 +96,41 @@ enum Received {
     End(Result<(), Error>),
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals + Unpin> Future for Task<S, A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stage == Stage::Running {
+            ready!(self.poll_turns(cx));
+        }
+        while self.stage == Stage::Ended && ready!(self.connection.poll_next(cx)).is_some() {}
+        Poll::Ready(())
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     pub(crate) fn new(mut connection: Box<Connection<S>>, arrivals: A) -> Self {
         let lifespan = connection.take_lifespan();
-        Self { connection, arrivals, taken: Taken::default(), aftermath: Aftermath::default(), aborted: None, lifespan }
-    }
-
-    pub(crate) async fn run(mut self) {
-        if poll_fn(|cx| self.poll(cx)).await == Ended::Connection {
-            // The peer may still be reading why.
-            while poll_fn(|cx| self.connection.poll_next(cx)).await.is_some() {}
-        }
+        let taken = Taken { entries: Vec::with_capacity(MAX_IDLE_PLACES), ..Taken::default() };
+        Self { connection, arrivals, taken, aftermath: Aftermath::default(), stage: Stage::Running, lifespan }
     }
 
     /// Moves what there is to move, both ways. Ready when everybody was told of the end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.send(cx);
-            if let Some(error) = self.aborted.take() {
+            if let Some(Failure::Aborted(error)) = self.taken.failure.take().map(|failure| *failure) {
                 self.abort(error);
-                return Poll::Ready(Ended::Aborted);
+                self.stage = Stage::Aborted;
+                return Poll::Ready(());
             }
             let received = self.receive(cx);
             let is_closing = self.close();
             let due = self.report();
             if let Received::End(end) = received {
                 self.end(end);
-                return Poll::Ready(Ended::Connection);
+                self.stage = Stage::Ended;
+                return Poll::Ready(());
             }
             self.arrivals.hand_out();
             let has_more = is_closing || due > 0 && self.connection.room() > 0;
@@ -149,12 +158,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     fn take(&mut self, due: usize, cx: &Context<'_>) -> usize {
         let room = self.connection.is_open().then(|| self.connection.room());
         self.arrivals.outbox().take(room, &mut self.taken, cx);
-        match self.taken.failure.take() {
-            Some(Failure::Failed(error)) => self.connection.fail(error),
+        match self.taken.failure.as_deref() {
+            Some(Failure::Failed(error)) => self.connection.fail(error.clone()),
             Some(Failure::Abandoned) => self.connection.abandon_message(0),
             // What was queued before is offered to the transport once.
-            Some(Failure::Aborted(error)) => self.aborted = Some(error),
-            None => {}
+            Some(Failure::Aborted(_)) | None => {}
         }
         for request in self.taken.pings.drain(..) {
             // Each has a payload of its own.

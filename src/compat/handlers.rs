@@ -54,7 +54,7 @@ impl Handlers {
         let connecting = Box::pin(connecting);
         tokio::spawn(async move {
             if let Some(task) = handlers.opened(connecting.await) {
-                task.run().await;
+                task.await;
             }
         });
     }

@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum MessageOrChunk {
     Message(Message),
-    Chunk(Chunk),
+    /// In a box, since messages are many and small, and chunks few and large.
+    Chunk(Box<Chunk>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -72,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let copy_up_to = self.copy_payloads_up_to;
         let incoming = self.poll_event(cx, delivery, |event, buf| match event {
             Event::Message(received) => Some(MessageOrChunk::Message(received.take(buf, copy_up_to))),
-            Event::Chunk(chunk) => Some(MessageOrChunk::Chunk(chunk)),
+            Event::Chunk(chunk) => Some(MessageOrChunk::Chunk(Box::new(chunk))),
             Event::Handled => None,
         });
         incoming.map(Result::transpose)

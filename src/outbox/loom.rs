@@ -179,7 +179,7 @@ fn a_failure_reaches_the_task() {
     loom::model(|| {
         let outbox = outbox();
         let failing = meanwhile(&outbox, |outbox| outbox.fail(Error::InvalidText));
-        wait_for(&outbox, |taken| matches!(taken.failure, Some(Failure::Failed(_))));
+        wait_for(&outbox, |taken| matches!(taken.failure.as_deref(), Some(Failure::Failed(_))));
         failing.join().unwrap();
     });
 }
@@ -192,7 +192,7 @@ fn an_abort_reaches_the_task_whatever_failed_before() {
             outbox.change(|state, after| state.fail(Failure::Aborted(Error::Aborted), after));
         };
         let aborting = [meanwhile(&outbox, abort), meanwhile(&outbox, |outbox| outbox.fail(Error::InvalidText))];
-        wait_for(&outbox, |taken| matches!(taken.failure, Some(Failure::Aborted(_))));
+        wait_for(&outbox, |taken| matches!(taken.failure.as_deref(), Some(Failure::Aborted(_))));
         aborting.into_iter().for_each(|aborting| aborting.join().unwrap());
     });
 }
@@ -211,7 +211,7 @@ fn a_message_that_is_abandoned_or_closed_over_reaches_the_task() {
                 }
             });
             let waiting = send(&outbox, TWO);
-            wait_for(&outbox, |taken| matches!(taken.failure, Some(Failure::Abandoned)));
+            wait_for(&outbox, |taken| matches!(taken.failure.as_deref(), Some(Failure::Abandoned)));
             waiting.join().unwrap().unwrap_err();
             ending.join().unwrap();
         });

@@ -94,7 +94,7 @@ struct State {
     queue: Queue,
     waiters: Waiters<Want>,
     /// The message that is written part by part: until its last part nothing else is queued.
-    turn: Option<Turn>,
+    turn: Option<Box<Turn>>,
     requests: Requests,
     /// How much may be buffered where nobody waits for room, in bytes of payload.
     max_buffered_amount: Option<u64>,
@@ -116,7 +116,7 @@ struct State {
 pub(crate) struct Taken {
     pub(crate) entries: Vec<Entry>,
     pub(crate) pings: Vec<PingRequest>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<Box<Failure>>,
     /// Our Close frame, which follows all that was taken.
     pub(crate) close: Option<CloseFrame>,
     pub(crate) has_senders: bool,
@@ -629,9 +629,9 @@ impl Outbox {
             task.put(&mut state.task)?;
             taken.has_senders = state.senders > 0;
             std::mem::swap(&mut taken.pings, &mut state.requests.pings);
-            taken.failure = state.requests.take_failure();
+            taken.failure = state.requests.take_failure().or(taken.failure.take());
             taken.left = 0;
-            let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(failure, Failure::Aborted(_)));
+            let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Aborted(_)));
             let Some(room) = room.filter(|_| !is_failing) else { return Ok(()) };
             if state.requests.close.is_some() {
                 state.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
@@ -720,7 +720,7 @@ impl State {
     /// Whether there is room for a part of the message that has the turn. What waits behind it takes none of it: it would
     /// wait for itself.
     fn has_room_for_part(&self, mark: usize) -> bool {
-        let behind = self.turn.as_ref().map_or(0, Turn::cost_behind);
+        let behind = self.turn.as_ref().map_or(0, |turn| turn.cost_behind());
         self.queue.cost().saturating_sub(behind) < mark
     }
 
@@ -748,7 +748,7 @@ impl State {
 
     /// Stops the clock of waiting, if nothing waits for room any more.
     fn stop_wait(&mut self) {
-        if self.waiters.is_empty() && !self.turn.as_ref().is_some_and(Turn::is_waiting) {
+        if self.waiters.is_empty() && !self.turn.as_ref().is_some_and(|turn| turn.is_waiting()) {
             self.write_wait.stop(Instant::now);
         }
     }
@@ -769,7 +769,7 @@ impl State {
             match want {
                 Want::Message(entry) => self.push(entry, after),
                 Want::Any => {}
-                Want::Turn(sender) => self.turn = Some(self.new_turn(sender, Some(place))),
+                Want::Turn(sender) => self.turn = Some(Box::new(self.new_turn(sender, Some(place)))),
             }
         }
     }
@@ -913,7 +913,7 @@ impl Outbox {
                     return Ok(Poll::Ready(Err(error)));
                 }
                 if state.is_free() && state.is_below_mark(self.mark) {
-                    state.turn = Some(state.new_turn(sender, None));
+                    state.turn = Some(Box::new(state.new_turn(sender, None)));
                     return Ok(Poll::Ready(Ok(())));
                 }
                 waiting.place = Some(state.wait(1, || Want::Turn(sender), task)?);

@@ -62,7 +62,7 @@ impl Queue {
     pub(super) fn new(connection: Amount, is_flushed: bool) -> Self {
         let first = Position::message(1);
         Self {
-            entries: VecDeque::new(),
+            entries: VecDeque::with_capacity(MAX_IDLE_PLACES),
             last: first,
             taken: first,
             flushed: if is_flushed { first } else { Position::default() },

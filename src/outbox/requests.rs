@@ -23,7 +23,7 @@ pub(super) struct Requests {
     pub(super) pings: Vec<PingRequest>,
     /// The Close frame that is to follow what is queued.
     pub(super) close: Option<CloseFrame>,
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
 }
 
 impl Requests {
@@ -31,7 +31,7 @@ impl Requests {
     pub(super) fn fail(&mut self, failure: Failure) {
         match self.failure {
             Some(_) if !matches!(failure, Failure::Aborted(_)) => {}
-            _ => self.failure = Some(failure),
+            _ => self.failure = Some(Box::new(failure)),
         }
     }
 
@@ -39,7 +39,7 @@ impl Requests {
         self.failure.is_some()
     }
 
-    pub(super) fn take_failure(&mut self) -> Option<Failure> {
+    pub(super) fn take_failure(&mut self) -> Option<Box<Failure>> {
         self.failure.take()
     }
 }

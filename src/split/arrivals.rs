@@ -36,7 +36,8 @@ pub(super) struct ToInbox {
 
 impl ToInbox {
     pub(super) fn new(shared: Arc<Shared>, used: u64, read_buffer_max: usize) -> Self {
-        Self { shared, read_buffer_max, batch: VecDeque::new(), held: 0, room: 0, used }
+        let batch = VecDeque::with_capacity(MAX_IDLE_PLACES);
+        Self { shared, read_buffer_max, batch, held: 0, room: 0, used }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     connection::MessageOrChunk,
     error::Error,
-    limits::MESSAGE_COST,
+    limits::{MAX_IDLE_PLACES, MESSAGE_COST},
     sync::{Mutex, WakerSlot, move_all},
 };
 
@@ -76,7 +76,7 @@ pub(super) enum Room {
 
 impl Inbox {
     pub(super) fn new(mark: usize) -> Self {
-        let (queue, phase) = (VecDeque::new(), Phase::Open);
+        let (queue, phase) = (VecDeque::with_capacity(MAX_IDLE_PLACES), Phase::Open);
         let (receiver, task) = (WakerSlot::default(), WakerSlot::default());
         Self { mark, state: Mutex::new(State { queue, held: 0, phase, receiver, task }) }
     }
