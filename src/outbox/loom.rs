@@ -27,8 +27,8 @@ fn outbox() -> Arc<Outbox> {
     Arc::new(Outbox::new(40, Amount::default(), true, ReadyState::Open, Stats::default()))
 }
 
-fn message(text: &'static str) -> Entry {
-    Entry::Message(Message::text(text), Compression::Allowed)
+fn message(text: &'static str) -> Message {
+    Message::text(text)
 }
 
 fn part(place: Place, text: &'static str) -> Part {
@@ -41,7 +41,7 @@ fn try_send(outbox: &Outbox) {
 
 fn send(outbox: &Arc<Outbox>, sender: SenderId) -> thread::JoinHandle<Result<(), Error>> {
     let outbox = Arc::clone(outbox);
-    thread::spawn(move || block_on(outbox.send(sender, message("x"))))
+    thread::spawn(move || block_on(outbox.send(sender, message("x"), Compression::Allowed)))
 }
 
 /// What was taken: texts in their order.
@@ -117,7 +117,7 @@ fn a_send_that_is_dropped_while_room_comes_leaves_nothing_behind() {
         let outbox = outbox();
         try_send(&outbox);
         let dropped = meanwhile(&outbox, |outbox| {
-            let mut sent = Box::pin(outbox.send(ONE, message("x")));
+            let mut sent = Box::pin(outbox.send(ONE, message("x"), Compression::Allowed));
             let _ = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         });
         let waiting = send(&outbox, TWO);
@@ -136,7 +136,7 @@ fn a_flush_ends_when_all_before_it_has_left() {
     loom::model(|| {
         let outbox = outbox();
         let flushed = meanwhile(&outbox, |outbox| {
-            block_on(outbox.send(ONE, message("x"))).unwrap();
+            block_on(outbox.send(ONE, message("x"), Compression::Allowed)).unwrap();
             block_on(outbox.flush(ONE)).unwrap();
             assert_eq!(outbox.buffered_amount(), 0);
         });

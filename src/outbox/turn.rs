@@ -2,7 +2,9 @@
 
 use std::task::{Context, Poll, ready};
 
-use super::{Outbox, SenderId, entry::Entry, queue::Position, waiters::Place, watchers::WatcherId};
+use tokio::time::Instant;
+
+use super::{Outbox, SenderId, entry::Entry, queue::Position, state::Want, waiters::Place, watchers::WatcherId};
 use crate::{
     error::Error,
     protocol::{Compression, Part},
@@ -62,26 +64,67 @@ impl<'a> PartWriter<'a> {
 
     /// Ready when there is room for another part.
     pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        self.outbox.poll_part_ready(cx)
+        self.outbox.state.look(cx, |state, task| {
+            if let Err(error) = state.check_open() {
+                return Ok(Poll::Ready(Err(error)));
+            }
+            if state.has_room_for_part() {
+                return Ok(Poll::Ready(Ok(())));
+            }
+            if let Some(turn) = &mut state.turn {
+                task.put(&mut turn.task)?;
+            }
+            state.write_wait.start(Instant::now);
+            Ok(Poll::Pending)
+        })
     }
 
-    /// Queues a part, also without room.
+    /// Queues a part, also without room. The last one gives up the turn. Its bytes count also where they cannot be sent any
+    /// more.
     pub(crate) fn start_send(&mut self, part: Part) -> Result<(), Error> {
         // A flush that nobody waits for any more does not cover this part.
         self.flush = None;
-        self.outbox.send_part(part, self.compression)
+        self.outbox.change(|state, after| {
+            let is_last = part.place.is_last();
+            let entry = Entry::Part(part, self.compression);
+            let open = state.check_open();
+            let (Ok(()), Some(turn)) = (&open, &state.turn) else {
+                state.queue.count_unsent(entry.len());
+                after.unsent.push(Want::Message(entry));
+                return Err(open.err().unwrap_or(Error::Closing));
+            };
+            let message = turn.message;
+            state.queue.count(&entry);
+            state.queue.push_part(message, entry);
+            after.woken.extend(state.task.take());
+            if is_last {
+                state.end_turn(after);
+                state.grant(after);
+            }
+            Ok(())
+        })
     }
 
-    /// Ready when all that was queued has left.
+    /// Ready when all that was queued up to the last part has left.
     pub(crate) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let flushed = ready!(self.outbox.poll_part_flushed(&mut self.flush, &mut self.watcher, cx));
+        let Self { outbox, flush, watcher, .. } = self;
+        let flushed = ready!(outbox.state.look(cx, |state, task| {
+            let target = *flush.get_or_insert_with(|| state.queue.last());
+            state.poll_flushed(target, watcher, task)
+        }));
         self.flush = None;
         Poll::Ready(flushed)
     }
 
-    /// The message will not be finished, of which `unsent` bytes were taken and not queued.
+    /// The message will not be finished, of which `unsent` bytes were taken and not queued: the connection fails.
     pub(crate) fn abandon(&self, unsent: usize) {
-        self.outbox.abandon_message(self.sender, unsent);
+        self.outbox.change(|state, after| {
+            if state.turn.as_ref().is_some_and(|turn| turn.sender == self.sender) {
+                state.abandon(unsent, after);
+            } else {
+                state.queue.count_unsent(unsent);
+            }
+        });
     }
 }
 

@@ -11,8 +11,6 @@ pub(super) struct Place(u64);
 #[derive(Debug)]
 struct Waiter<T> {
     place: Place,
-    /// How much room it waits for, in bytes.
-    cost: usize,
     what: T,
     task: WakerSlot,
 }
@@ -46,17 +44,13 @@ impl<T> Waiters<T> {
     }
 
     /// Waits behind all that already wait. `what` is taken once the task is registered.
-    pub(super) fn wait(
-        &mut self,
-        cost: usize,
-        what: impl FnOnce() -> T,
-        task: &mut Registration<'_>,
-    ) -> Result<Place, NoClone> {
+    pub(super) fn wait(&mut self, what: &mut Option<T>, task: &mut Registration<'_>) -> Result<Option<Place>, NoClone> {
         let task = task.slot()?;
+        let Some(what) = what.take() else { return Ok(None) };
         let place = self.next;
         self.next = Place(place.0 + 1);
-        self.queue.push_back(Waiter { place, cost, what: what(), task });
-        Ok(place)
+        self.queue.push_back(Waiter { place, what, task });
+        Ok(Some(place))
     }
 
     /// How the sender at `place` stands. If it waits, the task is woken when that changes.
@@ -79,9 +73,9 @@ impl<T> Waiters<T> {
         self.queue.binary_search_by_key(&place, |waiter| waiter.place).ok()
     }
 
-    /// How much room the first one waits for.
-    pub(super) fn first_cost(&self) -> Option<usize> {
-        self.queue.front().map(|waiter| waiter.cost)
+    /// What the first one wants room for.
+    pub(super) fn first(&self) -> Option<&T> {
+        self.queue.front().map(|waiter| &waiter.what)
     }
 
     /// The first one waits no more: its place, what it wanted, and its waker.

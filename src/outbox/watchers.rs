@@ -1,9 +1,20 @@
 //! The tasks that wait for something to have left, or for the end.
 
-use std::task::Waker;
+use std::{
+    future::poll_fn,
+    task::{Poll, Waker},
+};
 
-use super::queue::Position;
-use crate::sync::{NoClone, Registration, WakerSlot};
+use super::{
+    Outbox, SenderId,
+    queue::Position,
+    state::{Aftermath, Phase},
+};
+use crate::{
+    close::Closed,
+    error::Error,
+    sync::{NoClone, Registration, WakerSlot},
+};
 
 /// One watching task, so that it can stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,5 +77,67 @@ impl Watchers {
     pub(super) fn take(&mut self, is_over: impl Fn(Watched) -> bool, woken: &mut Vec<Waker>) {
         let over = self.watchers.extract_if(.., |watcher| is_over(watcher.watched));
         woken.extend(over.filter_map(|mut watcher| watcher.task.take()));
+    }
+}
+
+/// A task that watches the outbox. Dropped, it stops.
+#[derive(Debug)]
+struct Watching<'a> {
+    outbox: &'a Outbox,
+    id: Option<WatcherId>,
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.outbox.stop_watching(&mut self.id);
+    }
+}
+
+impl Outbox {
+    /// Waits until all that is queued now has left: the transport has taken it, and was flushed.
+    pub(crate) async fn flush(&self, sender: SenderId) -> Result<(), Error> {
+        let mut watching = Watching { outbox: self, id: None };
+        let (mut target, mut after) = (None, Aftermath::default());
+        poll_fn(|cx| {
+            let flushed = self.state.look(cx, |state, task| {
+                state.abandon_forgotten(sender, &mut after);
+                let target = *target.get_or_insert_with(|| state.last_queued());
+                state.poll_flushed(target, &mut watching.id, task)
+            });
+            after.settle();
+            flushed
+        })
+        .await
+    }
+
+    /// Waits until the transport has taken all that is queued.
+    pub(crate) async fn drained(&self) -> Result<(), Error> {
+        let mut watching = Watching { outbox: self, id: None };
+        poll_fn(|cx| {
+            self.state.look(cx, |state, task| {
+                if state.queue.buffered() == 0 {
+                    return Ok(Poll::Ready(Ok(())));
+                }
+                if let Phase::Ended { error, .. } = &state.phase {
+                    return Ok(Poll::Ready(Err(error.clone())));
+                }
+                state.watchers.watch(&mut watching.id, Watched::Drained, task)?;
+                Ok(Poll::Pending)
+            })
+        })
+        .await
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Closed {
+        let mut watching = Watching { outbox: self, id: None };
+        poll_fn(|cx| self.state.look(cx, |state, task| state.poll_ended(&mut watching.id, task))).await
+    }
+
+    pub(super) fn stop_watching(&self, id: &mut Option<WatcherId>) {
+        if let Some(id) = id.take() {
+            let stopped = self.state.lock().watchers.stop(id);
+            drop(stopped);
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     close::{CloseFrame, Closed},
     error::Error,
     message::Message,
-    outbox::{Entry, Outbox, SenderId, TrySendError},
+    outbox::{Outbox, SenderId, TrySendError},
     protocol::{Compression, ReadyState, validate_close},
     stats::Stats,
 };
@@ -62,7 +62,7 @@ impl Sender {
     ///
     /// A future that is dropped while it waits leaves its place, and may have queued its message if its turn had come.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), Error> {
-        self.shared.outbox.send(self.id, Entry::Message(message.into(), self.compression)).await
+        self.shared.outbox.send(self.id, message.into(), self.compression).await
     }
 
     /// Queues a message, if there is room for it and nobody waits.

@@ -105,7 +105,7 @@ impl Sink<Message> for SenderSink {
         let Self { sender, flush, .. } = &mut *self;
         let outbox = &sender.shared().outbox;
         outbox.close(CloseFrame::empty());
-        let closed = ready!(outbox.poll_ended(flush, cx));
+        let closed = ready!(outbox.poll_sink_closed(flush, cx));
         Poll::Ready(if closed.was_clean { Ok(()) } else { Err(closed.into()) })
     }
 }

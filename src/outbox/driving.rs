@@ -1,0 +1,113 @@
+//! What the task does with the outbox: it takes what is asked for, and reports what has left.
+
+use std::task::Context;
+
+use super::{
+    Outbox,
+    entry::Entry,
+    queue::Amount,
+    requests::{Failure, PingRequest},
+    state::{Aftermath, Phase},
+};
+use crate::{
+    close::{CloseFrame, Closed},
+    error::Error,
+    protocol::ReadyState,
+    stats::Stats,
+    stopwatch::Stopwatch,
+};
+
+/// What the task has taken: it empties this before it takes more.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) pings: Vec<PingRequest>,
+    pub(crate) failure: Option<Box<Failure>>,
+    /// Our Close frame, which follows all that was taken.
+    pub(crate) close: Option<CloseFrame>,
+    pub(crate) has_senders: bool,
+    /// Entries that the connection may take now and that it had no room for.
+    pub(crate) left: usize,
+}
+
+/// What the connection says after the task has worked with it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) ready_state: ReadyState,
+    /// What it has left of what it took.
+    pub(crate) queued: Amount,
+    /// Whether the transport has taken everything, and was flushed.
+    pub(crate) is_flushed: bool,
+    /// What it has counted, but for the times.
+    pub(crate) stats: Stats,
+    pub(crate) read_pause: Stopwatch,
+}
+
+impl Outbox {
+    /// Takes what is asked for, and entries as far as the connection has `room` for them; `None`: it takes none. The task of
+    /// `cx` is woken when there is more.
+    ///
+    /// All that is queued before our Close goes with it, whatever room there is: only the connection keeps the deadlines of a
+    /// close. It is no more memory than the queue was.
+    pub(crate) fn take(&self, room: Option<usize>, taken: &mut Taken, cx: &Context<'_>) {
+        self.state.look(cx, |state, task| {
+            task.put(&mut state.task)?;
+            taken.has_senders = state.senders > 0;
+            std::mem::swap(&mut taken.pings, &mut state.requests.pings);
+            taken.failure = state.requests.take_failure().or(taken.failure.take());
+            taken.left = 0;
+            let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Aborted(_)));
+            let Some(room) = room.filter(|_| !is_failing) else { return Ok(()) };
+            if state.requests.close.is_some() {
+                state.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
+                taken.close = state.requests.close.take();
+            } else {
+                let due = state.queue.due();
+                taken.left = due;
+                if room > 0 && due > 0 {
+                    taken.left -= state.queue.take(due, room, &mut taken.entries);
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Takes a report of the connection. Returns how many entries it may take now.
+    pub(crate) fn report(&self, report: Report, after: &mut Aftermath) -> usize {
+        let mut state = self.state.lock();
+        (state.stats, state.read_pause) = (report.stats, report.read_pause);
+        let (before, was_buffered) = (state.queue.cost(), state.queue.buffered() > 0);
+        let is_flush_over = state.queue.report(report.queued, report.is_flushed);
+        if state.queue.cost() < before {
+            state.grant(after);
+        }
+        if report.ready_state > ReadyState::Open && matches!(state.phase, Phase::Open) {
+            // The peer has begun to close, or the connection has failed.
+            state.stop(Phase::Closing, after);
+        }
+        if is_flush_over || was_buffered && state.queue.buffered() == 0 {
+            state.wake_watchers(after);
+        }
+        state.queue.due()
+    }
+
+    /// Whether messages are queued, or begun, that the connection will not take any more.
+    pub(crate) fn has_unsent(&self) -> bool {
+        let state = self.state.lock();
+        !state.queue.is_empty() || state.turn.is_some()
+    }
+
+    /// The connection has ended. What is queued is dropped, and stays in the amount.
+    pub(crate) fn end(&self, closed: Closed, error: Error) {
+        let dropped = self.change(|state, after| {
+            if matches!(state.phase, Phase::Ended { .. }) {
+                return None;
+            }
+            state.stop(Phase::Ended { closed, error }, after);
+            state.wake_watchers(after);
+            let last = state.last_queued();
+            Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))
+        });
+        drop(dropped);
+    }
+}

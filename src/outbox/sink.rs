@@ -1,0 +1,92 @@
+//! What a sink waits for. It does not know how large its next message is, nor whether a flush was dropped.
+
+use std::task::{Context, Poll};
+
+use super::{Outbox, SenderId, entry::Entry, queue::Position, state::Want, waiters::Place, watchers::WatcherId};
+use crate::{close::Closed, error::Error, message::Message, protocol::Compression};
+
+/// A place of a sink in the queue of senders.
+#[derive(Debug)]
+pub(crate) struct SinkPlace(Place);
+
+/// A flush that a sink waits for, or the end.
+#[derive(Debug, Default)]
+pub(crate) struct SinkFlush {
+    target: Option<Position>,
+    /// How often more was waited for.
+    extensions: u32,
+    watcher: Option<WatcherId>,
+}
+
+impl SinkFlush {
+    /// Where others go on to send a flush waits for more so often, and no longer.
+    const MAX_EXTENSIONS: u32 = 16;
+
+    /// Something is queued that it does not cover.
+    pub(crate) fn forget(&mut self) {
+        (self.target, self.extensions) = (None, 0);
+    }
+}
+
+impl Outbox {
+    /// Ready when a message of any size may be queued. It must then not be polled again before that message is queued.
+    pub(crate) fn poll_sink_ready(
+        &self,
+        sender: SenderId,
+        place: &mut Option<SinkPlace>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut at = place.take().map(|SinkPlace(place)| place);
+        let answer = self.poll_room(sender, &mut Some(Want::Any), &mut at, cx);
+        *place = at.map(SinkPlace);
+        answer
+    }
+
+    /// Queues the message that [`poll_sink_ready`](Self::poll_sink_ready) has allowed. Where another sender has the turn by
+    /// now, it comes behind that one's message.
+    pub(crate) fn send_ready(&self, message: Message, compression: Compression) -> Result<(), Error> {
+        self.change(|state, after| {
+            let entry = Entry::Message(message, compression);
+            if let Err(error) = state.check_open() {
+                after.unsent.push(Want::Message(entry));
+                return Err(error);
+            }
+            state.push(entry, after);
+            Ok(())
+        })
+    }
+
+    /// A sink does not wait for room any more.
+    pub(crate) fn leave_sink(&self, place: &SinkPlace) {
+        self.leave(place.0);
+    }
+
+    /// Ready when all that was queued before has left.
+    ///
+    /// A poll may go on with a flush, or begin one after another that was dropped: that cannot be told. So each waits for all
+    /// that is queued by now, but not for ever where others go on to send.
+    pub(crate) fn poll_sink_flush(&self, flush: &mut SinkFlush, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let answer = self.state.look(cx, |state, task| {
+            let before = flush.target.filter(|before| state.queue.is_flushed(*before));
+            let target = before.filter(|_| flush.extensions == SinkFlush::MAX_EXTENSIONS);
+            let target = target.unwrap_or_else(|| state.last_queued());
+            let polled = state.poll_flushed(target, &mut flush.watcher, task)?;
+            flush.extensions += u32::from(before.is_some());
+            flush.target = Some(target);
+            Ok(polled)
+        });
+        if answer.is_ready() {
+            flush.forget();
+        }
+        answer
+    }
+
+    /// Ready when the connection has ended.
+    pub(crate) fn poll_sink_closed(&self, flush: &mut SinkFlush, cx: &Context<'_>) -> Poll<Closed> {
+        self.state.look(cx, |state, task| state.poll_ended(&mut flush.watcher, task))
+    }
+
+    pub(crate) fn leave_flush(&self, flush: &mut SinkFlush) {
+        self.stop_watching(&mut flush.watcher);
+    }
+}

@@ -1,0 +1,285 @@
+//! The state that the senders and the task share, and how it changes.
+
+use std::task::{Poll, Waker};
+
+use tokio::time::Instant;
+
+use super::{
+    SenderId,
+    entry::Entry,
+    queue::{Position, Queue},
+    requests::{Failure, Requests},
+    turn::Turn,
+    waiters::{Place, Waiters},
+    watchers::{Watched, WatcherId, Watchers},
+};
+use crate::{
+    close::Closed,
+    error::Error,
+    limits::work,
+    stats::Stats,
+    stopwatch::Stopwatch,
+    sync::{NoClone, Registration, WakerSlot},
+};
+
+/// Whether messages can be queued.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Not yet.
+    Connecting,
+    Open,
+    /// Not any more, since the connection is closing.
+    Closing,
+    Ended {
+        closed: Closed,
+        /// Why nothing can be sent.
+        error: Error,
+    },
+}
+
+/// What a sender wants room for.
+#[derive(Debug)]
+pub(super) enum Want {
+    /// That this message is queued.
+    Message(Entry),
+    /// To queue one message, of any size.
+    Any,
+    /// The turn, for a message in parts.
+    Turn(SenderId),
+}
+
+impl Want {
+    /// How much room it needs, in bytes. Who does not know needs any.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Self::Message(entry) => entry.cost(),
+            Self::Any | Self::Turn(_) => 1,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) queue: Queue,
+    /// How much may be queued before senders wait, as cost in bytes.
+    pub(super) mark: usize,
+    /// How much may be buffered where nobody waits for room, in bytes of payload.
+    pub(super) max_buffered_amount: Option<u64>,
+    pub(super) waiters: Waiters<Want>,
+    /// The message that is written part by part: until its last part nothing else is queued.
+    pub(super) turn: Option<Box<Turn>>,
+    pub(super) requests: Requests,
+    pub(super) senders: usize,
+    pub(super) last_sender: SenderId,
+    /// What the connection had counted when the task last ran, but for the times.
+    pub(super) stats: Stats,
+    /// Runs while the task does not read the transport, since what came is not used up.
+    pub(super) read_pause: Stopwatch,
+    /// Runs while somebody waits for room.
+    pub(super) write_wait: Stopwatch,
+    pub(super) watchers: Watchers,
+    /// The task, where it waits.
+    pub(super) task: WakerSlot,
+}
+
+/// What a change leaves to be done without the lock: to drop a payload, or to wake a task, may run code of others.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Aftermath {
+    pub(super) woken: Vec<Waker>,
+    pub(super) unsent: Vec<Want>,
+}
+
+impl Aftermath {
+    pub(crate) fn settle(&mut self) {
+        self.unsent.clear();
+        self.woken.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl State {
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Open => Ok(()),
+            Phase::Connecting | Phase::Closing => Err(Error::Closing),
+            Phase::Ended { error, .. } => Err(error.clone()),
+        }
+    }
+
+    // Room.
+
+    /// Whether nobody waits, or has the turn, and there is room for so much. What costs more than the mark gets all of it.
+    pub(super) fn is_free_for(&self, cost: usize) -> bool {
+        self.waiters.is_empty() && self.has_room(cost)
+    }
+
+    fn has_room(&self, cost: usize) -> bool {
+        self.turn.is_none() && self.queue.cost().saturating_add(cost.min(self.mark)) <= self.mark
+    }
+
+    /// Whether there is room for a part of the message that has the turn. What waits behind it takes none of it: it would
+    /// wait for itself.
+    pub(super) fn has_room_for_part(&self) -> bool {
+        let behind = self.turn.as_ref().map_or(0, |turn| turn.cost_behind());
+        self.queue.cost().saturating_sub(behind) < self.mark
+    }
+
+    /// Whether a sender that need not wait is to ask whether others are to run first.
+    pub(super) fn is_step_due(&self) -> bool {
+        self.queue.last().message.is_multiple_of(work::PER_STEP as u64)
+    }
+
+    /// Gives room to those that wait, in their order, until none is left.
+    pub(super) fn grant(&mut self, after: &mut Aftermath) {
+        if self.has_room_for_part()
+            && let Some(turn) = &mut self.turn
+        {
+            after.woken.extend(turn.task.take());
+        }
+        while let Some(first) = self.waiters.first()
+            && self.has_room(first.cost())
+            && let Some((place, want, waker)) = self.waiters.pop()
+        {
+            after.woken.extend(waker);
+            self.admit(want, Some(place), after);
+        }
+        self.stop_wait();
+    }
+
+    /// A sender gets what it wants. `place`: where it waited.
+    pub(super) fn admit(&mut self, want: Want, place: Option<Place>, after: &mut Aftermath) {
+        match want {
+            Want::Message(entry) => self.push(entry, after),
+            Want::Any => {}
+            Want::Turn(sender) => {
+                self.turn = Some(Box::new(Turn::new(sender, place, self.queue.last().message + 1)));
+            }
+        }
+    }
+
+    /// Stops the clock of waiting, if nothing waits for room any more.
+    fn stop_wait(&mut self) {
+        if self.waiters.is_empty() && !self.turn.as_ref().is_some_and(|turn| turn.is_waiting()) {
+            self.write_wait.stop(Instant::now);
+        }
+    }
+
+    // The queue.
+
+    /// Queues a message, behind the one that is being written.
+    pub(super) fn push(&mut self, entry: Entry, after: &mut Aftermath) {
+        self.queue.count(&entry);
+        match &mut self.turn {
+            Some(turn) => turn.behind.push(entry),
+            None => {
+                self.queue.push_message(entry);
+                after.woken.extend(self.task.take());
+            }
+        }
+    }
+
+    /// The last of all that was queued so far.
+    pub(super) fn last_queued(&self) -> Position {
+        match &self.turn {
+            Some(turn) if !turn.behind.is_empty() => Position::message(turn.message + turn.behind.len() as u64),
+            _ => self.queue.last(),
+        }
+    }
+
+    /// Whether all up to `target` has left, or why that will not be. If neither, it is flushed, and the task is woken then.
+    pub(super) fn poll_flushed(
+        &mut self,
+        target: Position,
+        watcher: &mut Option<WatcherId>,
+        task: &mut Registration<'_>,
+    ) -> Result<Poll<Result<(), Error>>, NoClone> {
+        if self.queue.is_flushed(target) {
+            return Ok(Poll::Ready(Ok(())));
+        }
+        if let Phase::Ended { error, .. } = &self.phase {
+            return Ok(Poll::Ready(Err(error.clone())));
+        }
+        self.watchers.watch(watcher, Watched::Flushed(target), task)?;
+        self.queue.want_flush(target);
+        Ok(Poll::Pending)
+    }
+
+    pub(super) fn poll_ended(
+        &mut self,
+        watcher: &mut Option<WatcherId>,
+        task: &mut Registration<'_>,
+    ) -> Result<Poll<Closed>, NoClone> {
+        if let Phase::Ended { closed, .. } = &self.phase {
+            return Ok(Poll::Ready(closed.clone()));
+        }
+        self.watchers.watch(watcher, Watched::Ended, task)?;
+        Ok(Poll::Pending)
+    }
+
+    /// Wakes those whose wait is over.
+    pub(super) fn wake_watchers(&mut self, after: &mut Aftermath) {
+        let has_ended = matches!(self.phase, Phase::Ended { .. });
+        let queue = &self.queue;
+        let is_over = |watched| match watched {
+            _ if has_ended => true,
+            Watched::Flushed(target) => queue.is_flushed(target),
+            Watched::Drained => queue.buffered() == 0,
+            Watched::Ended => false,
+        };
+        self.watchers.take(is_over, &mut after.woken);
+    }
+
+    // The turn.
+
+    /// The turn is over: what was queued behind it is next.
+    pub(super) fn end_turn(&mut self, after: &mut Aftermath) {
+        let Some(mut turn) = self.turn.take() else { return };
+        after.woken.extend(turn.task.take());
+        if !turn.behind.is_empty() {
+            self.queue.end_message(turn.message);
+            turn.behind.into_iter().for_each(|entry| self.queue.push_message(entry));
+            after.woken.extend(self.task.take());
+        }
+    }
+
+    /// If this sender has begun a message, nobody will go on with it: its writer borrows the sender, and was forgotten.
+    #[inline]
+    pub(super) fn abandon_forgotten(&mut self, sender: SenderId, after: &mut Aftermath) {
+        if self.turn.as_ref().is_some_and(|turn| turn.sender == sender) {
+            self.abandon(0, after);
+        }
+    }
+
+    // The end.
+
+    /// The message that has the turn will not be finished, of which `unsent` bytes were taken and not queued.
+    pub(super) fn abandon(&mut self, unsent: usize, after: &mut Aftermath) {
+        self.queue.count_unsent(unsent);
+        if matches!(self.phase, Phase::Open) {
+            self.fail(Failure::Abandoned, after);
+            self.stop(Phase::Closing, after);
+        }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure, after: &mut Aftermath) {
+        if !matches!(self.phase, Phase::Ended { .. }) {
+            self.requests.fail(failure);
+            after.woken.extend(self.task.take());
+        }
+    }
+
+    /// Nothing can be queued any more. A message that has the turn is left as it is: it will not be finished.
+    pub(super) fn stop(&mut self, phase: Phase, after: &mut Aftermath) {
+        self.phase = phase;
+        if let Some(turn) = &mut self.turn {
+            after.woken.extend(turn.task.take());
+        }
+        for (want, waker) in self.waiters.close() {
+            after.unsent.push(want);
+            after.woken.extend(waker);
+        }
+        after.woken.extend(self.task.take());
+        self.stop_wait();
+    }
+}
