@@ -12,8 +12,9 @@ pub(crate) struct SinkPlace(Place);
 /// A flush that a sink waits for, or the end.
 #[derive(Debug, Default)]
 pub(crate) struct SinkFlush {
+    /// What was queued when it began, or was extended last.
     target: Option<Position>,
-    /// How often more was waited for.
+    /// How often that had left and more was waited for.
     extensions: u32,
     watcher: Option<WatcherId>,
 }
@@ -67,12 +68,18 @@ impl Outbox {
     /// that is queued by now, but not for ever where others go on to send.
     pub(crate) fn poll_sink_flush(&self, flush: &mut SinkFlush, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         let answer = self.state.look(cx, |state, task| {
-            let before = flush.target.filter(|before| state.queue.is_flushed(*before));
-            let target = before.filter(|_| flush.extensions == SinkFlush::MAX_EXTENSIONS);
-            let target = target.unwrap_or_else(|| state.last_queued());
-            let polled = state.poll_flushed(target, &mut flush.watcher, task)?;
-            flush.extensions += u32::from(before.is_some());
-            flush.target = Some(target);
+            let now = state.last_queued();
+            let target = *flush.target.get_or_insert(now);
+            let has_left = state.queue.is_flushed(target);
+            if has_left && flush.extensions == SinkFlush::MAX_EXTENSIONS {
+                return Ok(Poll::Ready(Ok(())));
+            }
+            let polled = state.poll_flushed(now, &mut flush.watcher, task)?;
+            if has_left {
+                // However often it was polled meanwhile.
+                flush.extensions += 1;
+                flush.target = Some(now);
+            }
             Ok(polled)
         });
         if answer.is_ready() {
