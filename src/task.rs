@@ -236,6 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             ready_state: connection.ready_state(),
             queued: Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() },
             is_flushed: connection.is_flushed(),
+            write_failure: connection.write_failure(),
             stats: connection.counters(),
             read_pause: connection.read_pause(),
         };

@@ -19,9 +19,13 @@ use script_io::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{sleep, timeout},
+    task::yield_now,
+    time::{Instant, sleep, timeout},
 };
-use wsflow::{CloseCode, Config, Error, Message, Phase, UpgradedParts, WebSocketStream};
+use wsflow::{
+    CloseCode, CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, Receiver, Sender, TrySendError,
+    UpgradedParts, WebSocketStream,
+};
 
 /// What the server says, and what of it is whole where.
 #[derive(Debug, Default)]
@@ -293,4 +297,88 @@ async fn what_was_read_is_yielded_although_the_writer_saw_the_end_first() {
     assert_eq!(seen.len(), 100, "{error}");
     assert_eq!(error.to_string(), failed.to_string());
     assert!(stream.next().await.is_none());
+}
+
+/// What of a full inbox, and behind it, a receiver gets that comes so late: all of it, and then one error.
+async fn receive_late(receiver: &mut Receiver, late: u64) -> (Vec<Message>, Error) {
+    sleep(Duration::from_secs(late)).await;
+    let mut messages = Vec::new();
+    let error = loop {
+        match timeout(Duration::from_secs(60), receiver.next()).await.expect("it ends").expect("an error") {
+            Ok(message) => messages.push(message),
+            Err(error) => break error,
+        }
+    };
+    assert!(receiver.next().await.is_none(), "something behind the end");
+    (messages, error)
+}
+
+/// Halves with a full inbox, behind which more messages of 1000 bytes have come, and all of these messages. The read buffer
+/// may hold all of them, or few.
+async fn full_inbox(config: Config, write: Step) -> (Sender, Receiver, Script, Vec<Message>) {
+    let (io, script) = script_io();
+    script.writes([], write);
+    let expected: Vec<_> = (0..200_u8).map(|i| Message::from(vec![i; 1000])).collect();
+    for message in &expected {
+        script.frame(BINARY, message.as_bytes());
+    }
+    let config = config.read_high_water_mark(4000);
+    let (sender, receiver) = WebSocketStream::from_upgraded(io, config).into_split();
+    for _ in 0..50 {
+        yield_now().await;
+    }
+    assert!(receiver.stats().messages_received < 10, "the inbox is full");
+    (sender, receiver, script, expected)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_whose_inbox_was_full_gets_all_that_came_when_writing_fails_and_senders_are_told_at_once() {
+    let stalls = || Config::default().write_timeout(Duration::from_secs(5));
+    // When writing fails, and the end: where the transport is broken, the peer's Close may still come.
+    for (config, write, fails_at, ends_at) in
+        [(Config::default(), Step::Error(ErrorKind::BrokenPipe), 0, 2), (stalls(), Step::Pending, 5, 5)]
+    {
+        for (late, read_buffer_max) in [(0, 4096), (0, 1 << 18), (30, 4096), (30, 1 << 18)] {
+            let what = format!("{write:?}, {late} s late, a read buffer of {read_buffer_max}");
+            let config = config.clone().write_high_water_mark(100).read_buffer_max(read_buffer_max);
+            let (sender, mut receiver, _script, expected) = full_inbox(config, write).await;
+            let begun = Instant::now();
+            sender.send("ours").await.unwrap();
+            let waiting = sender.send(vec![7; 100]);
+            let (failed, flushed) =
+                timeout(Duration::from_secs(60), async { tokio::join!(waiting, sender.flush()) }).await.expect("told");
+            let failed = failed.unwrap_err().to_string();
+            assert_eq!(flushed.unwrap_err().to_string(), failed, "{what}");
+            assert_eq!(sender.send("late").await.unwrap_err().to_string(), failed, "{what}");
+            assert_eq!(sender.try_send("late"), Err(TrySendError::Closed("late".into())), "{what}");
+            assert_eq!(sender.flush().await.unwrap_err().to_string(), failed, "{what}");
+            assert_eq!(sender.ping().await.unwrap_err().to_string(), failed, "{what}");
+            assert_eq!(begun.elapsed(), Duration::from_secs(fails_at), "{what}");
+            assert_eq!(sender.closed().await, Closed::new(1006, "", false), "{what}");
+            assert_eq!(begun.elapsed(), Duration::from_secs(ends_at), "{what}");
+            assert_eq!(sender.send("late").await.unwrap_err().to_string(), failed, "{what}");
+            assert_eq!((sender.ready_state(), sender.buffered_amount()), (ReadyState::Closed, 4), "{what}");
+            let (messages, error) = receive_late(&mut receiver, late).await;
+            assert!(messages == expected, "{what}: {} messages", messages.len());
+            assert_eq!(error.to_string(), failed, "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_whose_inbox_was_full_gets_all_that_came_when_a_close_was_not_answered_in_time() {
+    for (late, read_buffer_max) in [(0, 4096), (0, 1 << 18), (30, 4096), (30, 1 << 18)] {
+        let what = format!("{late} s late, a read buffer of {read_buffer_max}");
+        let config = Config::default().read_buffer_max(read_buffer_max);
+        let (sender, mut receiver, _script, expected) = full_inbox(config, Step::Ready).await;
+        let begun = Instant::now();
+        let end = sender.close_with(CloseFrame::new(1000, "")).await.unwrap();
+        assert_eq!((end, begun.elapsed()), (Closed::new(1006, "", false), Duration::from_secs(10)), "{what}");
+        assert!(matches!(sender.send("late").await, Err(Error::Timeout { phase: Phase::Close, .. })), "{what}");
+        let (messages, error) = receive_late(&mut receiver, late).await;
+        assert!(matches!(error, Error::Timeout { phase: Phase::Close, .. }), "{what}: {error}");
+        // What had been read by then is there.
+        let read = if read_buffer_max == 4096 { 4 } else { expected.len() };
+        assert!(messages.len() >= read && messages[..] == expected[..messages.len()], "{what}: {}", messages.len());
+    }
 }

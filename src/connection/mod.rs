@@ -160,6 +160,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.is_open()
     }
 
+    /// Why what was queued will not be sent any more, if that is so.
+    pub(crate) fn write_failure(&self) -> Option<Error> {
+        self.protocol.write_failure()
+    }
+
     /// How much more is worth encoding, in bytes. 0: something waits to be encoded.
     pub(crate) fn room(&self) -> usize {
         self.protocol.room()

@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) queued: Amount,
     /// Whether the transport has taken everything, and was flushed.
     pub(crate) is_flushed: bool,
+    /// Why the transport takes nothing any more, if that is so.
+    pub(crate) write_failure: Option<Error>,
     /// What it has counted, but for the times.
     pub(crate) stats: Stats,
     pub(crate) read_pause: Stopwatch,
@@ -81,9 +83,16 @@ impl Outbox {
         if state.queue.cost() < before {
             state.grant(after);
         }
-        if report.ready_state > ReadyState::Open && matches!(state.phase, Phase::Open) {
+        match (&state.phase, report.write_failure) {
             // The peer has begun to close, or the connection has failed.
-            state.stop(Phase::Closing, after);
+            (Phase::Open | Phase::Broken(_), _) if report.ready_state > ReadyState::Open => {
+                state.stop(Phase::Closing, after);
+            }
+            (Phase::Open, Some(error)) => {
+                state.stop(Phase::Broken(error), after);
+                state.wake_watchers(after);
+            }
+            _ => {}
         }
         if is_flush_over || was_buffered && state.queue.buffered() == 0 {
             state.wake_watchers(after);

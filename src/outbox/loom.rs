@@ -61,6 +61,7 @@ fn report(outbox: &Outbox) {
             ready_state: ReadyState::Open,
             queued: Amount::default(),
             is_flushed: true,
+            write_failure: None,
             stats: Stats::default(),
             read_pause: Stopwatch::default(),
         },

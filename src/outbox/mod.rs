@@ -104,7 +104,7 @@ impl Outbox {
     pub(crate) fn ready_state(&self) -> ReadyState {
         match self.state.lock().phase {
             Phase::Connecting => ReadyState::Connecting,
-            Phase::Open => ReadyState::Open,
+            Phase::Open | Phase::Broken(_) => ReadyState::Open,
             Phase::Closing => ReadyState::Closing,
             Phase::Ended { .. } => ReadyState::Closed,
         }
@@ -118,7 +118,7 @@ impl Outbox {
     pub(crate) fn closed(&self) -> Option<Closed> {
         match &self.state.lock().phase {
             Phase::Ended { closed, .. } => Some(closed.clone()),
-            Phase::Connecting | Phase::Open | Phase::Closing => None,
+            Phase::Connecting | Phase::Open | Phase::Broken(_) | Phase::Closing => None,
         }
     }
 
@@ -167,7 +167,7 @@ impl Outbox {
                 state.stop(Phase::Closing, after);
                 ReadyState::Connecting
             }
-            Phase::Open => {
+            Phase::Open | Phase::Broken(_) => {
                 if state.turn.is_some() {
                     state.abandon(0, after);
                 } else {
@@ -202,7 +202,7 @@ impl Outbox {
                     after.unsent.push(Want::Message(entry));
                     return false;
                 }
-                Phase::Open if !state.requests.has_failure() => {
+                Phase::Open | Phase::Broken(_) if !state.requests.has_failure() => {
                     let amount = state.queue.buffered() + entry.len() as u64;
                     match state.max_buffered_amount.filter(|max| amount > *max) {
                         None => state.push(entry, after),
@@ -213,7 +213,7 @@ impl Outbox {
                         }
                     }
                 }
-                Phase::Open | Phase::Closing | Phase::Ended { .. } => {
+                Phase::Open | Phase::Broken(_) | Phase::Closing | Phase::Ended { .. } => {
                     state.queue.count_unsent(entry.len());
                     after.unsent.push(Want::Message(entry));
                 }

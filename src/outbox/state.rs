@@ -28,6 +28,8 @@ pub(super) enum Phase {
     /// Not yet.
     Connecting,
     Open,
+    /// Not any more, since the transport takes nothing: what can still be read comes before the end.
+    Broken(Error),
     /// Not any more, since the connection is closing.
     Closing,
     Ended {
@@ -103,7 +105,7 @@ impl State {
         match &self.phase {
             Phase::Open => Ok(()),
             Phase::Connecting | Phase::Closing => Err(Error::Closing),
-            Phase::Ended { error, .. } => Err(error.clone()),
+            Phase::Broken(error) | Phase::Ended { error, .. } => Err(error.clone()),
         }
     }
 
@@ -197,7 +199,7 @@ impl State {
         if self.queue.is_flushed(target) {
             return Ok(Poll::Ready(Ok(())));
         }
-        if let Phase::Ended { error, .. } = &self.phase {
+        if let Phase::Broken(error) | Phase::Ended { error, .. } = &self.phase {
             return Ok(Poll::Ready(Err(error.clone())));
         }
         self.watchers.watch(watcher, Watched::Flushed(target), task)?;
@@ -220,10 +222,11 @@ impl State {
     /// Wakes those whose wait is over.
     pub(super) fn wake_watchers(&mut self, after: &mut Aftermath) {
         let has_ended = matches!(self.phase, Phase::Ended { .. });
+        let is_broken = matches!(self.phase, Phase::Broken(_));
         let queue = &self.queue;
         let is_over = |watched| match watched {
             _ if has_ended => true,
-            Watched::Flushed(target) => queue.is_flushed(target),
+            Watched::Flushed(target) => is_broken || queue.is_flushed(target),
             Watched::Drained => queue.buffered() == 0,
             Watched::Ended => false,
         };
@@ -256,7 +259,7 @@ impl State {
     /// The message that has the turn will not be finished, of which `unsent` bytes were taken and not queued.
     pub(super) fn abandon(&mut self, unsent: usize, after: &mut Aftermath) {
         self.queue.count_unsent(unsent);
-        if matches!(self.phase, Phase::Open) {
+        if matches!(self.phase, Phase::Open | Phase::Broken(_)) {
             self.fail(Failure::Abandoned, after);
             self.stop(Phase::Closing, after);
         }

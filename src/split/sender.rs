@@ -55,7 +55,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`Error::Closing`] while the connection is closing, and then what ended it. The message is gone:
+    /// [`Error::Closing`] while the connection is closing; why writing has failed, from then on; and then what ended the
+    /// connection. The message is gone:
     /// [`try_send`](Self::try_send) gives it back.
     ///
     /// # Cancel safety
