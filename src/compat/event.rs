@@ -24,7 +24,8 @@ pub struct Event {}
 pub struct MessageEvent {
     /// The message.
     pub data: Message,
-    /// The origin of the URL: scheme, host, and the port if it is not the scheme's own.
+    /// The origin of the URL that the connection was made to: scheme, host, and the port if it is not the scheme's own. After
+    /// redirects it is that of the last URL, as an `EventSource` tells it.
     pub origin: String,
     /// Always `""`: it is there because the browser's event has it.
     pub last_event_id: String,

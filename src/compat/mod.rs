@@ -139,7 +139,8 @@ impl WebSocket {
         Ok(WebSocketBuilder { client, shared })
     }
 
-    /// The URL, serialised as the WHATWG URL standard does.
+    /// The URL that was given, serialised as the WHATWG URL standard does. A redirect does not change it:
+    /// [`MessageEvent::origin`] tells where one has led.
     pub fn url(&self) -> String {
         self.shared().url().to_owned()
     }

@@ -15,7 +15,7 @@ use wsflow::{
     compat::{BinaryType, WebSocket},
 };
 
-use crate::log::{Log, Seen, plain, until};
+use crate::log::{Log, Seen, plain, until, within};
 use crate::support::{BINARY, Peer, Script, TEXT, encode};
 
 #[tokio::test]
@@ -43,6 +43,38 @@ async fn b11_b171_b172_b174_what_an_event_says() {
         drop(peer);
         log.end(&ws).await;
     }
+}
+
+/// As an `EventSource` tells of it: a browser's socket follows none.
+#[tokio::test]
+async fn b172_the_origin_of_a_message_is_that_of_the_last_url_and_url_stays_what_was_given() {
+    let (first, last) = (Script::bind().await, Script::bind().await);
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let given = first.url("/a");
+    let (builder, log) = Log::watch(plain(&given).client(|client| client.redirects(2)), move |ws: &WebSocket, _| {
+        told.send(ws.url()).unwrap();
+    });
+    let (origin_told, mut origin_heard) = tokio::sync::mpsc::unbounded_channel();
+    let ws = builder.connect();
+    ws.add_message_listener(move |_, event| origin_told.send(event.origin.clone()).unwrap());
+    for (server, location) in [(&first, "/b"), (&first, &last.url("/c")[..])] {
+        let mut peer = server.peer().await;
+        peer.request().await;
+        peer.raw(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")).await;
+        peer.expect_gone().await;
+    }
+    let mut peer = last.accept().await;
+    for _ in 0..2 {
+        peer.text("data").await;
+        let origin = within(origin_heard.recv()).await.expect("a message");
+        assert_eq!(origin, Some(format!("ws://{}", last.addr())));
+    }
+    drop(peer);
+    log.end(&ws).await;
+    while let Ok(url) = heard.try_recv() {
+        assert_eq!(url, given);
+    }
+    assert_eq!(ws.url(), given);
 }
 
 #[tokio::test]
