@@ -1106,6 +1106,104 @@ async fn compression_is_switched_for_each_sender() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn compression_that_was_switched_off_before_the_split_stays_off_for_the_sender_and_its_clones() {
+    use wsflow::{Deflate, UpgradedParts};
+    let (mut peer, io) = Peer::pipe(1 << 16);
+    let parts =
+        UpgradedParts::new(io).extensions("permessage-deflate").config(Config::default().deflate(Deflate::default()));
+    let mut ws = WebSocketStream::from_upgraded_parts(parts).unwrap();
+    ws.set_compression(false);
+    let (mut sender, _receiver) = ws.into_split();
+    let (mut clone, mut sink) = (sender.clone(), sender.sink());
+    assert!(!sender.compression() && !clone.compression());
+    let text = "a text that is worth it, worth it, worth it";
+    sender.send(text).await.unwrap();
+    clone.try_send(text).unwrap();
+    sink.send(text.into()).await.unwrap();
+    let mut writer = clone.writer(Kind::Text).await.unwrap();
+    writer.write_all(text.as_bytes()).await.unwrap();
+    writer.finish().await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(peer.expect_frame().await.rsv, 0);
+    }
+    // On again, it is for this one alone.
+    sender.set_compression(true);
+    sender.send(text).await.unwrap();
+    assert_eq!(peer.expect_frame().await.rsv, 0b100);
+    assert!(!clone.compression());
+}
+
+/// Why a connection can send nothing when it is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// We have begun to close.
+    Closing,
+    /// The peer has closed, which was read.
+    ClosedByPeer,
+    /// Both have said Close, and the transport has ended.
+    Ended,
+    /// The transport has ended without a Close.
+    Lost,
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_of_a_connection_that_is_closing_or_has_ended_send_nothing_and_its_end_stays_as_it_is() {
+    for over in [Over::Closing, Over::ClosedByPeer, Over::Ended, Over::Lost] {
+        let (peer, io) = Peer::pipe(1 << 16);
+        let mut peer = Some(peer);
+        let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+        ws.feed("before".into()).await.unwrap();
+        let at = peer.as_mut().expect("a peer");
+        match over {
+            Over::Closing => assert!(poll!(Box::pin(ws.close_with(CloseFrame::new(1001, "x")))).is_pending()),
+            Over::ClosedByPeer | Over::Ended => {
+                ws.flush().await.unwrap();
+                at.close(1001, "x").await;
+                assert!(poll!(ws.next()).is_pending());
+                if over == Over::Ended {
+                    at.finish().await;
+                    assert!(ws.next().await.is_none());
+                }
+            }
+            Over::Lost => {
+                ws.flush().await.unwrap();
+                peer = None;
+                assert!(ws.next().await.expect("an error").is_err());
+            }
+        }
+        let (sender, mut receiver) = ws.into_split();
+        // At once, and when the task has run.
+        for _ in 0..2 {
+            assert!(sender.ready_state() > ReadyState::Open, "{over:?}");
+            assert!(sender.send("late").await.unwrap_err().is_closed(), "{over:?}");
+            assert_eq!(sender.try_send("late"), Err(TrySendError::Closed("late".into())), "{over:?}");
+            assert!(sender.clone().writer(Kind::Text).await.unwrap_err().is_closed(), "{over:?}");
+            assert!(sender.sink().feed("late".into()).await.unwrap_err().is_closed(), "{over:?}");
+            assert!(sender.ping().await.unwrap_err().is_closed(), "{over:?}");
+            settle().await;
+        }
+        if let Some(peer) = &mut peer {
+            peer.expect_text("before").await;
+            peer.expect_close(1001, "x").await;
+            if over == Over::Closing {
+                peer.close(1001, "x").await;
+            }
+            if over != Over::Ended {
+                peer.finish().await;
+            }
+        }
+        let end = if over == Over::Lost { closed(1006, "", false) } else { closed(1001, "x", true) };
+        assert_eq!(timeout(Duration::from_secs(1), sender.closed()).await, Ok(end), "{over:?}");
+        if over == Over::Lost {
+            assert!(matches!(receiver.next().await, Some(Err(Error::Closed(_)))));
+        }
+        assert!(receiver.next().await.is_none(), "{over:?}");
+        assert_eq!((sender.buffered_amount(), sender.stats().messages_sent), (0, 1), "{over:?}");
+        assert_eq!(sender.ready_state(), ReadyState::Closed, "{over:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_queued_before_the_split_leaves_first_and_is_accounted_for() {
     let (mut peer, io) = Peer::pipe(16);
     let mut ws = WebSocketStream::from_upgraded(io, mark(1000));

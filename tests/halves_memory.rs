@@ -146,6 +146,29 @@ fn a_receiver_that_takes_nothing_holds_its_mark_and_the_read_buffer() {
     }
 }
 
+/// Where a message is more than half of a read buffer, each may keep one of its own.
+#[test]
+fn a_receiver_of_messages_about_as_large_as_its_read_buffer_holds_its_mark_two_of_these_and_a_message() {
+    const MARK: usize = KIB * KIB;
+    for read_buffer_max in [64 * KIB, 128 * KIB] {
+        for len in [20_000, 33_000, 40_000, 60_000] {
+            let served = encode(true, 0, BINARY, &vec![7; len]).leak();
+            let held = held_by(async || {
+                let config = Config::default().read_high_water_mark(MARK).read_buffer_max(read_buffer_max);
+                let transport = Transport { takes: true, served, at: 0, times: usize::MAX };
+                let config = config.keepalive_interval(None);
+                let halves = WebSocketStream::from_upgraded(transport, config).into_split();
+                settle().await;
+                assert!(halves.1.stats().messages_received > 8);
+                halves
+            });
+            // The last is what an idle connection holds.
+            let most = MARK + 2 * read_buffer_max + len + 100 * (MARK / len) + 10 * KIB;
+            assert!((MARK / 2..=most).contains(&held), "{len} B, {read_buffer_max} B: {held} B are held, not {most}");
+        }
+    }
+}
+
 #[test]
 fn what_a_burst_took_is_given_back() {
     const MESSAGES: usize = 20_000;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wsflow::{
-    Config, ReadyState,
+    Closed, Config, Error, ReadyState,
     compat::{CloseError, WebSocket},
 };
 
 use crate::log::{Log, Seen};
-use crate::support::{CLOSE, TEXT, encode};
+use crate::support::{CLOSE, CONTINUATION, TEXT, encode};
 
 fn judge(ws: &WebSocket) {
     let before = (ws.ready_state(), ws.buffered_amount());
@@ -210,4 +210,24 @@ async fn b116_the_close_event_waits_for_an_answer_that_is_late() {
     peer.close(None, "").await;
     peer.finish().await;
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,1005,\"\"}[3,0]"]);
+}
+
+/// A browser tells nothing of the message that is lost.
+#[tokio::test]
+async fn the_peers_close_within_a_message_is_a_clean_close_event_and_error_tells_of_it() {
+    for (code, reason) in [(Some(1001), "away"), (Some(4000), ""), (None, "")] {
+        let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+        peer.accept().await;
+        peer.text("whole").await;
+        peer.frame(false, 0, TEXT, "half of").await;
+        peer.frame(false, 0, CONTINUATION, " a mess").await;
+        peer.close(code, reason).await;
+        peer.expect_close(code, reason).await;
+        peer.finish().await;
+        let shown = code.unwrap_or(1005);
+        let close = format!("close{{1,{shown},{reason:?}}}[3,0]");
+        assert_eq!(log.end(&ws).await, ["open[1,0]", "\"whole\"[1,0]", &close]);
+        let error = ws.error().expect("it is told");
+        assert!(matches!(&error, Error::Closed(end) if **end == Closed::new(shown, reason, false)), "{error}");
+    }
 }

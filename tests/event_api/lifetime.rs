@@ -233,6 +233,64 @@ async fn listeners_that_own_their_socket_do_not_keep_it_for_ever() {
     until("nobody holds it", || Arc::strong_count(&witness) == 1).await;
 }
 
+/// What is set and added here owns the socket, and the witness.
+fn set_and_add_all(ws: &WebSocket, witness: &Arc<()>) {
+    macro_rules! each {
+        ($($set_or_add:ident)*) => {
+            $({
+                let (own, held) = (ws.clone(), Arc::clone(witness));
+                ws.$set_or_add(move |_, _| drop((own.ready_state(), Arc::clone(&held))));
+            })*
+        };
+    }
+    each! {
+        set_on_open set_on_message set_on_error set_on_close
+        add_open_listener add_message_listener add_error_listener add_close_listener
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_is_set_after_the_end_is_dropped_at_once() {
+    for is_refused in [true, false] {
+        let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+        if is_refused {
+            peer.request().await;
+            peer.raw("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n").await;
+        } else {
+            peer.accept().await;
+            peer.close(None, "").await;
+            peer.expect_close(None, "").await;
+            peer.finish().await;
+        }
+        log.end(&ws).await;
+        let witness = Arc::new(());
+        for _ in 0..2 {
+            set_and_add_all(&ws, &witness);
+            assert_eq!(Arc::strong_count(&witness), 1, "refused: {is_refused}");
+        }
+        // Names go on, and nothing that is done with one fails.
+        let (one, two) = (ws.add_close_listener(|_, _| {}), ws.add_close_listener(|_, _| {}));
+        assert_ne!(one, two);
+        ws.remove_listener(one);
+        ws.clear_on_close();
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_is_set_in_the_last_event_is_dropped_behind_it() {
+    let witness = Arc::new(());
+    let held = Arc::clone(&witness);
+    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), move |ws: &WebSocket, seen| {
+        if matches!(seen, Seen::Close(_)) {
+            set_and_add_all(ws, &held);
+        }
+    });
+    peer.accept().await;
+    drop(peer);
+    log.end(&ws).await;
+    until("nobody holds it", || Arc::strong_count(&witness) == 1).await;
+}
+
 #[tokio::test]
 async fn b202_a_dropped_closed_or_drained_future_is_nothing() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
