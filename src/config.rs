@@ -37,13 +37,15 @@ pub struct Config {
     /// How much the halves hold of what has come and was not asked for, in bytes. Default 128 KiB; 0 counts as 1. It has no
     /// effect on a connection that is not split.
     ///
-    /// A message costs its payload and 32 bytes until the [`Receiver`](crate::Receiver) has handed it out. From the mark on
-    /// the socket is not read; the mark is overshot by at most one message. Larger lets a receiver that is busy for a while
-    /// keep up with pings; smaller keeps what is received fresh.
+    /// A message costs its payload and 32 bytes until the [`Receiver`](crate::Receiver) has handed it out. If it used up more
+    /// of the read buffer, which it keeps alive, it costs that: pings came before it, or the rest of the buffer was too small
+    /// for it. From the mark on the socket is not read; the mark is overshot by at most one message. Larger lets a receiver
+    /// that is busy for a while keep up with pings; smaller keeps what is received fresh.
     pub read_high_water_mark: usize,
     /// The largest message that is accepted from the peer, in bytes of payload. Default 64 MiB; `None`: no limit.
     ///
-    /// A larger one ends the connection with Close 1009, before it is held in memory. It bounds messages that are put
+    /// A larger one ends the connection with Close 1009 at the header that declares it, or as it inflates: before it is held
+    /// in memory. Over halves it does so once the [`Receiver`](crate::Receiver) comes to it. It bounds messages that are put
     /// together, and not one that is read by a [`MessageReader`](crate::MessageReader), of which no more is held than the
     /// read buffer.
     pub max_message_size: Option<usize>,
@@ -54,9 +56,9 @@ pub struct Config {
     pub max_frame_size: Option<usize>,
     /// In how many frames a message from the peer may come. Default 65 536; `None`: no limit; 0 counts as 1.
     ///
-    /// One more ends the connection with Close 1008. It bounds the work that a peer can cause with empty fragments. It does
-    /// not bound a message that is read by a [`MessageReader`](crate::MessageReader): a long message in small frames is what
-    /// a reader is for.
+    /// One more ends the connection with Close 1008, over halves once the [`Receiver`](crate::Receiver) comes to it. It bounds
+    /// the work that a peer can cause with empty fragments. It does not bound a message that is read by a
+    /// [`MessageReader`](crate::MessageReader): a long message in small frames is what a reader is for.
     pub max_fragments: Option<usize>,
     /// Messages larger than this go out in several frames, each of at most this many bytes of payload. Default
     /// 256 KiB; `None`: never; 0 counts as 1.

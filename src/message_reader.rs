@@ -98,9 +98,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Waits for the next message to begin, for reading it as it comes, in memory that does not grow with it. `None`: the
     /// end, as of `next()`.
     ///
-    /// Use it for messages that may be larger than [`Config::max_message_size`], which does not bound them here, or that
-    /// are passed on to a file or another socket. `next()`, `next_ref()` and this may be mixed: each gets what
-    /// comes next. [`MessageReader`] has an example, and says what its errors are and what happens when it is dropped.
+    /// Use it for messages that may be larger than [`Config::max_message_size`](crate::Config::max_message_size), which does
+    /// not bound them here, or that are passed on to a file or another socket. `next()`, `next_ref()` and this may be mixed:
+    /// each gets what comes next. [`MessageReader`] has an example, and says what its errors are and what happens when it is
+    /// dropped.
     ///
     /// ```no_run
     /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {

@@ -55,8 +55,9 @@ use crate::{
 /// it was written. The task is woken when the transport takes something, or at a deadline. A write takes no more than the
 /// frame has room for. So one frame is held here, and what the mark allows and one frame are queued.
 ///
-/// In place nothing is read meanwhile, other than over [halves](crate::Sender): pings stay without an answer, and the peer's Close is not seen. A peer that stops reading
-/// until it is read from stops the writer for ever, if [`Config::write_timeout`](crate::Config::write_timeout) does not.
+/// In place nothing is read meanwhile: pings stay without an answer, and the peer's Close is not seen. A peer that stops
+/// reading until it is read from stops the writer for ever, if [`Config::write_timeout`](crate::Config::write_timeout) does
+/// not. Over [halves](crate::Sender) their task reads meanwhile.
 ///
 /// # Errors
 ///
@@ -68,8 +69,8 @@ use crate::{
 ///
 /// A writer that is dropped before `finish` fails the connection, so that half a message never looks whole: a frame of which
 /// the transport has taken a part is finished, the rest of what is queued is dropped, and the stream sends a Close frame
-/// with code 1011 as soon as it is polled. It then yields [`Error::UnfinishedMessage`]. A writer to which nothing was
-/// written is no exception.
+/// with code 1011 as soon as it is polled; over halves their task does. It then yields [`Error::UnfinishedMessage`]. A writer
+/// to which nothing was written is no exception.
 ///
 /// # Cancel safety
 ///
@@ -133,6 +134,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
 impl Sender {
     /// Begins a message that is written piece by piece, once it is its turn: others wait until it is finished, control frames
     /// pass. [`MessageWriter`] says what is sent when, and what a writer that is dropped does.
+    ///
+    /// The writer borrows this sender, so that no message of its own can wait for it. Other tasks have clones.
+    ///
+    /// ```no_run
+    /// # async fn example(mut sender: wsflow::Sender) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::io::AsyncWriteExt;
+    /// use wsflow::Kind;
+    ///
+    /// let mut writer = sender.writer(Kind::Text).await?;
+    /// for row in 0..1_000_000 {
+    ///     writer.write_all(format!("row {row}\n").as_bytes()).await?;
+    /// }
+    /// writer.finish().await?;
+    /// sender.send("behind it").await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// [`close_with`](Self::close_with) by a clone meanwhile fails the message, and with it the connection, with 1011. Keep
     /// what takes long, such as waiting for another source, out of it.

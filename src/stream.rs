@@ -32,7 +32,8 @@ use crate::{
 ///
 /// It is polled in place: it spawns nothing and queues nothing between tasks. What the connection has to do by itself
 /// (answering pings, sending what was fed, the closing handshake, deadlines) it does while somebody polls it, for
-/// reading or for writing. A connection that nobody polls does nothing, and holds back its peer.
+/// reading or for writing. A poll for writing reads nothing: a ping waits for the next poll for reading. A connection that
+/// nobody polls does nothing, and holds back its peer.
 ///
 /// # Reading
 ///
@@ -118,7 +119,8 @@ use crate::{
 /// Nothing is lost when a future of `next`, `next_reader`, `flush`, `ready`, `close` or [`close_with`](Self::close_with) is dropped:
 /// what was read stays, what was queued stays queued, and a frame that was begun is finished by the next poll. A `feed`
 /// that is dropped while it waits has not queued its message, and the message is gone; a dropped `send` may have queued
-/// it. A [`MessageWriter`] that is dropped before [`finish`](MessageWriter::finish) fails the connection.
+/// it. A [`MessageWriter`](crate::MessageWriter) that is dropped before [`finish`](crate::MessageWriter::finish) fails the
+/// connection.
 ///
 /// # Keepalive
 ///
@@ -229,7 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.io()
     }
 
-    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
+    /// The URL, as a browser's `url` shows it; after redirects the last one. `None` when the transport was upgraded elsewhere.
     pub fn url(&self) -> Option<&Url> {
         self.negotiated.url.as_ref()
     }

@@ -24,8 +24,8 @@ pub struct Event {}
 pub struct MessageEvent {
     /// The message.
     pub data: Message,
-    /// The origin of the URL that the connection was made to: scheme, host, and the port if it is not the scheme's own. After
-    /// redirects it is that of the last URL, as an `EventSource` tells it.
+    /// The origin of the URL that answered: scheme, host, and the port if it is not the scheme's own. After redirects it is
+    /// that of the last one, as an `EventSource`'s; [`url`](super::WebSocket::url) stays what was given.
     pub origin: String,
     /// Always `""`: it is there because the browser's event has it.
     pub last_event_id: String,

@@ -139,8 +139,8 @@ impl WebSocket {
         Ok(WebSocketBuilder { client, shared })
     }
 
-    /// The URL that was given, serialised as the WHATWG URL standard does. A redirect does not change it:
-    /// [`MessageEvent::origin`] tells where one has led.
+    /// The URL that was given, serialised as the WHATWG URL standard does. Redirects do not change it: where they led is the
+    /// [`origin`](MessageEvent#structfield.origin) of messages.
     pub fn url(&self) -> String {
         self.shared().url().to_owned()
     }
@@ -167,7 +167,8 @@ impl WebSocket {
         self.shared().outbox().buffered_amount()
     }
 
-    /// What ended the connection, if it was an error. Events do not tell, as in a browser.
+    /// What ended the connection, if it was an error. Events do not tell, as in a browser: also where the peer closed within
+    /// a message, which `close` calls clean and this does not.
     pub fn error(&self) -> Option<Error> {
         self.shared().error()
     }
@@ -406,7 +407,8 @@ macro_rules! events {
             $(
                 #[doc = concat!("Sets the handler that is called ", $when, ".")]
                 ///
-                /// It takes the place of the one before among the listeners, or else the last one.
+                /// It takes the place of the one before among the listeners, or else the last one. Once the `close` event
+                /// was handled it is dropped at once.
                 pub fn $set_on(&self, handler: impl FnMut(&WebSocket, &$type) + Send + 'static) {
                     self.shared().set_handler(|listeners| &mut listeners.$event, Box::new(handler));
                 }
@@ -425,7 +427,7 @@ macro_rules! events {
                 #[doc = concat!("Adds a listener that is called ", $when, ", with options.")]
                 ///
                 /// Listeners are called in the order in which they were added. One that is added while an event is
-                /// handed out is not called for that event.
+                /// handed out is not called for that event. Once the `close` event was handled it is dropped at once.
                 pub fn $add_with(
                     &self,
                     options: ListenerOptions,

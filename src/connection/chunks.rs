@@ -39,8 +39,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The next message, or the next chunk, of at most `max` bytes, of one that is read in chunks. Read in chunks are
-    /// messages of more than `max_whole` bytes that have not come as a whole. A message above the limit is read in
-    /// chunks, too: the caller, which puts it together, judges it.
+    /// messages of more than `max_whole` bytes that have not come as a whole. A message above a limit is read in chunks, too:
+    /// its next chunk says which, and who puts it together fails by that.
     #[inline]
     pub(crate) fn poll_message_or_chunk(
         &mut self,
@@ -95,7 +95,7 @@ mod tests {
         wire::deflate::{Deflater, Direction, Flush, NegotiatedDeflate},
     };
 
-    /// How a driver asks.
+    /// How a task asks.
     const MAX_WHOLE: usize = 64 * 1024;
     const MAX: usize = 50_000;
 

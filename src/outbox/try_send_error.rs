@@ -8,7 +8,7 @@ pub enum TrySendError {
     /// There is no room, or others wait for it: see [`Config::write_high_water_mark`](crate::Config::write_high_water_mark).
     #[error("there is no room for the message")]
     Full(Message),
-    /// The connection is closing or has ended. [`Sender::closed`](super::Sender::closed) says how.
+    /// The connection is closing or has ended. [`Sender::closed`](crate::Sender::closed) says how.
     #[error("the connection is closing or has ended: nothing more can be sent")]
     Closed(Message),
 }

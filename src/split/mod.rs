@@ -68,8 +68,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
     /// faster with the stream in place. There is no way back to one stream: messages that are queued would have no place
     /// in it.
     ///
-    /// What was queued before leaves first, and [`compression`](Self::compression) stays as it was set. The halves of a
-    /// connection that is closing, or has ended, send nothing.
+    /// What was queued before leaves first, and [`compression`](Self::compression) stays as it was set. A connection that is
+    /// closing, or has ended, ends as it would in place: its halves take nothing to send, and a `send` fails with
+    /// [`Error::Closing`](crate::Error::Closing), or with what ended it.
     ///
     /// ```no_run
     /// # async fn example(ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {

@@ -17,15 +17,16 @@ use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState,
 /// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
 /// As a [`Stream`] it yields each message; after a clean close `None`, after an unclean one a single `Err`, then `None` for
-/// ever. What arrived before is yielded first, and so is what comes after our Close and before the peer's.
+/// ever. What was read before the end is yielded first, also where writing has failed or this half was late, and so is what
+/// comes after our Close and before the peer's. Senders are told of the end at once.
 ///
 /// # Room
 ///
 /// The connection's task reads ahead, up to [`Config::read_high_water_mark`](crate::Config::read_high_water_mark); a
-/// message costs its payload and 32 bytes, or all that came since the one before if that is more, until it is taken from
-/// here. From the mark on the socket is not read, so a slow
-/// receiver slows the peer down. No pong leaves then either, and a server with a keepalive of its own may end the
-/// connection: a receiver whose messages take long to deal with passes them on, or has a larger mark.
+/// message costs its payload and 32 bytes, or what it used up of the read buffer if that is more, until it is taken from
+/// here. From the mark on the socket is not read, so a slow receiver slows the peer down. No pong leaves then either, and a
+/// server with a keepalive of its own may end the connection: a receiver whose messages take long to deal with passes them
+/// on, or has a larger mark.
 ///
 /// # Drop
 ///
@@ -68,12 +69,12 @@ impl Receiver {
         &mut self.unread
     }
 
-    /// How the connection ended, once it has.
+    /// How the connection ended, once it has. What was read before may still be to be taken.
     pub fn closed(&self) -> Option<Closed> {
         self.shared.outbox.closed()
     }
 
-    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
+    /// The URL, as a browser's `url` shows it; after redirects the last one. `None` when the transport was upgraded elsewhere.
     pub fn url(&self) -> Option<&Url> {
         self.shared.negotiated.url.as_ref()
     }

@@ -18,7 +18,7 @@ use crate::{
 /// The half of a connection that sends: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
 /// Clones send over the same connection. Queued messages are sent without a flush; [`flush`](Self::flush) waits until
-/// they have left.
+/// they have left. A [`writer`](Self::writer) borrows its sender: each task that sends has a clone of its own.
 ///
 /// # Room
 ///
@@ -181,7 +181,7 @@ impl Sender {
         SenderSink::new(self.clone())
     }
 
-    /// The URL, as a browser's `url` shows it. `None` when the transport was upgraded elsewhere.
+    /// The URL, as a browser's `url` shows it; after redirects the last one. `None` when the transport was upgraded elsewhere.
     pub fn url(&self) -> Option<&Url> {
         self.shared.negotiated.url.as_ref()
     }

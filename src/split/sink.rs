@@ -19,10 +19,11 @@ use crate::{
 ///
 /// A sink does not know how large its next message is. So `poll_ready` waits, in turn with all senders, until there is
 /// any [room](Sender#room); the message may then exceed the mark. A sink that is ready and sends nothing holds no room. If a
-/// [`writer`](Sender::writer) has begun a message meanwhile, what the sink sends comes behind that message.
+/// [`writer`](Sender::writer) has begun a message meanwhile, what the sink sends comes behind that message, and does not
+/// leave if that one is not finished.
 ///
-/// `poll_flush` is ready when all that was queued before has left. `poll_close` closes the connection without a code, and is
-/// ready when it has ended: `Ok` if that was clean.
+/// `poll_flush` is ready when all that was queued before has left, also where the future of an earlier flush was dropped.
+/// `poll_close` closes the connection without a code, and is ready when it has ended: `Ok` if that was clean.
 #[derive(Debug)]
 #[must_use = "a sink does nothing unless it is polled"]
 pub struct SenderSink {
