@@ -114,33 +114,33 @@ fn rooms_make_no_circle() {
 fn a_circle_of_rooms_is_found() {
     for (files, circle) in [
         (
-            &[("stream.rs", "use crate::driver::Driver;"), ("driver.rs", "use crate::stream::WebSocketStream;")][..],
-            "src: a circle of rooms: driver -> stream -> driver, by src/driver.rs: crate::stream::WebSocketStream, \
-             by src/stream.rs: crate::driver::Driver",
+            &[("stream.rs", "use crate::task::Task;"), ("task.rs", "use crate::stream::WebSocketStream;")][..],
+            "src: a circle of rooms: stream -> task -> stream, by src/stream.rs: crate::task::Task, \
+             by src/task.rs: crate::stream::WebSocketStream",
         ),
         (
             &[
                 ("stream.rs", "fn f() -> crate::message_reader::MessageReader { loop {} }"),
                 ("message_reader.rs", "use super::split::Receiver;"),
-                ("split/mod.rs", "mod task;"),
-                ("split/task.rs", "use super::super::stream::WebSocketStream;"),
+                ("split/mod.rs", "mod arrivals;"),
+                ("split/arrivals.rs", "use super::super::stream::WebSocketStream;"),
             ],
             "src: a circle of rooms: message_reader -> split -> stream -> message_reader, \
-             by src/message_reader.rs: crate::split::Receiver, by src/split/task.rs: crate::stream::WebSocketStream, \
+             by src/message_reader.rs: crate::split::Receiver, by src/split/arrivals.rs: crate::stream::WebSocketStream, \
              by src/stream.rs: crate::message_reader::MessageReader",
         ),
         // Through what another room exports anew.
         (
             &[
                 ("stream.rs", "pub(crate) use crate::split::Sender; use crate::client::Builder;"),
-                ("client.rs", "pub use crate::driver::{Driver as Builder};"),
+                ("client.rs", "pub use crate::task::{Task as Builder};"),
                 ("split/mod.rs", "pub use self::sender::Sender;"),
                 ("split/sender.rs", "pub struct Sender;"),
-                ("driver.rs", "use crate::stream::Sender;"),
+                ("task.rs", "use crate::stream::Sender;"),
                 ("split/sink.rs", "fn f() { crate::client::Builder::new() }"),
             ],
-            "src: a circle of rooms: driver -> split -> driver, by src/driver.rs: crate::stream::Sender, \
-             by src/split/sink.rs: crate::client::Builder::new",
+            "src: a circle of rooms: split -> task -> split, by src/split/sink.rs: crate::client::Builder::new, \
+             by src/task.rs: crate::stream::Sender",
         ),
         (
             &[("error.rs", "#[cfg(not(test))] use crate::close::Closed;"), ("close.rs", "use crate::error::Error;")],
@@ -155,13 +155,13 @@ fn a_circle_of_rooms_is_found() {
 #[test]
 fn each_circle_is_told_once() {
     let files = [
-        ("stream.rs", "use crate::{driver::Driver, split::Sender};"),
-        ("driver.rs", "use crate::stream::WebSocketStream; use crate::stream::NextOrRoom;"),
-        ("split/mod.rs", "use crate::{driver::Driver, stream::WebSocketStream};"),
+        ("stream.rs", "use crate::{task::Task, split::Sender};"),
+        ("task.rs", "use crate::stream::WebSocketStream; use crate::stream::NextOrRoom;"),
+        ("split/mod.rs", "use crate::{task::Task, stream::WebSocketStream};"),
     ];
     let circles = circles(&files_of(&files));
     let names: Vec<_> = circles.iter().map(|circle| circle.split([':', ',']).nth(2).unwrap().trim()).collect();
-    let expected = ["driver -> stream -> driver", "driver -> stream -> split -> driver", "split -> stream -> split"];
+    let expected = ["split -> stream -> split", "split -> task -> stream -> split", "stream -> task -> stream"];
     assert_eq!(names, expected);
 }
 
@@ -176,16 +176,16 @@ fn rooms_without_a_circle_pass() {
         ][..],
         // A diamond.
         &[
-            ("split/mod.rs", "use crate::{driver::Driver, message_reader::MessageReader};"),
-            ("driver.rs", "use crate::stream::WebSocketStream;"),
+            ("split/mod.rs", "use crate::{task::Task, message_reader::MessageReader};"),
+            ("task.rs", "use crate::stream::WebSocketStream;"),
             ("message_reader.rs", "use crate::stream::WebSocketStream; impl WebSocketStream { fn next_reader() {} }"),
             ("stream.rs", ""),
         ],
         // Within a room.
         &[
-            ("split/mod.rs", "mod task; use self::task::Task;"),
-            ("split/task.rs", "use super::Shared; use crate::split::sender::Sender;"),
-            ("split/sender.rs", "use crate::split::task::Task;"),
+            ("split/mod.rs", "mod arrivals; use self::arrivals::ToInbox;"),
+            ("split/arrivals.rs", "use super::Shared; use crate::split::sender::Sender;"),
+            ("split/sender.rs", "use crate::split::arrivals::ToInbox;"),
         ],
         // Of a type that another room exports anew, and whoever does.
         &[

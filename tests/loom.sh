@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries the interleavings of what the halves of a connection share with their task, with loom: all that up to three
-# preemptions lead to.
+# Tries the interleavings of what senders and receivers share with the task of their connection, with loom: all that up to
+# three preemptions lead to.
 #
 # usage: tests/loom.sh
 set -euo pipefail
