@@ -127,8 +127,9 @@ impl Sender {
     }
 
     /// Closes the connection: what is queued goes out, then a Close frame; then this waits for the peer's and for the end
-    /// of the transport. Senders that wait for room get [`Error::Closing`]. The [`Receiver`](super::Receiver) still
-    /// gets what comes before the peer's Close; while it takes nothing the deadlines run all the same.
+    /// of the transport. Senders that wait for room get [`Error::Closing`]; an open [`writer`](Self::writer) fails, and with it
+    /// the connection, with 1011. The [`Receiver`](super::Receiver) still gets what comes before the peer's Close; while it
+    /// takes nothing the deadlines run all the same.
     ///
     /// On a connection that is closing already it sends nothing and waits for the end.
     ///
