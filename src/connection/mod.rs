@@ -71,8 +71,8 @@ pub(crate) struct Connection<S> {
     /// Runs while a sender waits for room.
     write_wait: Stopwatch,
     read_side: ReadSide,
-    /// How many bytes had come when a deadline was found to have passed, as long as the transport has more.
-    overdue_from: Option<u64>,
+    /// How many bytes had come when a reader came late, as long as the transport has more.
+    late_from: Option<u64>,
     flush_state: FlushState,
     first_step: FirstStep,
     budget: Budget,
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_pause,
             write_wait: Stopwatch::default(),
             read_side: ReadSide::Open,
-            overdue_from: None,
+            late_from: None,
             flush_state: FlushState::Flushed,
             first_step: FirstStep::Write,
             budget: Budget::default(),
@@ -310,6 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Several may want to know the time of this, and it is read once.
         let quiet_at = LazyCell::new(Instant::now);
         self.read_pause.stop(|| *quiet_at);
+        self.late_from = None;
         self.protocol.handle_quiet(self.read_buffer.peek(), || quiet_at.into_std());
         self.poll_deadline(role, cx)
     }
@@ -372,25 +373,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// But no deadline waits for a peer that never stops talking.
     fn handle_deadline_behind_input(&mut self) {
         let read_at = self.read_at;
-        if self.protocol.deadline().is_none_or(|deadline| deadline > read_at.into_std()) {
-            self.overdue_from = None;
-        } else if self.protocol.is_parsing() && self.may_read_overdue() {
+        let is_overdue = self.protocol.deadline().is_some_and(|deadline| deadline <= read_at.into_std());
+        if is_overdue && self.protocol.is_parsing() && self.may_read_overdue() {
             self.protocol.handle_write_timeout(read_at.into_std());
-        } else {
+        } else if is_overdue {
             self.handle_deadline(read_at);
         }
     }
 
     /// Whether more is read although a deadline has passed.
-    fn may_read_overdue(&mut self) -> bool {
+    fn may_read_overdue(&self) -> bool {
         let received = self.protocol.stats().wire_bytes_received;
-        received - *self.overdue_from.get_or_insert(received) < MAX_READ_OVERDUE
+        self.late_from.is_some_and(|from| received - from < MAX_READ_OVERDUE)
     }
 
     /// The connection is over, and what was read before is used up: reads what the transport still has, if it has anything.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Where other tasks are to run first, sockets of tokio say that they have nothing.
         drop(ready!(coop::poll_proceed(cx)));
+        self.late_from.get_or_insert(self.protocol.stats().wire_bytes_received);
         if !self.may_read_overdue() || self.poll_read(Role::Reader, cx).is_pending() {
             self.protocol.end_rest();
         }

@@ -82,8 +82,9 @@ impl<'a> PartWriter<'a> {
     /// Queues a part, also without room. The last one gives up the turn. Its bytes count also where they cannot be sent any
     /// more.
     pub(crate) fn start_send(&mut self, part: Part) -> Result<(), Error> {
-        // A flush that nobody waits for any more does not cover this part.
-        self.flush = None;
+        // A flush that nobody waits for any more does not cover this part. One of the last part covers nothing behind it.
+        let flush = &mut self.flush;
+        *flush = None;
         self.outbox.change(|state, after| {
             let is_last = part.place.is_last();
             let entry = Entry::Part(part, self.compression);
@@ -98,6 +99,7 @@ impl<'a> PartWriter<'a> {
             state.queue.push_part(message, entry);
             after.woken.extend(state.task.take());
             if is_last {
+                *flush = Some(state.queue.last());
                 state.end_turn(after);
                 state.grant(after);
             }
