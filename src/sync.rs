@@ -39,9 +39,27 @@ impl<T> Mutex<T> {
     pub(crate) fn look<R>(
         &self,
         cx: &Context<'_>,
+        look: impl FnMut(&mut T, &mut Registration<'_>) -> Result<R, NoClone>,
+    ) -> R {
+        self.look_with(Registration { waker: cx.waker(), clone: None, replaced: None }, look)
+    }
+
+    /// As [`look`](Self::look), for a task that most probably has to wait: its waker is cloned before.
+    #[inline]
+    pub(crate) fn look_and_wait<R>(
+        &self,
+        cx: &Context<'_>,
+        look: impl FnMut(&mut T, &mut Registration<'_>) -> Result<R, NoClone>,
+    ) -> R {
+        self.look_with(Registration { waker: cx.waker(), clone: Some(cx.waker().clone()), replaced: None }, look)
+    }
+
+    #[inline]
+    fn look_with<R>(
+        &self,
+        mut registration: Registration<'_>,
         mut look: impl FnMut(&mut T, &mut Registration<'_>) -> Result<R, NoClone>,
     ) -> R {
-        let mut registration = Registration { waker: cx.waker(), clone: None, replaced: None };
         loop {
             let looked = look(&mut self.lock(), &mut registration);
             match looked {

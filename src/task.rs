@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -111,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals + Unpin> Future for Task<S, 
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     pub(crate) fn new(mut connection: Box<Connection<S>>, arrivals: A) -> Self {
         let lifespan = connection.take_lifespan();
-        let taken = Taken { entries: Vec::with_capacity(MAX_IDLE_PLACES), ..Taken::default() };
+        let taken = Taken { entries: VecDeque::with_capacity(MAX_IDLE_PLACES), ..Taken::default() };
         Self { connection, arrivals, taken, aftermath: Aftermath::default(), stage: Stage::Running, lifespan }
     }
 
@@ -171,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             let _ = request.send(self.connection.ping(payload));
         }
         let count = self.taken.entries.len();
-        for entry in self.taken.entries.drain(..) {
+        for (_, entry) in self.taken.entries.drain(..) {
             // It cannot fail: the connection is open.
             let _ = match entry {
                 Entry::Message(message, compression) => {

@@ -1,11 +1,11 @@
 //! What the task does with the outbox: it takes what is asked for, and reports what has left.
 
-use std::task::Context;
+use std::{collections::VecDeque, task::Context};
 
 use super::{
     Outbox,
     entry::Entry,
-    queue::Amount,
+    queue::{Amount, Position},
     requests::{Failure, PingRequest},
     state::{Aftermath, Phase},
 };
@@ -20,7 +20,7 @@ use crate::{
 /// What the task has taken: it empties this before it takes more.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: VecDeque<(Position, Entry)>,
     pub(crate) pings: Vec<PingRequest>,
     pub(crate) failure: Option<Box<Failure>>,
     /// Our Close frame, which follows all that was taken.
@@ -52,7 +52,7 @@ impl Outbox {
     /// All that is queued before our Close goes with it, whatever room there is: only the connection keeps the deadlines of a
     /// close. It is no more memory than the queue was.
     pub(crate) fn take(&self, room: Option<usize>, taken: &mut Taken, cx: &Context<'_>) {
-        self.state.look(cx, |state, task| {
+        self.state.look_and_wait(cx, |state, task| {
             task.put(&mut state.task)?;
             taken.has_senders = state.senders > 0;
             std::mem::swap(&mut taken.pings, &mut state.requests.pings);

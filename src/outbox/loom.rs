@@ -46,7 +46,7 @@ fn send(outbox: &Arc<Outbox>, sender: SenderId) -> thread::JoinHandle<Result<(),
 
 /// What was taken: texts in their order.
 fn texts(taken: &mut Taken) -> Vec<String> {
-    let text = |entry| match entry {
+    let text = |(_, entry)| match entry {
         Entry::Message(message, _) => message.as_text().unwrap().to_owned(),
         Entry::Part(part, _) => String::from_utf8(part.payload.to_vec()).unwrap(),
     };

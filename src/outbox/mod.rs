@@ -141,7 +141,7 @@ impl Outbox {
             state.abandon_forgotten(sender, after);
             state.senders -= 1;
             if state.senders == 0 {
-                after.woken.extend(state.task.take());
+                state.wake_task(after);
             }
         });
     }
@@ -154,7 +154,7 @@ impl Outbox {
             state.abandon_forgotten(sender, after);
             state.check_open()?;
             state.requests.pings.push(request);
-            after.woken.extend(state.task.take());
+            state.wake_task(after);
             Ok(())
         })
     }

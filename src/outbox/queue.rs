@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::entry::Entry;
-use crate::limits::MAX_IDLE_PLACES;
+use crate::{limits::MAX_IDLE_PLACES, sync::move_all};
 
 /// Where an entry stands in the order in which all of them leave: which message, and which part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub(super) message: u64,
     /// 0 for a whole message.
     part: u64,
@@ -51,8 +51,10 @@ pub(super) struct Queue {
     /// Up to which entries somebody asked for a flush, first ones first. What is behind the first has to wait for it, since a
     /// transport that always has more to take is never flushed.
     flushes: VecDeque<Position>,
-    /// What waits here, and what can never leave.
-    here: Amount,
+    /// What waits here.
+    waiting: Amount,
+    /// What waits for the end of a message that is being written, and what can never leave.
+    kept: Amount,
     /// What the connection has, by what it said last and what it took since.
     connection: Amount,
 }
@@ -67,19 +69,20 @@ impl Queue {
             taken: first,
             flushed: if is_flushed { first } else { Position::default() },
             flushes: VecDeque::new(),
-            here: Amount::default(),
+            waiting: Amount::default(),
+            kept: Amount::default(),
             connection,
         }
     }
 
     /// The cost of all that is queued, here and in the connection.
     pub(super) fn cost(&self) -> usize {
-        self.here.cost.saturating_add(self.connection.cost)
+        self.waiting.cost.saturating_add(self.kept.cost).saturating_add(self.connection.cost)
     }
 
     /// Payload bytes that were queued and not taken by the transport.
     pub(super) fn buffered(&self) -> u64 {
-        self.here.payload + self.connection.payload
+        self.waiting.payload + self.kept.payload + self.connection.payload
     }
 
     pub(super) fn last(&self) -> Position {
@@ -93,24 +96,32 @@ impl Queue {
 
     // What is queued.
 
-    /// The entry counts from now on, also where it is queued later.
-    pub(super) fn count(&mut self, entry: &Entry) {
-        self.here.add(entry);
+    /// The entry is queued later, and counts from now on.
+    pub(super) fn keep(&mut self, entry: &Entry) {
+        self.kept.add(entry);
+    }
+
+    /// Queues a message that was kept until now.
+    pub(super) fn push_kept(&mut self, entry: Entry) {
+        self.kept.subtract(&entry);
+        self.push_message(entry);
     }
 
     /// These bytes are not queued, and count for ever.
     pub(super) fn count_unsent(&mut self, payload: usize) {
-        self.here.payload += payload as u64;
+        self.kept.payload += payload as u64;
     }
 
-    /// Queues a message that was counted.
+    #[inline]
     pub(super) fn push_message(&mut self, entry: Entry) {
+        self.waiting.add(&entry);
         self.last = Position::message(self.last.message + 1);
         self.entries.push_back((self.last, entry));
     }
 
-    /// Queues a part, which was counted, of the message with this number.
+    /// Queues a part of the message with this number.
     pub(super) fn push_part(&mut self, message: u64, entry: Entry) {
+        self.waiting.add(&entry);
         let part = if self.last.message == message { self.last.part + 1 } else { 1 };
         self.last = Position { message, part };
         self.entries.push_back((self.last, entry));
@@ -146,24 +157,28 @@ impl Queue {
         }
     }
 
-    /// Moves up to `n` entries to `taken`, as many as `room` bytes have room for, and at least one.
-    pub(super) fn take(&mut self, n: usize, mut room: usize, taken: &mut Vec<Entry>) -> usize {
-        let mut count = 0;
-        while count < n
+    /// Moves up to `n` entries to `taken`, which is empty: as many as `room` bytes have room for, and at least one. Returns how
+    /// many.
+    pub(super) fn take(&mut self, n: usize, mut room: usize, taken: &mut VecDeque<(Position, Entry)>) -> usize {
+        if n >= self.entries.len() && self.waiting.cost <= room {
+            self.connection.cost = self.connection.cost.saturating_add(self.waiting.cost);
+            self.connection.payload += self.waiting.payload;
+            self.waiting = Amount::default();
+            self.taken = self.last;
+            move_all(&mut self.entries, taken);
+            return taken.len();
+        }
+        while taken.len() < n
             && let Some((position, entry)) = self.entries.front()
-            && (count == 0 || entry.cost() <= room)
+            && (taken.is_empty() || entry.cost() <= room)
         {
             room = room.saturating_sub(entry.cost());
-            self.here.subtract(entry);
+            self.waiting.subtract(entry);
             self.connection.add(entry);
             self.taken = *position;
-            taken.extend(self.entries.pop_front().map(|(_, entry)| entry));
-            count += 1;
+            taken.extend(self.entries.pop_front());
         }
-        if self.entries.is_empty() {
-            self.entries.shrink_to(MAX_IDLE_PLACES);
-        }
-        count
+        taken.len()
     }
 
     /// What the connection has left of what it took, and whether that is nothing and the transport was flushed. Returns
@@ -180,11 +195,12 @@ impl Queue {
         is_new
     }
 
-    /// Nothing leaves any more, of all that was sent up to `last`. What is returned is to be dropped without a lock; it stays
-    /// in the amount.
+    /// Nothing leaves any more, of all that was sent up to `last`. What is returned is to be dropped without a lock.
     pub(super) fn end(&mut self, last: Position) -> impl Sized + use<> {
         self.last = last;
         self.flushes = VecDeque::new();
+        // It stays in the amount.
+        self.kept.payload += std::mem::take(&mut self.waiting).payload;
         std::mem::take(&mut self.entries)
     }
 }

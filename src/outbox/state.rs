@@ -89,14 +89,20 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Aftermath {
+    /// The task's waker: the usual case needs no allocation.
+    task: Option<Waker>,
     pub(super) woken: Vec<Waker>,
     pub(super) unsent: Vec<Want>,
 }
 
 impl Aftermath {
+    #[inline]
     pub(crate) fn settle(&mut self) {
-        self.unsent.clear();
-        self.woken.drain(..).for_each(Waker::wake);
+        self.task.take().into_iter().for_each(Waker::wake);
+        if !self.woken.is_empty() || !self.unsent.is_empty() {
+            self.unsent.clear();
+            self.woken.drain(..).for_each(Waker::wake);
+        }
     }
 }
 
@@ -167,16 +173,24 @@ impl State {
         }
     }
 
+    /// Wakes the task, if it waits.
+    #[inline]
+    pub(super) fn wake_task(&mut self, after: &mut Aftermath) {
+        after.task = self.task.take().or(after.task.take());
+    }
+
     // The queue.
 
     /// Queues a message, behind the one that is being written.
     pub(super) fn push(&mut self, entry: Entry, after: &mut Aftermath) {
-        self.queue.count(&entry);
         match &mut self.turn {
-            Some(turn) => turn.behind.push(entry),
+            Some(turn) => {
+                self.queue.keep(&entry);
+                turn.behind.push(entry);
+            }
             None => {
                 self.queue.push_message(entry);
-                after.woken.extend(self.task.take());
+                self.wake_task(after);
             }
         }
     }
@@ -241,8 +255,8 @@ impl State {
         after.woken.extend(turn.task.take());
         if !turn.behind.is_empty() {
             self.queue.end_message(turn.message);
-            turn.behind.into_iter().for_each(|entry| self.queue.push_message(entry));
-            after.woken.extend(self.task.take());
+            turn.behind.into_iter().for_each(|entry| self.queue.push_kept(entry));
+            self.wake_task(after);
         }
     }
 
@@ -268,7 +282,7 @@ impl State {
     pub(super) fn fail(&mut self, failure: Failure, after: &mut Aftermath) {
         if !matches!(self.phase, Phase::Ended { .. }) {
             self.requests.fail(failure);
-            after.woken.extend(self.task.take());
+            self.wake_task(after);
         }
     }
 
@@ -282,7 +296,7 @@ impl State {
             after.unsent.push(want);
             after.woken.extend(waker);
         }
-        after.woken.extend(self.task.take());
+        self.wake_task(after);
         self.stop_wait();
     }
 }

@@ -95,9 +95,8 @@ impl<'a> PartWriter<'a> {
                 return Err(open.err().unwrap_or(Error::Closing));
             };
             let message = turn.message;
-            state.queue.count(&entry);
             state.queue.push_part(message, entry);
-            after.woken.extend(state.task.take());
+            state.wake_task(after);
             if is_last {
                 *flush = Some(state.queue.last());
                 state.end_turn(after);

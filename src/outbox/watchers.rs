@@ -87,6 +87,16 @@ struct Watching<'a> {
     id: Option<WatcherId>,
 }
 
+impl Watching<'_> {
+    /// Whoever is told does not watch any more: it was taken from the list by what it is told of.
+    fn unless_over<T>(&mut self, answer: Poll<T>) -> Poll<T> {
+        if answer.is_ready() {
+            self.id = None;
+        }
+        answer
+    }
+}
+
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         self.outbox.stop_watching(&mut self.id);
@@ -99,13 +109,13 @@ impl Outbox {
         let mut watching = Watching { outbox: self, id: None };
         let (mut target, mut after) = (None, Aftermath::default());
         poll_fn(|cx| {
-            let flushed = self.state.look(cx, |state, task| {
+            let flushed = self.state.look_and_wait(cx, |state, task| {
                 state.abandon_forgotten(sender, &mut after);
                 let target = *target.get_or_insert_with(|| state.last_queued());
                 state.poll_flushed(target, &mut watching.id, task)
             });
             after.settle();
-            flushed
+            watching.unless_over(flushed)
         })
         .await
     }
@@ -114,7 +124,7 @@ impl Outbox {
     pub(crate) async fn drained(&self) -> Result<(), Error> {
         let mut watching = Watching { outbox: self, id: None };
         poll_fn(|cx| {
-            self.state.look(cx, |state, task| {
+            let drained = self.state.look(cx, |state, task| {
                 if state.queue.buffered() == 0 {
                     return Ok(Poll::Ready(Ok(())));
                 }
@@ -123,7 +133,8 @@ impl Outbox {
                 }
                 state.watchers.watch(&mut watching.id, Watched::Drained, task)?;
                 Ok(Poll::Pending)
-            })
+            });
+            watching.unless_over(drained)
         })
         .await
     }
@@ -131,7 +142,11 @@ impl Outbox {
     /// Waits for the end.
     pub(crate) async fn ended(&self) -> Closed {
         let mut watching = Watching { outbox: self, id: None };
-        poll_fn(|cx| self.state.look(cx, |state, task| state.poll_ended(&mut watching.id, task))).await
+        poll_fn(|cx| {
+            let ended = self.state.look(cx, |state, task| state.poll_ended(&mut watching.id, task));
+            watching.unless_over(ended)
+        })
+        .await
     }
 
     pub(super) fn stop_watching(&self, id: &mut Option<WatcherId>) {
