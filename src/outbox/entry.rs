@@ -15,6 +15,7 @@ pub(crate) enum Entry {
 
 impl Entry {
     /// Its length, in bytes of payload.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Message(message, _) => message.len(),
@@ -23,6 +24,7 @@ impl Entry {
     }
 
     /// What it costs until the transport has taken all of it, in bytes.
+    #[inline]
     pub(super) fn cost(&self) -> usize {
         cost(self.len())
     }

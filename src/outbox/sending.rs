@@ -1,7 +1,7 @@
 //! Sending: what a sender wants it gets once there is room for it and it is its turn.
 
 use std::{
-    future::poll_fn,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -15,14 +15,28 @@ use super::{
 };
 use crate::{error::Error, message::Message, protocol::Compression};
 
-/// A sender that waits for room. Dropped, it leaves neither a place nor a message behind.
+/// Waits until a sender has what it wants. Dropped, it leaves neither a place nor a message behind.
 #[derive(Debug)]
-struct WaitingSender<'a> {
+#[must_use = "nothing is sent unless it is polled"]
+pub(crate) struct WaitForRoom<'a> {
     outbox: &'a Outbox,
+    sender: SenderId,
+    want: Option<Want>,
     place: Option<Place>,
 }
 
-impl Drop for WaitingSender<'_> {
+impl Future for WaitForRoom<'_> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { outbox, sender, want, place } = &mut *self;
+        outbox.poll_room(*sender, want, place, cx)
+    }
+}
+
+impl Drop for WaitForRoom<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
             self.outbox.leave(place);
@@ -52,19 +66,15 @@ impl Outbox {
     }
 
     /// Queues a message, once there is room for it and it is its turn.
-    pub(crate) async fn send(&self, sender: SenderId, message: Message, compression: Compression) -> Result<(), Error> {
-        self.wait_for_room(sender, Want::Message(Entry::Message(message, compression))).await
+    #[inline]
+    pub(crate) fn send(&self, sender: SenderId, message: Message, compression: Compression) -> WaitForRoom<'_> {
+        let want = Want::Message(Entry::Message(message, compression));
+        WaitForRoom { outbox: self, sender, want: Some(want), place: None }
     }
 
     /// Waits for the turn, which no other sender has then until it is given up.
-    pub(crate) async fn begin_message(&self, sender: SenderId) -> Result<(), Error> {
-        self.wait_for_room(sender, Want::Turn(sender)).await
-    }
-
-    async fn wait_for_room(&self, sender: SenderId, want: Want) -> Result<(), Error> {
-        let mut waiting = WaitingSender { outbox: self, place: None };
-        let mut want = Some(want);
-        poll_fn(|cx| self.poll_room(sender, &mut want, &mut waiting.place, cx)).await
+    pub(crate) fn begin_message(&self, sender: SenderId) -> WaitForRoom<'_> {
+        WaitForRoom { outbox: self, sender, want: Some(Want::Turn(sender)), place: None }
     }
 
     /// Ready when the sender has got what it wants, or never will.
@@ -95,7 +105,9 @@ impl Outbox {
                     return Ok(Some(Poll::Ready(Err(error))));
                 }
                 if state.is_free_for(want.as_ref().map_or(0, Want::cost)) {
-                    want.take().into_iter().for_each(|want| state.admit(want, None, &mut after));
+                    if let Some(want) = want.take() {
+                        state.admit(want, None, &mut after);
+                    }
                     return Ok(Some(Poll::Ready(Ok(()))));
                 }
                 *place = state.waiters.wait(want, task)?;

@@ -52,6 +52,7 @@ pub(super) enum Want {
 
 impl Want {
     /// How much room it needs, in bytes. Who does not know needs any.
+    #[inline]
     pub(super) fn cost(&self) -> usize {
         match self {
             Self::Message(entry) => entry.cost(),
@@ -107,6 +108,7 @@ impl Aftermath {
 }
 
 impl State {
+    #[inline]
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match &self.phase {
             Phase::Open => Ok(()),
@@ -118,10 +120,12 @@ impl State {
     // Room.
 
     /// Whether nobody waits, or has the turn, and there is room for so much. What costs more than the mark gets all of it.
+    #[inline]
     pub(super) fn is_free_for(&self, cost: usize) -> bool {
         self.waiters.is_empty() && self.has_room(cost)
     }
 
+    #[inline]
     fn has_room(&self, cost: usize) -> bool {
         self.turn.is_none() && self.queue.cost().saturating_add(cost.min(self.mark)) <= self.mark
     }
@@ -134,6 +138,7 @@ impl State {
     }
 
     /// Whether a sender that need not wait is to ask whether others are to run first.
+    #[inline]
     pub(super) fn is_step_due(&self) -> bool {
         self.queue.last().message.is_multiple_of(work::PER_STEP as u64)
     }
@@ -156,6 +161,7 @@ impl State {
     }
 
     /// A sender gets what it wants. `place`: where it waited.
+    #[inline]
     pub(super) fn admit(&mut self, want: Want, place: Option<Place>, after: &mut Aftermath) {
         match want {
             Want::Message(entry) => self.push(entry, after),
@@ -182,6 +188,7 @@ impl State {
     // The queue.
 
     /// Queues a message, behind the one that is being written.
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry, after: &mut Aftermath) {
         match &mut self.turn {
             Some(turn) => {
