@@ -47,7 +47,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl},
-    limits::MAX_READ_OVERDUE,
+    limits::{LATE, MAX_READ_OVERDUE},
     protocol::{Delivery, Event, Protocol, ReadyState},
     stats::Stats,
     stopwatch::Stopwatch,
@@ -387,11 +387,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.late_from.is_some_and(|from| received - from < MAX_READ_OVERDUE)
     }
 
-    /// The connection is over, and what was read before is used up: reads what the transport still has, if it has anything.
+    /// A reader comes, which may be late: then what the transport has may have come in time.
+    fn note_reader(&mut self, now: Instant) {
+        if now - self.read_at > LATE {
+            self.late_from.get_or_insert(self.protocol.stats().wire_bytes_received);
+        }
+    }
+
+    /// The connection is over, and what was read before is used up: reads what the transport still has, for a reader that
+    /// comes late.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Where other tasks are to run first, sockets of tokio say that they have nothing.
         drop(ready!(coop::poll_proceed(cx)));
-        self.late_from.get_or_insert(self.protocol.stats().wire_bytes_received);
+        self.note_reader(Instant::now());
         if !self.may_read_overdue() || self.poll_read(Role::Reader, cx).is_pending() {
             self.protocol.end_rest();
         }

@@ -14,7 +14,7 @@ use tokio::{
 use super::{Connection, wakers::Role};
 use crate::{
     error::Error,
-    limits::{LATE, work},
+    limits::work,
     message::{Message, MessageRef},
     protocol::{Delivery, Event, Payload, Received},
 };
@@ -191,9 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (io, read_buffer) = (&mut self.io, &mut self.read_buffer);
         let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, bytes_needed)));
         let now = Instant::now();
-        if now - self.read_at > LATE {
-            self.late_from.get_or_insert(self.protocol.stats().wire_bytes_received);
-        }
+        self.note_reader(now);
         self.read_at = now;
         self.read_pause.stop(|| now);
         match result {

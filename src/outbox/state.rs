@@ -161,15 +161,18 @@ impl State {
     }
 
     /// A sender gets what it wants. `place`: where it waited.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&mut self, want: Want, place: Option<Place>, after: &mut Aftermath) {
         match want {
             Want::Message(entry) => self.push(entry, after),
             Want::Any => {}
-            Want::Turn(sender) => {
-                self.turn = Some(Box::new(Turn::new(sender, place, self.queue.last().message + 1)));
-            }
+            Want::Turn(sender) => self.begin_turn(sender, place),
         }
+    }
+
+    #[cold]
+    fn begin_turn(&mut self, sender: SenderId, place: Option<Place>) {
+        self.turn = Some(Box::new(Turn::new(sender, place, self.queue.last().message + 1)));
     }
 
     /// Stops the clock of waiting, if nothing waits for room any more.

@@ -71,7 +71,7 @@ impl Unread {
             match ready!(self.poll_item(cx)) {
                 Some(Ok(MessageOrChunk::Message(message))) => return Poll::Ready(Some(Ok(message))),
                 Some(Ok(MessageOrChunk::Chunk(chunk))) => {
-                    if let Some(message) = self.assemble(*chunk) {
+                    if let Some(message) = self.assemble(chunk) {
                         return Poll::Ready(Some(Ok(message)));
                     }
                 }
@@ -115,7 +115,7 @@ impl Unread {
                             self.skip(&chunk);
                             continue;
                         }
-                        _ => *chunk,
+                        _ => chunk,
                     },
                     Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                     None => return Poll::Ready(None),
@@ -123,7 +123,7 @@ impl Unread {
             };
             let kind = chunk.kind;
             // It has been paid for.
-            self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Box::new(chunk)), cost: 0 });
+            self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(chunk), cost: 0 });
             self.state = State::Reading;
             return Poll::Ready(Some(Ok(kind)));
         }
@@ -132,7 +132,7 @@ impl Unread {
     /// The next chunk of the message, of at most `max` bytes.
     pub(crate) fn poll_chunk(&mut self, max: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, Error>>> {
         let Chunk { kind, mut data, fin, .. } = match ready!(self.poll_item(cx)) {
-            Some(Ok(MessageOrChunk::Chunk(chunk))) => *chunk,
+            Some(Ok(MessageOrChunk::Chunk(chunk))) => chunk,
             Some(Ok(MessageOrChunk::Message(_))) | None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(error))),
         };
@@ -143,7 +143,7 @@ impl Unread {
             return Poll::Ready(Some(Ok(for_reader(kind, data, fin))));
         }
         let first = for_reader(kind, data.split_to(max), false);
-        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(Box::new(for_reader(kind, data, fin))), cost: 0 });
+        self.batch.push_front(Arrived { item: MessageOrChunk::Chunk(for_reader(kind, data, fin)), cost: 0 });
         Poll::Ready(Some(Ok(first)))
     }
 
@@ -182,7 +182,7 @@ impl Unread {
             }
         };
         if let Some(excess) = chunk.excess {
-            return self.fail(excess.into());
+            return self.fail((*excess).into());
         }
         data.extend_from_slice(&chunk.data);
         if !chunk.fin {

@@ -28,7 +28,7 @@ pub(crate) struct Chunk {
     pub(crate) fin: bool,
     /// The limit that the message turned out to be beyond since the last chunk. It does not bound who reads chunks; whoever
     /// puts them together fails.
-    pub(crate) excess: Option<LimitExceeded>,
+    pub(crate) excess: Option<Box<LimitExceeded>>,
 }
 
 #[derive(Debug)]
@@ -96,10 +96,10 @@ impl Chunked {
     }
 
     /// What the next chunk is to say of it.
-    fn tell_excess(&mut self) -> Option<LimitExceeded> {
+    fn tell_excess(&mut self) -> Option<Box<LimitExceeded>> {
         let Excess::Found(excess) = self.excess else { return None };
         self.excess = Excess::Told;
-        Some(excess)
+        Some(Box::new(excess))
     }
 
     /// Nobody wants the rest.
