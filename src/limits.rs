@@ -109,8 +109,8 @@ pub(crate) const LATE: Duration = Duration::from_secs(1);
 pub(crate) const MAX_IDLE_OUTPUT: usize = 4 * KIB;
 
 /// How much of what the transport still has is read once a deadline has passed: it may have come before, while nobody read.
-/// More than the system keeps of a socket unread (6 MiB, on newer systems 32); a peer that never stops talking ends there.
-pub(crate) const MAX_READ_OVERDUE: u64 = 32 * 1024 * KIB as u64;
+/// More than Linux keeps of a socket unread by default (6 MiB); a peer that never stops talking ends there.
+pub(crate) const MAX_READ_OVERDUE: u64 = 8 * 1024 * KIB as u64;
 
 /// How work is counted, so that no poll holds its task up for long. One unit is about what a small message costs: some
 /// tens of nanoseconds.

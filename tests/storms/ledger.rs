@@ -109,6 +109,7 @@ struct State {
 pub(crate) struct Ledger(Mutex<State>);
 
 /// What was settled when a flush began, of each task.
+#[derive(Clone)]
 pub(crate) struct Mark(Vec<usize>);
 
 impl Mark {

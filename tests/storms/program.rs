@@ -230,7 +230,7 @@ impl Program {
             return Fate::Refused;
         }
         self.doing(("finishes", id));
-        let mark = self.ledger.mark().with(id);
+        let mark = before.clone().with(id);
         if self.is_ok(writer.finish().await) {
             self.ledger.flushed(&mark);
             Fate::Accepted
