@@ -80,7 +80,7 @@ impl WakerSlot {
         self.0.is_some()
     }
 
-    /// Takes the waker, which is to be woken without a lock.
+    /// Takes the waker. The caller wakes it without a lock.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Waker> {
         self.0.take()

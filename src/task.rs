@@ -72,7 +72,7 @@ pub(crate) enum Turn {
 pub(crate) struct Task<S, A> {
     connection: Box<Connection<S>>,
     arrivals: A,
-    /// Emptied in each turn, but for our Close, which may have to wait for what has come.
+    /// Empty between two turns.
     taken: Taken,
     aftermath: Aftermath,
     stage: Stage,
@@ -142,9 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
         }
     }
 
-    /// Takes what is asked for, hands over what was queued by now, as far as the transport takes it, and writes it. What is
-    /// queued meanwhile waits for the next turn, since a sender that is as fast as the transport would hold up the reader for
-    /// ever.
+    /// Takes the requests and the entries that are queued now, and writes them as far as the transport takes them. Entries that
+    /// are queued meanwhile wait for the next turn: a sender as fast as the transport would hold up the reader for ever.
     fn send(&mut self, cx: &mut Context<'_>) {
         let mut due = self.take(usize::MAX, cx);
         // A poll that was cut off while it wrote begins with reading, the next time.

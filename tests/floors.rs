@@ -129,7 +129,7 @@ fn a_circle_of_rooms_is_found() {
              by src/message_reader.rs: crate::split::Receiver, by src/split/arrivals.rs: crate::stream::WebSocketStream, \
              by src/stream.rs: crate::message_reader::MessageReader",
         ),
-        // Through what another room exports anew.
+        // Through a re-export of another room.
         (
             &[
                 ("stream.rs", "pub(crate) use crate::split::Sender; use crate::client::Builder;"),

@@ -119,7 +119,7 @@ impl Listeners {
         ListenerId(self.next_id)
     }
 
-    /// Removes all of them, for good. What is returned is to be dropped without a lock: it is user code.
+    /// Removes all of them, for good. The caller drops them without a lock: they are user code.
     #[must_use]
     pub(super) fn finish(&mut self) -> Self {
         std::mem::replace(self, Self { next_id: self.next_id, is_finished: true, ..Self::default() })

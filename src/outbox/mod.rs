@@ -90,7 +90,7 @@ impl Outbox {
         Self { state }
     }
 
-    /// The outbox of a connection that is to be made, where nobody waits for room.
+    /// The outbox of a connection that is not open yet. Its senders never wait for room.
     pub(crate) fn connecting() -> Self {
         Self::new(usize::MAX, Amount::default(), true, ReadyState::Connecting, Stats::default())
     }

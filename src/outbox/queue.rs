@@ -22,7 +22,7 @@ impl Position {
 /// What is queued and was not taken by the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Amount {
-    /// The cost of all messages and parts of which a byte is left, in bytes.
+    /// The cost, in bytes, of each message and part until the transport has taken all of it.
     pub(crate) cost: usize,
     /// Bytes of their payloads.
     pub(crate) payload: u64,
@@ -195,7 +195,7 @@ impl Queue {
         is_new
     }
 
-    /// Nothing leaves any more, of all that was sent up to `last`. What is returned is to be dropped without a lock.
+    /// Nothing leaves any more. `last`: the last that was sent. The caller drops the entries without a lock.
     pub(super) fn end(&mut self, last: Position) -> impl Sized + use<> {
         self.last = last;
         self.flushes = VecDeque::new();

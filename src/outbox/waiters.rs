@@ -63,7 +63,7 @@ impl<T> Waiters<T> {
         Ok(if is_in_vain { Waiting::InVain } else { Waiting::Granted })
     }
 
-    /// The sender at `place` gives up waiting. What is returned is to be dropped without a lock.
+    /// The sender at `place` gives up waiting. The caller drops what it waited with, without a lock.
     pub(super) fn leave(&mut self, place: Place) -> Option<impl Sized + use<T>> {
         let at = self.find(place)?;
         self.queue.remove(at)

@@ -67,7 +67,7 @@ impl Watchers {
         }
     }
 
-    /// What is returned is to be dropped without a lock.
+    /// The task stops watching. The caller drops its waker without a lock.
     pub(super) fn stop(&mut self, id: WatcherId) -> Option<impl Sized + use<>> {
         let at = self.watchers.iter().position(|watcher| watcher.id == id)?;
         Some(self.watchers.swap_remove(at))
