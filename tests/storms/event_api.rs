@@ -55,7 +55,7 @@ pub(crate) async fn round(mut random: Random, board: Board) {
     let (n, after) = (random.below(60), 1 + random.below(60));
     let manners = [Manner::Echo, Manner::Slow, Manner::Pour(n), Manner::Close(n, after), Manner::Vanish(n, after)];
     let (manner, end) = (random.one_of(&manners), random.one_of(&[End::Close, End::Shutdown, End::Drop]));
-    let (close_once_in, tcp_buffer) = (random.one_of(&[50, NEVER, NEVER]), random.one_of(&[None, Some(16 << 10)]));
+    let (close_once_in, tcp_buffer) = (random.one_of(&[50, NEVER, NEVER]), random.one_of(&[None, Some(4 << 10)]));
     board.set("plan", (tasks, steps, manner, end, close_once_in, tcp_buffer));
 
     // The handlers come behind the tasks.

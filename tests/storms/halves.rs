@@ -113,8 +113,7 @@ pub(crate) async fn round(mut random: Random, board: Board) {
     let (write_mark, read_mark) = (random.one_of(&marks), random.one_of(&marks));
     let read_buffer = random.one_of(&[1 << 10, 8 << 10, 128 << 10]);
     let fragment_size = random.one_of(&[None, Some(100), Some(4 << 10), Some(256 << 10)]);
-    // Not smaller: towards a window of 4 KiB that was full the system waits for 200 ms and more before it tries again.
-    let (tcp_buffer, has_deflate) = (random.one_of(&[None, Some(16 << 10)]), random.once_in(16));
+    let (tcp_buffer, has_deflate) = (random.one_of(&[None, Some(4 << 10)]), random.once_in(16));
     // Whether the senders have threads of their own, or share the two of the runtime with the connection's task.
     let has_threads = plan.is_in_step || random.once_in(2);
     board.set("focus", plan.name);

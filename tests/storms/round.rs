@@ -21,7 +21,7 @@ use tokio::{
 use crate::ledger::HEADER;
 
 /// How long a round may take: more than twice what all deadlines of its connection are together.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Xorshift.
 #[derive(Debug, Clone)]
