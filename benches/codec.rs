@@ -123,7 +123,7 @@ const LENGTHS: [usize; 3] = [16, KIB, MIB];
 
 fn parse_header(criterion: &mut Criterion<CpuTime>) {
     for len in LENGTHS {
-        let bytes = support::frame::encode(true, 0, support::frame::BINARY, &vec![0; len]);
+        let bytes = testkit::frame::encode(true, 0, testkit::frame::BINARY, &vec![0; len]);
         let ours = || Header::parse(black_box(&bytes)).expect("no violation").expect("a whole header");
         let theirs = || parse_plainly(black_box(&bytes)).expect("a whole header");
         let (Header { fin, rsv, opcode, len: parsed }, size) = ours();

@@ -7,7 +7,8 @@ mod ticks;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::{clock::CpuTime, frame, group_of, memory::Memory, wire::Wire};
+use support::{clock::CpuTime, group_of, memory::Memory};
+use testkit::{frame, wire::Wire};
 use ticks::{SIZES, ticks};
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
 

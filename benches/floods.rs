@@ -23,10 +23,11 @@ use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture};
 use support::{
     MIB,
     client::Io,
-    flood::{AlwaysReady, Flood, PREPARED},
+    flood,
     payload::Content,
     server::{Server, Task},
 };
+use testkit::flood::{AlwaysReady, Flood, PREPARED};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{self, Runtime},
@@ -101,7 +102,7 @@ impl Case {
 }
 
 async fn read<S: Io>(io: Breaking<S>, flood: Flood) -> u64 {
-    let mut ws = flood.open(io);
+    let mut ws = flood::open(flood, io);
     while let Some(Ok(_)) = ws.next().await {}
     ws.stats().wire_bytes_received / flood.frame().len() as u64
 }

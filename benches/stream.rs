@@ -15,8 +15,8 @@ use support::{
     memory::Memory,
     now,
     payload::{Content, served},
-    wire::Wire,
 };
+use testkit::wire::Wire;
 use wsflow::Message;
 
 type Group<'a> = BenchmarkGroup<'a, CpuTime>;

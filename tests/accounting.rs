@@ -1,14 +1,16 @@
 //! Exact accounting: what the sink took is either on the wire or in `buffered_amount()`, byte for byte, at any moment.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use futures::{Sink as _, SinkExt as _, StreamExt as _};
 use proptest::prelude::*;
-use script_io::{CLOSE, PING, Script, ScriptIo, Step, Task, payload_taken, runtime, script_io};
+use testkit::{
+    frame::{CLOSE, PING},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::{Task, runtime},
+    wire::payload_taken,
+};
 use wsflow::{Config, Message, WebSocketStream};
 
 #[derive(Debug, Clone)]

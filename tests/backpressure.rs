@@ -3,8 +3,6 @@
 #[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
 #[path = "../src/limits.rs"]
 mod limits;
-#[path = "support/script_io.rs"]
-mod script_io;
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,7 +16,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use script_io::{BINARY, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io};
+use testkit::{
+    frame::{BINARY, CONTINUATION, PING, PONG, TEXT, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::{Task, runtime},
+};
 use tokio::{sync::oneshot, time::timeout};
 use wsflow::{Config, Message, WebSocketStream};
 

@@ -1,7 +1,5 @@
 //! One task that reads and writes, against a peer that pours and reads only now and then.
 
-mod support;
-
 use std::{
     sync::{
         Arc,
@@ -11,7 +9,7 @@ use std::{
 };
 
 use futures::SinkExt as _;
-use support::{BINARY, encode};
+use testkit::frame::{BINARY, encode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     time::timeout,

@@ -1,27 +1,29 @@
 //! Messages that are lent: the same as those that are owned, and without an allocation.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/heap.rs"]
-mod heap;
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use deflate::{Compressor, RSV1};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use proptest::prelude::*;
-use script_io::{BINARY, CLOSE, CONTINUATION, Frame, PING, Step, TEXT, Task, Wire, encode, script_io};
+use testkit::{
+    deflate::Compressor,
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, RSV1, TEXT, encode},
+    heap::{self, CountingAllocator},
+    script_io::{Step, script_io},
+    task::{self, Task},
+    wire::Wire,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::unconstrained,
 };
 use wsflow::{Config, Deflate, Error, Message, MessageRef, Stats, UpgradedParts, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// A server that says the same again and again, and hears nothing.
 #[derive(Debug)]
@@ -132,7 +134,7 @@ fn a_million_messages_that_are_sent_by_reference_allocate_nothing_once_it_is_war
 
 #[test]
 fn the_buffer_of_lent_messages_is_freed_when_the_connection_is_idle() {
-    let runtime = script_io::runtime();
+    let runtime = task::runtime();
     runtime.block_on(async {
         let (io, script) = script_io();
         let mut ws = WebSocketStream::from_upgraded(io, Config::default());

@@ -1,13 +1,14 @@
 //! Cancel safety: every future is dropped at every point where it waits, and taken up again by a new one.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 use futures::{Sink, SinkExt, StreamExt};
 use proptest::prelude::*;
-use script_io::{CLOSE, PING, PONG, Script, ScriptIo, Step, TEXT, Task, close_body, encode, runtime, script_io};
+use testkit::{
+    frame::{CLOSE, PING, PONG, TEXT, close_body, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::{Task, runtime},
+};
 use wsflow::{CloseFrame, Config, Error, Message, WebSocketStream};
 
 type Ws = WebSocketStream<ScriptIo>;

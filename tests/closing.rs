@@ -2,21 +2,23 @@
 //!
 //! `B<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
 
-#[path = "support/script_io.rs"]
-mod script_io;
 mod support;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use script_io::{Step, Task, script_io};
-use support::{
-    CLOSE, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode,
-    watch::{PIECES, close_frame, open, trace},
+use testkit::{
+    frame::{CLOSE, Frame, PING, PONG, TEXT, close_body, encode},
+    peer::Peer,
+    script_io::{Step, script_io},
+    server::Script,
+    task::Task,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use wsflow::{
     CloseCode, CloseFrame, Closed, Config, Error, InvalidControl, ReadyState, UpgradedParts, Violation, WebSocketStream,
 };
+
+use crate::support::watch::{PIECES, close_frame, open, trace};
 
 fn clean(code: u16, reason: &str) -> Closed {
     Closed::new(code, reason, true)
@@ -323,13 +325,13 @@ async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_onl
                 script.writes([], Step::Ready);
                 script.wake_write();
                 assert!(poll(&mut ws).is_pending(), "{case}");
-                assert_eq!(script.wire().frames, [script_io::Frame::new(CLOSE, &mine)], "{case}");
+                assert_eq!(script.wire().frames, [Frame::new(CLOSE, &mine)], "{case}");
 
                 script.flushes([], Step::Ready);
                 script.wake_flush();
                 script.end();
                 let trace = trace(&mut ws).await;
-                assert_eq!(script.wire().frames, [script_io::Frame::new(CLOSE, &mine)], "{case}");
+                assert_eq!(script.wire().frames, [Frame::new(CLOSE, &mine)], "{case}");
                 match (violation, &trace.error) {
                     (None, None) => assert_eq!(trace.closed, clean(4222, "theirs"), "{case}"),
                     (Some(violation), Some(Error::ProtocolViolation(violated))) => {

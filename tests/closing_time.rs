@@ -7,11 +7,15 @@ mod support;
 use std::time::Duration;
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{Endless, PIECES, close_frame, open, trace};
-use support::{BINARY, CLOSE, PING, Peer, TEXT, close_body, encode};
+use testkit::{
+    frame::{BINARY, CLOSE, PING, TEXT, close_body, encode},
+    peer::Peer,
+};
 use tokio::io::DuplexStream;
 use tokio::time::{Instant, sleep, timeout};
 use wsflow::{CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, WebSocketStream};
+
+use crate::support::watch::{Endless, PIECES, close_frame, open, trace};
 
 fn closed(code: u16, reason: &str, was_clean: bool) -> Closed {
     Closed::new(code, reason, was_clean)

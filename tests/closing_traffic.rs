@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, close_frame, open, trace};
-use support::{BINARY, CLOSE, Frame, PING, PONG, Peer, Script, TEXT, encode};
+use testkit::{
+    frame::{BINARY, CLOSE, Frame, PING, PONG, TEXT, encode},
+    peer::Peer,
+    server::Script,
+};
 use tokio::time::Instant;
 use wsflow::{CloseFrame, Closed, Config, Error, Message, WebSocketStream};
+
+use crate::support::watch::{PIECES, close_frame, open, trace};
 
 fn clean(code: u16, reason: &str) -> Closed {
     Closed::new(code, reason, true)

@@ -2,17 +2,17 @@
 //!
 //! `B<n>` and `V<n>` are the rows of the behaviours that this crate follows; the rules are those of RFC 7692.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{sync::Arc, task::Poll};
 
-use deflate::{Compressor, RSV1, Reader, deflated};
 use futures::{SinkExt as _, StreamExt as _};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
-use script_io::{BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, Wire, encode, script_io};
+use testkit::{
+    deflate::{Compressor, Reader, deflated},
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, RSV1, TEXT, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::Task,
+    wire::Wire,
+};
 use tokio::io::AsyncWriteExt as _;
 use wsflow::{Config, Deflate, Kind, Message, UpgradedParts, WebSocketStream};
 
@@ -90,7 +90,7 @@ impl Client {
     fn read(&self, wire: &Wire) -> Vec<(Message, bool)> {
         let mut reader = Reader::new(self.window_bits, self.has_context_takeover);
         let first_frames = wire.frames.iter().filter(|frame| frame.opcode == TEXT || frame.opcode == BINARY);
-        let read = |(first, (is_text, payload)): (&script_io::Frame, (bool, Vec<u8>))| {
+        let read = |(first, (is_text, payload)): (&Frame, (bool, Vec<u8>))| {
             let is_compressed = first.rsv == RSV1;
             let payload = if is_compressed { reader.message(&payload, 1 << 20) } else { payload };
             let text = |payload| String::from_utf8(payload).expect("text");

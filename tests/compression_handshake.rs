@@ -4,12 +4,13 @@
 
 mod support;
 
-#[path = "support/deflate.rs"]
-mod deflate;
-
-use deflate::{RSV1, Reader, deflated};
 use futures::{SinkExt as _, StreamExt as _};
-use support::{BINARY, Frame, Peer, Script, TEXT};
+use testkit::{
+    deflate::{Reader, deflated},
+    frame::{BINARY, Frame, RSV1, TEXT},
+    peer::Peer,
+    server::Script,
+};
 use wsflow::{Config, Deflate, Error, InvalidResponse, Message, UpgradedParts, WebSocketStream};
 
 const BARE: &str = "permessage-deflate; client_max_window_bits";

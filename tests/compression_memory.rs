@@ -1,23 +1,26 @@
 //! What compression costs in memory: nothing until it is used, what the docs say when it is, and no more for a bomb.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
-use deflate::{Compressor, RSV1, TAIL, deflated};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use testkit::{
+    deflate::{Compressor, deflated},
+    frame::{self, BINARY, CONTINUATION, RSV1, encode, long_head},
+    heap::{self, CountingAllocator},
+    inflate::TAIL,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::unconstrained,
 };
 use wsflow::{Config, Deflate, Error, LimitExceeded, UpgradedParts, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -89,11 +92,11 @@ fn bomb(is_fragmented: bool) -> Repeating {
     let times = 10 * KIB;
     let mut head = Compressor::new(9, true).flushed(&zeros);
     if is_fragmented {
-        let frame = |first: u8, body: &[u8]| [&[first, 126], &(body.len() as u16).to_be_bytes()[..], body].concat();
-        return Repeating { head: frame(0x40 | 2, &head), body: frame(0, &chunk), times, at: 0 };
+        let (head, body) = (encode(false, RSV1, BINARY, &head), encode(false, 0, CONTINUATION, &chunk));
+        return Repeating { head, body, times, at: 0 };
     }
     let len = (head.len() + times * chunk.len()) as u64;
-    head = [&[0x80 | 0x40 | 2, 127], &len.to_be_bytes()[..], &head].concat();
+    head = [long_head(0x80 | RSV1 << 4 | BINARY, len), head].concat();
     Repeating { head, body: chunk, times, at: 0 }
 }
 
@@ -142,12 +145,7 @@ const TEXT: &str = "a text";
 
 /// A compressed message of the server, and the same as it is.
 fn received() -> [Vec<u8>; 2] {
-    [frame(RSV1, &deflated(TEXT)), frame(0, TEXT.as_bytes())]
-}
-
-fn frame(rsv: u8, body: &[u8]) -> Vec<u8> {
-    assert!(body.len() < 126);
-    [&[0x80 | rsv << 4 | 1, body.len() as u8], body].concat()
+    [encode(true, RSV1, frame::TEXT, &deflated(TEXT)), encode(true, 0, frame::TEXT, TEXT.as_bytes())]
 }
 
 /// What the compressor of a connection holds, in bytes, beside what the connection holds without it.
@@ -162,7 +160,7 @@ async fn deflater(window_bits: u8, mem_level: u8) -> isize {
 /// What the inflater of a connection holds, in bytes, once its window is full.
 async fn inflater() -> isize {
     let [_, plain] = received();
-    let compressed = frame(RSV1, &deflated([b'a'; 40_000]));
+    let compressed = encode(true, RSV1, frame::TEXT, &deflated([b'a'; 40_000]));
     cost(Config::default(), "permessage-deflate", &compressed, None).await
         - cost(Config::default(), "", &plain, None).await
 }

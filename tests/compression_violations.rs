@@ -4,15 +4,16 @@
 
 mod support;
 
-#[path = "support/deflate.rs"]
-mod deflate;
-
-use deflate::{Compressor, RSV1, deflated};
 use futures::StreamExt as _;
-use support::watch::{PIECES, Pieces, close_frame, trace};
-use support::{BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, TEXT, encode};
+use testkit::{
+    deflate::{Compressor, deflated},
+    frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, encode},
+    peer::Peer,
+};
 use tokio::io::DuplexStream;
 use wsflow::{CloseCode, Config, Deflate, Error, LimitExceeded, Message, UpgradedParts, Violation, WebSocketStream};
+
+use crate::support::watch::{PIECES, Pieces, close_frame, trace};
 
 /// A connection over a pipe on which these extensions were agreed on.
 fn open(

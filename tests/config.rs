@@ -6,9 +6,14 @@ mod support;
 use std::time::Duration;
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, open};
-use support::{BINARY, CONTINUATION, Peer, Script, TEXT, encode};
+use testkit::{
+    frame::{BINARY, CONTINUATION, TEXT, encode},
+    peer::Peer,
+    server::Script,
+};
 use wsflow::{Config, Deflate, Message, WebSocketStream};
+
+use crate::support::watch::{PIECES, open};
 
 #[tokio::test]
 async fn fragment_size_is_the_largest_payload_of_a_frame() {

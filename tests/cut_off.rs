@@ -1,10 +1,5 @@
 //! TCP breaks off at any byte of a dialogue: what was whole is yielded, then there is one end, and nobody waits.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{
     io::{self, ErrorKind},
     pin::Pin,
@@ -12,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use deflate::{Compressor, RSV1};
 use futures::{SinkExt as _, StreamExt as _};
-use script_io::{
-    BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, close_body, encode, payload_taken, script_io,
+use testkit::{
+    deflate::Compressor,
+    frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, close_body, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+    wire::payload_taken,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},

@@ -1,15 +1,14 @@
 //! Any cutting of the byte stream gives the same events.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{task::Poll, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use proptest::prelude::*;
-use script_io::{
-    BINARY, CLOSE, CONTINUATION, PING, PONG, ScriptIo, Step, TEXT, Task, close_body, encode, runtime, script_io,
+use testkit::{
+    frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_body, encode},
+    script_io::{ScriptIo, Step, script_io},
+    task::{Task, runtime},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;

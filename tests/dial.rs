@@ -12,8 +12,11 @@ use std::{
     time::Duration,
 };
 
-use support::{Script, error};
+use testkit::{server::Script, tls::Authority};
 use wsflow::{Error, Phase, WebSocketStream};
+
+use crate::support::error;
+use crate::support::tls::ForClient as _;
 
 #[tokio::test]
 async fn a_builder_is_used_again_with_all_of_its_options() {
@@ -153,7 +156,7 @@ mod unix {
     use wsflow::{Socket, Transport};
 
     use super::*;
-    use crate::support::Peer;
+    use testkit::peer::Peer;
 
     /// A path of its own for each test.
     fn path(name: &str) -> PathBuf {
@@ -198,7 +201,7 @@ mod unix {
     #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
     #[tokio::test]
     async fn wss_adds_tls_for_the_urls_host() {
-        let authority = support::tls::Authority::new();
+        let authority = Authority::new();
         let tls = authority.server(&["docker.example"]);
         for connector in authority.connectors(None) {
             let path = path("tls");

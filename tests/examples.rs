@@ -12,7 +12,12 @@ use std::{
 };
 
 use futures::{SinkExt as _, StreamExt as _};
-use support::{PATIENCE, Peer, Script, TEXT, encode, error};
+use testkit::{
+    frame::{TEXT, encode},
+    peer::{PATIENCE, Peer},
+    server::Script,
+    tls::Authority,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -21,6 +26,8 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite;
 use wsflow::{CloseFrame, Message, WebSocketStream};
+
+use crate::support::error;
 
 /// Cargo builds the examples beside the tests: `target/debug/deps/this-test`, `target/debug/examples/that-example`.
 fn program(example: &str) -> PathBuf {
@@ -260,7 +267,7 @@ async fn wscat_fails_with_the_error_of_the_connection() {
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
 async fn wscat_trusts_the_authority_that_it_is_given() {
-    let authority = support::tls::Authority::new();
+    let authority = Authority::new();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wscat-authority.pem");
     std::fs::write(&file, authority.pem()).expect("a file");
     let server = Script::bind().await;

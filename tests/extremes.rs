@@ -1,12 +1,13 @@
 //! Settings and peers at their extremes: what no sensible one would be, and what must hold all the same.
 
-mod support;
-
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use support::{BINARY, Peer, encode};
+use testkit::{
+    frame::{BINARY, encode},
+    peer::Peer,
+};
 use wsflow::{Config, Deflate, Error, Message, Phase, UpgradedParts, WebSocketStream};
 
 #[tokio::test]

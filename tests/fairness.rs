@@ -1,8 +1,7 @@
 //! Fairness: one poll does a bounded amount of work, however much the transport has to give and is ready to take, so
 //! that a connection leaves its thread to others.
 
-#[path = "support/flood.rs"]
-mod flood;
+mod support;
 
 use std::{
     future::Future as _,
@@ -14,10 +13,12 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use flood::{AlwaysReady, Flood};
 use futures::{Sink, Stream};
+use testkit::flood::{AlwaysReady, Flood};
 use tokio::runtime;
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+
+use crate::support::flood;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -115,7 +116,7 @@ fn close(ws: Pin<&mut Ws>, cx: &mut Context<'_>) -> Outcome {
 /// Each of several polls reads a bounded amount of the flood, and is followed by another.
 fn assert_reads_are_bounded(flood: Flood, poll: PollOnce) {
     for place in Place::ALL {
-        let mut ws = flood.open(AlwaysReady::pouring(flood, BREAKS_AT));
+        let mut ws = flood::open(flood, AlwaysReady::pouring(flood, BREAKS_AT));
         for turn in 0..POLLS {
             let before = ws.get_ref().read;
             let (outcome, is_woken) = place.poll(&mut ws, poll);

@@ -4,15 +4,7 @@
 //! is whole, in order and without a gap from the first on; what the client calls sent is what left it.
 #![cfg(feature = "rustls-tls")]
 
-#[path = "support/fault_proxy.rs"]
-mod fault_proxy;
 mod support;
-#[allow(dead_code, unreachable_pub, reason = "each test uses its own part of it")]
-#[path = "support/wire.rs"]
-mod wire;
-
-/// For `wire`, which stands beside a script elsewhere.
-use support::frame;
 
 use std::{
     io::ErrorKind,
@@ -21,11 +13,12 @@ use std::{
     time::Duration,
 };
 
-use fault_proxy::{Fault, FaultProxy, Taken, Way};
 use futures::{SinkExt as _, StreamExt as _, future::join_all};
-use support::{
-    Peer,
+use testkit::{
+    fault_proxy::{Fault, FaultProxy, Taken, Way},
+    peer::Peer,
     tls::{Authority, TlsServer},
+    wire::Wire,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -35,10 +28,11 @@ use tokio::{
 };
 use tokio_tungstenite::{accept_async, tungstenite};
 use tokio_util::sync::CancellationToken;
-use wire::Wire;
 use wsflow::{
     ClientBuilder, CloseFrame, Config, Connector, Error, Message, Phase, Reconnect, Retry, Stats, WebSocketStream,
 };
+
+use crate::support::tls::ForClient as _;
 
 const KIB: usize = 1024;
 

@@ -2,12 +2,14 @@
 //!
 //! `B<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
 
-mod support;
-
 use std::{future::Future, pin::pin, task::Poll, time::Duration};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, TryFutureExt as _, future::join_all, poll};
-use support::{BINARY, CONTINUATION, PING, Peer, Script, TEXT, encode};
+use testkit::{
+    frame::{BINARY, CONTINUATION, PING, TEXT, encode, long_head},
+    peer::Peer,
+    server::Script,
+};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     task::yield_now,
@@ -803,7 +805,7 @@ async fn max_message_size_bounds_what_is_put_together_and_not_what_is_read() {
 
 /// The header of a server's frame of so many bytes, without a byte of its payload.
 fn header(fin: bool, opcode: u8, len: u64) -> Vec<u8> {
-    [&[u8::from(fin) << 7 | opcode, 127][..], &len.to_be_bytes()].concat()
+    long_head(u8::from(fin) << 7 | opcode, len)
 }
 
 /// The frames of a message that is beyond a limit with the last of them, and that limit, if messages have at most 150 000

@@ -1,11 +1,5 @@
 //! What the halves hold in memory, counted by the allocator: both marks, whatever the peer does.
 
-#[path = "support/frame.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod frame;
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     io,
     pin::Pin,
@@ -13,8 +7,11 @@ use std::{
     time::Duration,
 };
 
-use frame::{BINARY, PING, encode};
 use futures::StreamExt as _;
+use testkit::{
+    frame::{BINARY, PING, encode},
+    heap::{self, CountingAllocator},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime,
@@ -22,6 +19,9 @@ use tokio::{
     time::timeout,
 };
 use wsflow::{Config, Receiver, Sender, TrySendError, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 

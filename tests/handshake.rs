@@ -10,7 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytes::BytesMut;
 use proptest::prelude::*;
-use support::{Head, Peer, Script, error};
+use testkit::{
+    frame::{TEXT, encode},
+    peer::{PATIENCE, Peer},
+    request::Head,
+    server::Script,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
@@ -20,6 +25,8 @@ use wsflow::{
     ClientBuilder, Config, Error, InvalidHeader, InvalidResponse, InvalidSubprotocol, InvalidUrl, Phase, UpgradedParts,
     WebSocketStream,
 };
+
+use crate::support::error;
 
 const URL: &str = "ws://example.com/a?b=c";
 
@@ -498,7 +505,7 @@ async fn b28_b52_status_and_headers_of_the_response_are_kept() {
 
 #[tokio::test]
 async fn b42_what_comes_with_the_head_is_kept() {
-    let frames = support::encode(true, 0, support::TEXT, &[b'x'; 300]);
+    let frames = encode(true, 0, TEXT, &[b'x'; 300]);
     for len in [1, 2, 300, frames.len()] {
         let frames = frames[..len].to_vec();
         let sent = frames.clone();
@@ -528,7 +535,7 @@ async fn b42_a_head_byte_by_byte_and_a_frame_behind_it() {
         rest
     };
     let (rest, ()) = tokio::join!(connecting, serving);
-    assert_eq!(rest, support::encode(true, 0, support::TEXT, b"first"));
+    assert_eq!(rest, encode(true, 0, TEXT, b"first"));
 }
 
 #[tokio::test]
@@ -664,7 +671,7 @@ async fn each_phase_has_a_deadline_of_its_own_connect() {
         waiting.push(stream.expect("connect"));
     }
     let builder = WebSocketStream::builder(format!("ws://{address}/")).connect_timeout(Duration::from_millis(50));
-    let connecting = timeout(support::PATIENCE, builder.connect());
+    let connecting = timeout(PATIENCE, builder.connect());
     assert!(matches!(error(connecting.await.expect("an end")), Error::Timeout { phase: Phase::Connect, .. }));
 }
 

@@ -1,11 +1,12 @@
 //! Backpressure as a time: how long the transport was not read, and how long who sends waited for room.
 
-mod support;
-
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use futures::{Sink as _, SinkExt as _, StreamExt as _, poll};
-use support::Peer;
+use testkit::{
+    frame::{TEXT, encode},
+    peer::Peer,
+};
 use tokio::{
     io::DuplexStream,
     task::yield_now,
@@ -77,7 +78,7 @@ async fn a_peer_is_held_back_from_a_read_that_brought_bytes_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn bytes_that_came_with_the_handshake_hold_the_peer_back_from_the_start() {
     let (_peer, io) = Peer::pipe(64);
-    let parts = wsflow::UpgradedParts::new(io).read_buf(support::encode(true, 0, support::TEXT, b"early"));
+    let parts = wsflow::UpgradedParts::new(io).read_buf(encode(true, 0, TEXT, b"early"));
     let mut ws = WebSocketStream::from_upgraded_parts(parts).unwrap();
     pass(2).await;
     assert_eq!(ws.next().await.unwrap().unwrap(), "early".into());

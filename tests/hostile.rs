@@ -5,16 +5,6 @@
 //!
 //! Each test prints its figures, which `cargo test --test hostile -- --nocapture` shows.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/flood.rs"]
-mod flood;
-#[path = "support/frame.rs"]
-#[allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
-mod frame;
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     future::{Future, poll_fn},
     io,
@@ -28,10 +18,13 @@ use std::{
 };
 
 use cpu_time::ThreadTime;
-use deflate::Compressor;
-use flood::Flood;
-use frame::{BINARY, CLOSE, CONTINUATION, TEXT, close_body, encode};
 use futures::{FutureExt as _, SinkExt as _, Stream, StreamExt as _, future::join};
+use testkit::{
+    deflate::Compressor,
+    flood::Flood,
+    frame::{BINARY, CLOSE, CONTINUATION, TEXT, close_body, encode, long_head},
+    heap::{self, CountingAllocator},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime,
@@ -41,6 +34,9 @@ use wsflow::{
     CloseFrame, Closed, Config, Deflate, Error, InvalidResponse, LimitExceeded, Message, MessageReader, Phase,
     Receiver, Sender, Transport, UpgradedParts, Violation, WebSocketStream,
 };
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -594,11 +590,6 @@ fn close(code: u16) -> Vec<u8> {
     encode(true, 0, CLOSE, &close_body(Some(code), ""))
 }
 
-/// A frame's first bytes, up to its length of eight bytes.
-fn long_header(first: u8, len: u64) -> Vec<u8> {
-    [&[first, 127], len.to_be_bytes().as_slice()].concat()
-}
-
 /// A million of what the flood says, and then a Close.
 fn a_million(flood: Flood) -> Server {
     let frames = flood.frames(2 * MILLION);
@@ -614,13 +605,13 @@ fn a_million(flood: Flood) -> Server {
 
 #[test]
 fn a_declared_length_of_2_to_the_63_is_refused() {
-    let server = || Server::saying(long_header(0x82, 1 << 63)).and([0; 1000]);
+    let server = || Server::saying(long_head(0x82, 1 << 63)).and([0; 1000]);
     Row::new("length of 2^63", server, End::Violation(Violation::LengthOverflow)).run();
 }
 
 #[test]
 fn a_declared_length_of_2_to_the_62_allocates_1_mib_even_without_a_limit() {
-    let server = || Server::saying(long_header(0x82, 1 << 62)).and([0; 1000]);
+    let server = || Server::saying(long_head(0x82, 1 << 62)).and([0; 1000]);
     // Nothing more comes, not even a pong.
     Row::new("length of 2^62, no limit", server, End::Timeout(Phase::Keepalive))
         .config(Config::default().max_message_size(None))
@@ -637,8 +628,8 @@ fn beyond_the_limit() -> [(&'static str, Vec<u8>, usize); 2] {
     let first = encode(false, 0, BINARY, &[7; MIB]);
     let (whole, rest) = (LIMIT + 1, LIMIT + 1 - MIB);
     [
-        ("its frame", long_header(0x80 | BINARY, whole as u64), whole),
-        ("its second frame", [first, long_header(0x80 | CONTINUATION, rest as u64)].concat(), rest),
+        ("its frame", long_head(0x80 | BINARY, whole as u64), whole),
+        ("its second frame", [first, long_head(0x80 | CONTINUATION, rest as u64)].concat(), rest),
     ]
 }
 
@@ -740,7 +731,7 @@ fn bomb() -> Server {
     let first = compressor.flushed(&zeros);
     // From the second time on it refers to zeros before it, and can be repeated.
     let (again, times) = (compressor.flushed(&zeros), 10 * KIB);
-    let header = long_header(0x80 | 0x40 | BINARY, (first.len() + times * again.len()) as u64);
+    let header = long_head(0x80 | 0x40 | BINARY, (first.len() + times * again.len()) as u64);
     Server::saying([header, first].concat()).and_again(again, times)
 }
 

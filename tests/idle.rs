@@ -1,8 +1,5 @@
 //! A connection on which nothing moves costs its task nothing.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{
     pin::Pin,
     sync::{
@@ -13,7 +10,11 @@ use std::{
 };
 
 use futures::{Sink, StreamExt, future::poll_fn};
-use script_io::{BINARY, PING, PONG, Step, Task, encode, script_io};
+use testkit::{
+    frame::{BINARY, PING, PONG, encode},
+    script_io::{Step, script_io},
+    task::Task,
+};
 use tokio::time::sleep;
 use wsflow::{Config, Message, WebSocketStream};
 

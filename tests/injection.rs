@@ -3,8 +3,10 @@
 mod support;
 
 use futures::StreamExt as _;
-use support::{Head, Peer, Script, error};
+use testkit::{peer::Peer, request::Head, server::Script};
 use wsflow::{ClientBuilder, CloseFrame, Error, InvalidHeader, InvalidResponse, InvalidUrl, WebSocketStream};
+
+use crate::support::error;
 
 const URL: &str = "ws://h/";
 

@@ -2,8 +2,6 @@
 //!
 //! `B<n>` and `V<n>` are the rows of the behaviours that this crate follows; each test names the ones that it shows.
 
-#[path = "support/script_io.rs"]
-mod script_io;
 mod support;
 
 use std::{
@@ -15,8 +13,12 @@ use std::{
 };
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use script_io::{Script, ScriptIo, Step, payload_taken, script_io};
-use support::{BINARY, CLOSE, PING, PONG, Peer, TEXT, close_body, encode};
+use testkit::{
+    frame::{BINARY, CLOSE, PING, PONG, TEXT, close_body, encode},
+    peer::Peer,
+    script_io::{Script, ScriptIo, Step, script_io},
+    wire::payload_taken,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wsflow::{CloseFrame, Closed, Config, Error, Message, Phase, ReadyState, WebSocketStream, compat::WebSocket};
 

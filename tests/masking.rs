@@ -1,11 +1,9 @@
 //! Mask keys: each frame has one of its own that nobody foresees (RFC 6455, section 10.3).
 
-mod support;
-
 use std::collections::HashSet;
 
 use futures::SinkExt as _;
-use support::Peer;
+use testkit::peer::Peer;
 use tokio::io::AsyncReadExt as _;
 use wsflow::{Config, WebSocketStream};
 

@@ -1,12 +1,8 @@
 //! What a connection holds in memory, counted by the allocator: each bound that the configuration names.
 
-#[path = "support/heap.rs"]
-mod heap;
 #[allow(dead_code, unreachable_pub, reason = "each test uses its own part of them")]
 #[path = "../src/limits.rs"]
 mod limits;
-#[path = "support/script_io.rs"]
-mod script_io;
 
 use std::{
     cell::Cell,
@@ -26,13 +22,20 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt, StreamExt};
-use heap::Since;
-use script_io::{BINARY, CONTINUATION, PING, Step, TEXT, Task, encode, runtime, script_io};
+use testkit::{
+    frame::{BINARY, CONTINUATION, PING, TEXT, encode},
+    heap::{self, CountingAllocator, Since},
+    script_io::{Step, script_io},
+    task::{Task, runtime},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::{Instant, timeout},
 };
 use wsflow::{Config, Message, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -1,18 +1,15 @@
 //! One message that is read as it comes: the same bytes as of `next()`, and never a part that passes for the whole.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{io, task::Poll};
 
 use bytes::Bytes;
-use deflate::{Compressor, RSV1, deflated};
 use futures::{SinkExt as _, StreamExt as _, stream::FusedStream as _};
 use proptest::prelude::*;
-use script_io::{
-    BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Script, ScriptIo, Step, TEXT, Task, close_body, encode, script_io,
+use testkit::{
+    deflate::{Compressor, deflated},
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, RSV1, TEXT, close_body, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::Task,
 };
 use tokio::io::AsyncReadExt as _;
 use wsflow::{

@@ -2,11 +2,6 @@
 //!
 //! With optimisation the messages have their full size: 4 GiB, and a bomb of 10 GiB.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     future::Future,
     io,
@@ -14,10 +9,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use deflate::{Compressor, RSV1, TAIL};
 use futures::StreamExt as _;
+use testkit::{
+    deflate::Compressor,
+    frame::{RSV1, head},
+    heap::{self, CountingAllocator},
+    inflate::TAIL,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use wsflow::{Config, Kind, UpgradedParts, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -94,17 +97,12 @@ struct Long {
 /// The text "on", as a frame.
 const ON: [u8; 4] = [0x81, 2, b'o', b'n'];
 
-/// The first byte of a frame, and how its length is written.
-fn header(first: u8, len: usize) -> Vec<u8> {
-    match len {
-        0..126 => vec![first, len as u8],
-        126..65_536 => [&[first, 126], &(len as u16).to_be_bytes()[..]].concat(),
-        _ => [&[first, 127], &(len as u64).to_be_bytes()[..]].concat(),
-    }
-}
-
 fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     [header(first, body.len()), body.to_vec()].concat()
+}
+
+fn header(first: u8, len: usize) -> Vec<u8> {
+    head(first, len as u64)
 }
 
 /// Text whose characters stand across all borders.

@@ -1,19 +1,16 @@
 //! Messages that are written piece by piece: the frames that a peer sees, what waits, and what is left of a message that
 //! nobody finishes.
 
-#[path = "support/deflate.rs"]
-mod deflate;
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{io, mem, pin::Pin, sync::Arc, task::Poll};
 
-use deflate::{RSV1, Reader};
 use futures::{FutureExt as _, SinkExt, StreamExt as _};
 use proptest::{collection::vec, prelude::*, sample::Index};
-use script_io::{
-    BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Script, ScriptIo, Step, TEXT, Task, Wire, close_body,
-    payload_taken, script_io,
+use testkit::{
+    deflate::Reader,
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, RSV1, TEXT, close_body},
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::{self, Task},
+    wire::{Wire, payload_taken},
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use wsflow::{CloseFrame, Config, Deflate, Error, Kind, Message, MessageWriter, UpgradedParts, WebSocketStream};
@@ -289,7 +286,7 @@ proptest! {
         stalls in stalls(),
         then in prop::sample::select(vec![Step::Ready, Step::Pending]),
     ) {
-        let runtime = script_io::runtime();
+        let runtime = task::runtime();
         let _entered = runtime.enter();
         let config = Config::default().fragment_size(fragment_size).write_high_water_mark(mark);
         let (mut ws, script) = open(config, extensions);

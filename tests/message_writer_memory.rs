@@ -1,8 +1,5 @@
 //! What a message costs in memory that is written piece by piece: the same whatever its length.
 
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     io,
     pin::Pin,
@@ -10,11 +7,15 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use testkit::heap::{self, CountingAllocator};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     task::coop::unconstrained,
 };
 use wsflow::{Config, Deflate, Kind, UpgradedParts, WebSocketStream};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -17,10 +17,14 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, open, trace};
-use support::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Peer, TEXT, close_body, encode};
+use testkit::{
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode},
+    peer::Peer,
+};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use wsflow::{CloseFrame, Config, Message, UpgradedParts, WebSocketStream};
+
+use crate::support::watch::{PIECES, open, trace};
 
 const KIB: usize = 1024;
 

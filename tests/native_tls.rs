@@ -5,18 +5,21 @@
 //! violation has come, must not cut what OpenSSL holds. Rustls takes what it encrypts; it is held to the same.
 #![cfg(all(feature = "native-tls", unix))]
 
-#[path = "support/script_io.rs"]
-mod script_io;
 mod support;
 
 use std::{panic::AssertUnwindSafe, pin::Pin};
 
 use futures::{FutureExt as _, Sink as _, StreamExt as _};
-use script_io::Task;
-use support::tls::Authority;
-use support::{CLOSE, Frame, PONG, Peer, close_body, encode};
+use testkit::{
+    frame::{CLOSE, Frame, PONG, close_body, encode},
+    peer::Peer,
+    task::Task,
+    tls::Authority,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wsflow::{CloseFrame, Config, Connector, Error, Message, ReadyState, WebSocketStream};
+
+use crate::support::tls::{ForClient as _, native_server};
 
 /// What the client has to send when the server stops reading.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +127,7 @@ async fn one(output: &Output, comes: Comes, authority: &Authority, connector: Co
     let builder = WebSocketStream::builder("wss://localhost/").tls(connector).config(config);
     let opening = builder.connect_tls_over(io);
     if is_server_native {
-        let acceptor = authority.native_server(&[NAME]);
+        let acceptor = native_server(authority, &[NAME]);
         let (ws, peer) = tokio::join!(opening, async {
             let mut peer = Peer::over(acceptor.accept(peer.into_io()).await.expect("TLS"));
             peer.accept().await;

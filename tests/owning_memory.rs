@@ -1,11 +1,5 @@
 //! What an idle, open connection holds in memory in each way to own it, its task included. Counted by the allocator.
 
-#[path = "support/frame.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod frame;
-#[path = "support/heap.rs"]
-mod heap;
-
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -13,11 +7,17 @@ use std::{
     thread,
 };
 
-use frame::{PING, PONG, TEXT, encode};
 use futures::{SinkExt as _, StreamExt as _};
+use testkit::{
+    frame::{PING, PONG, TEXT, encode},
+    heap::{self, CountingAllocator},
+};
 use tokio::{runtime, sync::Semaphore};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsflow::{Reconnect, WebSocketStream, compat::WebSocket};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// What each may hold, in bytes.
 const BOUND: usize = 10 * 1024;

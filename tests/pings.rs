@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, assert_same, close_frame, open, trace};
-use support::{BINARY, Frame, PING, PONG, Peer, encode};
+use testkit::{
+    frame::{BINARY, Frame, PING, PONG, encode},
+    peer::Peer,
+};
 use tokio::time::sleep;
 use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, WebSocketStream};
+
+use crate::support::watch::{PIECES, assert_same, close_frame, open, trace};
 
 #[tokio::test]
 async fn b168_pong_is_sent_while_reader_is_idle() {

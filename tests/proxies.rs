@@ -8,10 +8,12 @@ use std::{env, sync::Arc};
 use futures::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring, pki_types::CertificateDer};
-use support::{Peer, Script, error};
+use testkit::{peer::Peer, server::Script};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use wsflow::{Connector, Error, Proxy, ProxyCause, Retry, WebSocketStream};
+
+use crate::support::error;
 
 /// A proxy that runs.
 struct Running {

@@ -6,11 +6,14 @@ mod support;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use support::{Peer, Script, error};
+use testkit::{peer::Peer, server::Script, tls::Authority};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wsflow::{
     Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream, compat::WebSocket,
 };
+
+use crate::support::error;
+use crate::support::tls::ForClient as _;
 
 /// Opens nothing but through the proxy: the name resolves nowhere.
 const SERVER: &str = "server.invalid";
@@ -382,7 +385,7 @@ mod https {
     use wsflow::{Socket, Transport};
 
     use super::*;
-    use crate::support::tls::Authority;
+    use testkit::tls::Authority;
 
     /// What the proxy is called. TCP goes to the script, whatever the name.
     const PROXY: &str = "proxy.invalid";
@@ -538,7 +541,7 @@ mod https {
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
 async fn wss_is_tls_with_the_server_through_either_proxy() {
-    let authority = support::tls::Authority::new();
+    let authority = Authority::new();
     let tls = authority.server(&[SERVER]);
     for is_http in [true, false] {
         for connector in authority.connectors(None) {

@@ -10,13 +10,15 @@ use std::{
 };
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, stream::FusedStream as _};
-use support::Peer;
+use testkit::peer::Peer;
 use tokio::{
     io::DuplexStream,
     time::{Instant, advance},
 };
 use tokio_util::sync::CancellationToken;
 use wsflow::{Backoff, CloseFrame, Config, Error, InvalidUrl, Phase, Reconnect, Retry, Violation, WebSocketStream};
+
+use crate::support::tls::ForClient as _;
 
 type Ws = WebSocketStream<DuplexStream>;
 
@@ -234,7 +236,7 @@ async fn a_final_refusal_ends_the_stream_with_its_error() {
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_ends_the_stream_with_its_error() {
-    use support::{Script, tls::Authority};
+    use testkit::{server::Script, tls::Authority};
 
     let (trusted, other) = (Authority::new(), Authority::new());
     for connector in trusted.connectors(None) {

@@ -4,9 +4,12 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Head, Script, error};
+use testkit::{request::Head, server::Script};
 use url::Url;
 use wsflow::{ClientBuilder, Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
+
+use crate::support::error;
+use crate::support::tls::ForClient as _;
 
 /// Answers the next request with a redirect. Its body never comes.
 async fn redirect(server: &Script, status: u16, location: &str) -> Head {
@@ -327,7 +330,7 @@ async fn a_hop_that_does_not_answer_is_timed_out() {
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 mod tls {
     use super::*;
-    use crate::support::tls::Authority;
+    use testkit::tls::Authority;
 
     #[tokio::test]
     async fn from_wss_to_ws_is_refused_and_nothing_is_asked_there() {

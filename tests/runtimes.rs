@@ -1,8 +1,5 @@
 //! Runtimes without timers, no runtime at all, and a connection that moves from one runtime to another.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -11,7 +8,10 @@ use std::{
 };
 
 use futures::{FutureExt as _, SinkExt as _, Stream as _, StreamExt as _};
-use script_io::{BINARY, CLOSE, PING, Script, ScriptIo, Step, encode, script_io};
+use testkit::{
+    frame::{BINARY, CLOSE, PING, encode},
+    script_io::{Script, ScriptIo, Step, script_io},
+};
 use tokio::runtime::{Builder, Runtime};
 use wsflow::{CloseFrame, Config, Error, Message, WebSocketStream};
 

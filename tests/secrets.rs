@@ -7,12 +7,14 @@ mod support;
 use std::{error::Error as _, fmt::Debug, io};
 
 use bytes::Bytes;
-use support::{Peer, Script, error};
+use testkit::{peer::Peer, server::Script};
 use tokio_util::sync::CancellationToken;
 use wsflow::{
     ClientBuilder, Config, Error, InvalidHeader, InvalidRedirect, InvalidSubprotocol, InvalidUrl, Phase, Reconnect,
     WebSocketStream, compat::WebSocket,
 };
+
+use crate::support::error;
 
 /// A part of all that must not be shown.
 const SECRET: &str = "s3cret";

@@ -1,8 +1,6 @@
 //! The senders of a connection that is split, their sinks and their writers: whose turn it is, what a flush covers, and what is
 //! told of a message that cannot leave.
 
-mod support;
-
 use std::{
     future::{Future, poll_fn},
     mem,
@@ -20,7 +18,10 @@ use futures::{
     future::{Either, select},
     poll,
 };
-use support::{BINARY, CONTINUATION, Peer};
+use testkit::{
+    frame::{BINARY, CONTINUATION},
+    peer::Peer,
+};
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     sync::oneshot,

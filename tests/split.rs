@@ -5,9 +5,11 @@ mod support;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use support::{Peer, watch::open};
+use testkit::peer::Peer;
 use tokio::{io::DuplexStream, time::sleep};
 use wsflow::{CloseFrame, Closed, Config, Error, Message};
+
+use crate::support::watch::open;
 
 #[tokio::test]
 async fn a_split_sink_keeps_one_message_that_reunite_drops() {

@@ -7,11 +7,17 @@ mod support;
 
 use std::time::Duration;
 
-use support::tls::{Authority, Hello, TlsServer};
-use support::{Peer, Script, error};
+use testkit::{
+    peer::Peer,
+    server::Script,
+    tls::{Authority, Hello, TlsServer},
+};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 use wsflow::{Connector, Error, Phase, Transport, UpgradedParts, WebSocketStream, compat::WebSocket};
+
+use crate::support::error;
+use crate::support::tls::ForClient as _;
 
 /// Names under which this machine is reached and for which the server has a certificate.
 const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "xn--bcher-kva.example"];

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{SinkExt as _, StreamExt as _, poll};
-use support::{Peer, Script};
+use testkit::{peer::Peer, server::Script};
 use tokio::{io::DuplexStream, task::yield_now, time::advance};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::LevelFilter;

@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use support::watch::{PIECES, assert_same, close_frame, open, trace};
-use support::{BINARY, CLOSE, CONTINUATION, PING, PONG, Peer, Script, TEXT, close_body, encode};
+use testkit::{
+    frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_body, encode, long_head},
+    peer::Peer,
+    server::Script,
+};
 use tokio::time::Instant;
 use wsflow::{
     CloseCode, CloseFrame, Config, Error, LimitExceeded, Message, Pong, ReadyState, UpgradedParts, Violation,
     WebSocketStream,
 };
+
+use crate::support::watch::{PIECES, assert_same, close_frame, open, trace};
 
 /// What a peer sends, the messages that are whole before it goes wrong, and what it is called.
 struct Case {
@@ -134,11 +139,6 @@ async fn over_tcp(case: &Case, server: &Script) {
     assert_eq!(frames, [close_frame(case.code, "")], "{:?}", case.error);
 }
 
-/// A frame's first bytes, up to its length of eight bytes.
-fn long_header(first: u8, len: u64) -> Vec<u8> {
-    [&[first, 127], len.to_be_bytes().as_slice()].concat()
-}
-
 #[tokio::test]
 async fn b152_masked_frames_are_refused() {
     let frames = [
@@ -219,10 +219,10 @@ async fn b155_lengths_in_more_bytes_than_they_need_are_refused() {
         show([Case::new(short, Violation::NonMinimalLength(len))]).await;
     }
     for len in [0, 125, 126, 65_535] {
-        show([Case::new(long_header(0x82, len), Violation::NonMinimalLength(len))]).await;
+        show([Case::new(long_head(0x82, len), Violation::NonMinimalLength(len))]).await;
     }
     for len in [1 << 63, u64::MAX] {
-        show([Case::new(long_header(0x81, len), Violation::LengthOverflow)]).await;
+        show([Case::new(long_head(0x81, len), Violation::LengthOverflow)]).await;
     }
 }
 
@@ -271,7 +271,7 @@ async fn b149_bad_text_is_refused_before_its_frame_has_ended() {
         [&[0x81, 100][..], b"fine \xff"].concat(),
         [&[0x81, 100][..], b"fine \xed\xa0"].concat(),
         [&[0x01, 100][..], b"fine \xff"].concat(),
-        [&long_header(0x81, 1 << 20)[..], b"fine \xff"].concat(),
+        [&long_head(0x81, 1 << 20)[..], b"fine \xff"].concat(),
         [&encode(false, 0, TEXT, b"\xe5")[..], &[0x80, 100, 0x41]].concat(),
         encode(false, 0, TEXT, b"\xff"),
     ];
@@ -321,7 +321,7 @@ async fn b150_messages_and_frames_beyond_their_limits_are_refused() {
     let fragments = Case::limit(message(), [exact, over].concat(), too_big, 1009).and("0123456789");
     // The length alone is enough.
     let declared = Case::limit(message(), [0x81, 11], too_big, 1009);
-    let huge = Case::limit(message(), long_header(0x82, u64::MAX / 2), too_big, 1009);
+    let huge = Case::limit(message(), long_head(0x82, u64::MAX / 2), too_big, 1009);
     show([whole(), fragments, declared, huge]).await;
 
     let frame = || Config::default().max_frame_size(10);
@@ -331,14 +331,14 @@ async fn b150_messages_and_frames_beyond_their_limits_are_refused() {
     show([
         Case::limit(frame(), encode(true, 0, BINARY, &[0; 11]), too_long(11), 1009),
         Case::limit(frame(), next, too_long(11), 1009).and("01234567890123456789"),
-        Case::limit(frame(), long_header(0x01, 1 << 40), too_long(1 << 40), 1009),
+        Case::limit(frame(), long_head(0x01, 1 << 40), too_long(1 << 40), 1009),
     ])
     .await;
 
     // Even without any limit nothing is put together that no memory could hold.
     let unlimited = Config::default().max_message_size(None);
     let first = encode(false, 0, BINARY, b"a");
-    let most = [first, long_header(0x80, u64::MAX / 2)].concat();
+    let most = [first, long_head(0x80, u64::MAX / 2)].concat();
     let limit = LimitExceeded::MessageSize { limit: isize::MAX as usize };
     show([Case::limit(unlimited, most, limit, 1009)]).await;
 }

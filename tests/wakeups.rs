@@ -1,8 +1,5 @@
 //! No lost wake-up: a reader and a writer that are two tasks, over a transport that keeps one waker per direction.
 
-#[path = "support/script_io.rs"]
-mod script_io;
-
 use std::{
     cell::Cell,
     future::Future,
@@ -16,8 +13,11 @@ use std::{
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use proptest::prelude::*;
-use script_io::{
-    BINARY, CLOSE, CONTINUATION, PING, PONG, Script, ScriptIo, Step, TEXT, Task, encode, runtime, script_io,
+use testkit::{
+    frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode},
+    masking::masked,
+    script_io::{Script, ScriptIo, Step, script_io},
+    task::{Task, runtime},
 };
 use tokio::time::{advance, timeout};
 use wsflow::{Config, Error, Message, Phase, WebSocketStream};
@@ -463,7 +463,7 @@ fn echo(socket: &mut std::net::TcpStream) {
             assert_eq!(frame[..2], [0x80 | BINARY, 0x80 | 8]);
             let (key, payload) = frame[2..].split_at(4);
             out.extend_from_slice(&[0x80 | BINARY, 8]);
-            out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+            out.extend(masked(key.try_into().expect("a key"), payload));
         }
         buf.copy_within(whole..len, 0);
         len -= whole;

@@ -7,14 +7,10 @@ pub(crate) mod client;
 pub(crate) mod clock;
 #[path = "../../tests/support/flood.rs"]
 pub(crate) mod flood;
-#[path = "../../tests/support/frame.rs"]
-pub(crate) mod frame;
 pub(crate) mod memory;
 pub(crate) mod payload;
 pub(crate) mod server;
 pub(crate) mod upgrade;
-#[path = "../../tests/support/wire.rs"]
-pub(crate) mod wire;
 
 use std::time::Duration;
 

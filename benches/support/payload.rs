@@ -2,7 +2,7 @@
 
 use wsflow::Message;
 
-use super::frame;
+use testkit::frame;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content {

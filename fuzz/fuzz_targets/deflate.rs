@@ -13,13 +13,13 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
-use wsflow::{CloseFrame, Config, Deflate, Error, Message, UpgradedParts, Violation, WebSocketStream};
-use wsflow_fuzz::{
+use testkit::{
     frame::{self, RSV1},
+    hostile_io::HostileIo,
     inflate::{Inflater, Wrong},
-    io::HostileIo,
-    judge, poll,
 };
+use wsflow::{CloseFrame, Config, Deflate, Error, Message, UpgradedParts, Violation, WebSocketStream};
+use wsflow_fuzz::{judge, poll};
 
 /// Beyond it a message is a violation.
 const MAX_MESSAGE: usize = 64 * 1024;

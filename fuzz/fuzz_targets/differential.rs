@@ -7,9 +7,10 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
+use testkit::{frame, hostile_io::HostileIo};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError, protocol::WebSocketConfig};
 use wsflow::{Config, Error, Violation, WebSocketStream};
-use wsflow_fuzz::{frame, io::HostileIo, judge, poll};
+use wsflow_fuzz::{judge, poll};
 
 /// For both. Without a limit of frames tungstenite allocates by a declared length, and panics where it overflows.
 const MAX_MESSAGE: usize = 64 * 1024;

@@ -7,10 +7,10 @@
 
 use futures::StreamExt as _;
 use libfuzzer_sys::fuzz_target;
+use testkit::hostile_io::HostileIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use wsflow::{Config, Deflate, Proxy, WebSocketStream};
 use wsflow_fuzz::{
-    io::HostileIo,
     judge::{self, Limits},
     poll,
 };

@@ -13,11 +13,13 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
+use testkit::{
+    frame,
+    hostile_io::{Direction, HostileIo},
+};
 use tokio::io::AsyncWrite;
 use wsflow::{CloseFrame, Config, Deflate, Error, Kind, Message, ReadyState, UpgradedParts, WebSocketStream};
 use wsflow_fuzz::{
-    frame,
-    io::{Direction, HostileIo},
     judge::{self, Limits, Verdict},
     poll,
 };

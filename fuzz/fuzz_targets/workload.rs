@@ -12,11 +12,13 @@ use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
+use testkit::{
+    frame,
+    hostile_io::{Direction, HostileIo},
+};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use wsflow::{CloseFrame, Config, Error, Kind, Message, Receiver, Sender, TrySendError, WebSocketStream};
 use wsflow_fuzz::{
-    frame,
-    io::{Direction, HostileIo},
     judge::{self, Written},
     poll,
 };

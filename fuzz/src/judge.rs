@@ -1,6 +1,10 @@
 //! What a stream of bytes means, the naive way: what a client must make of a server's, and whether a client's is right.
 
-use crate::frame::{self, BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, RSV1, TEXT};
+use testkit::{
+    frame::{self, BINARY, CLOSE, CONTINUATION, Head, PING, PONG, RSV1, TEXT},
+    utf8::{self, Text},
+    wire::Wire,
+};
 
 /// A message: whether it is a text, and its payload.
 pub type Message = (bool, Vec<u8>);
@@ -35,12 +39,12 @@ pub fn server(mut bytes: &[u8], limits: Limits) -> (Vec<Message>, Verdict) {
     let verdict = loop {
         let Some(&first) = bytes.first() else { break text_so_far(&begun, &[]) };
         let (fin, rsv, opcode) = (first & 0x80 != 0, first >> 4 & 7, first & 15);
-        let Some(head) = frame::head(bytes) else { break Verdict::Unknown };
+        let Some(head) = Head::read(bytes) else { break Verdict::Unknown };
         let is_control = opcode >= 8;
         let bad = match opcode {
             3..=7 | 11..=15 => Some("opcode"),
-            _ if head.masked => Some("masked"),
-            _ if !head.minimal => Some("length in more bytes than needed"),
+            _ if head.is_masked => Some("masked"),
+            _ if !head.is_minimal => Some("length in more bytes than needed"),
             _ if head.len >> 63 == 1 => Some("length"),
             _ if is_control && !fin => Some("fragmented control"),
             _ if is_control && head.len > 125 => Some("long control"),
@@ -59,7 +63,7 @@ pub fn server(mut bytes: &[u8], limits: Limits) -> (Vec<Message>, Verdict) {
         if let Some(bad) = bad {
             break Verdict::Bad(bad);
         }
-        let Some((Frame { payload, .. }, size)) = frame::decode(bytes) else {
+        let Some((frame::Frame { payload, .. }, size)) = frame::decode(bytes) else {
             let arrived = &bytes[head.size..];
             break match opcode {
                 TEXT => text_so_far(&Some((true, Vec::new(), 0)), arrived),
@@ -75,7 +79,7 @@ pub fn server(mut bytes: &[u8], limits: Limits) -> (Vec<Message>, Verdict) {
                 let (is_text, mut whole, frames) = begun.take().unwrap_or((opcode == TEXT, Vec::new(), 0));
                 whole.extend(payload);
                 if fin {
-                    if is_text && std::str::from_utf8(&whole).is_err() {
+                    if is_text && utf8::read(&whole) != Text::Whole {
                         break Verdict::Bad("UTF-8");
                     }
                     messages.push((is_text, whole));
@@ -94,9 +98,9 @@ pub fn server(mut bytes: &[u8], limits: Limits) -> (Vec<Message>, Verdict) {
 /// Of a text that is not whole.
 fn text_so_far(begun: &Option<(bool, Vec<u8>, usize)>, arrived: &[u8]) -> Verdict {
     let Some((true, payload, _)) = begun else { return Verdict::Open };
-    match std::str::from_utf8(&[payload, arrived].concat()) {
-        Err(error) if error.error_len().is_some() => Verdict::Bad("UTF-8"),
-        _ => Verdict::Open,
+    match utf8::read(&[payload, arrived].concat()) {
+        Text::Wrong => Verdict::Bad("UTF-8"),
+        Text::Whole | Text::Begun => Verdict::Open,
     }
 }
 
@@ -106,10 +110,10 @@ fn close(payload: &[u8]) -> Verdict {
         [_] => Verdict::Bad("Close of one byte"),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            match std::str::from_utf8(reason) {
-                Ok(_) if frame::is_close_code(code) => Verdict::Close(Some(code)),
-                Ok(_) => Verdict::Bad("Close code"),
-                Err(_) => Verdict::Bad("Close reason"),
+            match utf8::read(reason) {
+                Text::Whole if frame::is_close_code(code) => Verdict::Close(Some(code)),
+                Text::Whole => Verdict::Bad("Close code"),
+                Text::Begun | Text::Wrong => Verdict::Bad("Close reason"),
             }
         }
     }
@@ -137,42 +141,26 @@ pub struct Written {
 }
 
 /// Reads what a client has written. Panics at what it must not write.
-pub fn client(mut bytes: &[u8], has_deflate: bool) -> Written {
-    let mut written = Written::default();
+pub fn client(bytes: &[u8], has_deflate: bool) -> Written {
+    let wire = Wire::read_with(bytes, if has_deflate { RSV1 } else { 0 });
+    let mut written = Written { rest: wire.rest, ..Written::default() };
     let mut begun: Option<Sent> = None;
-    while let Some((frame, size)) = frame::decode(bytes) {
-        let Frame { fin, rsv, opcode, masked, minimal, payload } = frame;
-        bytes = &bytes[size..];
-        assert!(written.close.is_none(), "a frame after the Close frame");
-        assert!(masked, "a frame that is not masked");
-        assert!(minimal, "a length in more bytes than it needs");
-        if opcode >= 8 {
-            assert!(fin && payload.len() <= 125 && rsv == 0, "a control frame that is fragmented, long or reserved");
-        }
-        match opcode {
-            TEXT | BINARY => {
-                assert!(begun.is_none(), "a message within a message");
-                assert!(rsv == 0 || has_deflate && rsv == RSV1, "reserved bits");
-                begun = Some(Sent { is_text: opcode == TEXT, is_compressed: rsv != 0, payload });
-            }
-            CONTINUATION => {
-                assert!(rsv == 0, "reserved bits in a continuation");
-                begun.as_mut().expect("a message goes on that was not begun").payload.extend(payload);
-            }
+    for frame in wire.frames {
+        let payload = frame.payload;
+        match frame.opcode {
             CLOSE => match close(&payload) {
                 Verdict::Close(code) => written.close = Some(code),
                 other => panic!("a Close frame that is wrong: {other:?}"),
             },
             PING => written.pings.push(payload),
             PONG => written.pongs.push(payload),
-            _ => panic!("the opcode {opcode}"),
+            CONTINUATION => begun.as_mut().expect("a message that was begun").payload.extend(payload),
+            opcode => begun = Some(Sent { is_text: opcode == TEXT, is_compressed: frame.rsv != 0, payload }),
         }
-        if fin && opcode < 8 {
+        if frame.fin && frame.opcode < CLOSE {
             written.messages.extend(begun.take());
         }
     }
     written.is_within_message = begun.is_some();
-    written.rest = bytes.len();
-    assert!(written.close.is_none() || written.rest == 0, "bytes after the Close frame");
     written
 }

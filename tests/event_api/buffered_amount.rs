@@ -6,10 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use testkit::{
+    frame::{CLOSE, TEXT, encode},
+    peer::Peer,
+    server::Script,
+};
 use wsflow::{Config, Deflate, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain, until, within};
-use crate::support::{CLOSE, Peer, Script, TEXT, encode};
 
 #[tokio::test]
 async fn b80_b81_b85_b88_it_counts_utf_8_bytes_of_payload_and_drains_to_zero() {

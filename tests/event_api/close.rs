@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testkit::frame::{CLOSE, CONTINUATION, TEXT, encode};
 use tokio::time::Instant;
 use wsflow::{
     Closed, Config, Error, ReadyState,
@@ -9,7 +10,6 @@ use wsflow::{
 };
 
 use crate::log::{Log, Seen};
-use crate::support::{CLOSE, CONTINUATION, TEXT, encode};
 
 fn judge(ws: &WebSocket) {
     let before = (ws.ready_state(), ws.buffered_amount());

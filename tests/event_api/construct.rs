@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use testkit::server::Script;
 use tokio_util::sync::CancellationToken;
 use wsflow::{
     InvalidSubprotocol, InvalidUrl, ReadyState,
@@ -9,7 +10,6 @@ use wsflow::{
 };
 
 use crate::log::{Log, plain};
-use crate::support::Script;
 
 #[tokio::test]
 async fn b1_b3_b4_b5_b6_a_url_that_cannot_be_used_is_an_error_of_the_constructor() {

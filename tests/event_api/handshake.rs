@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
+use testkit::{
+    frame::{CLOSE, TEXT, encode},
+    peer::Peer,
+    request::Head,
+    server::Script,
+};
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wsflow::{Config, Deflate, Error, Phase, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain};
-use crate::support::{CLOSE, Head, Peer, Script, TEXT, encode};
 
 const FAILED: [&str; 2] = ["error[3,0]", "close{0,1006,\"\"}[3,0]"];
 

@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
+use testkit::{peer::Peer, server::Script};
 use tokio::{io::DuplexStream, time::Instant};
 use wsflow::{Config, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain, until, within};
-use crate::support::{Peer, Script};
 
 /// Waits for the `close` event of a socket of which no handle is left.
 async fn end(log: &Log) -> Vec<String> {

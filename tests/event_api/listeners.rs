@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use testkit::peer::Peer;
 use tokio_util::sync::CancellationToken;
 use wsflow::{
     Config, ReadyState,
@@ -9,7 +10,7 @@ use wsflow::{
 };
 
 use crate::log::{Log, plain};
-use crate::support::{Peer, watch::close_frame};
+use crate::support::watch::close_frame;
 
 /// Which of the four events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

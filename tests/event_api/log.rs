@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use testkit::peer::Peer;
 use tokio::{
     io::DuplexStream,
     time::{error::Elapsed, timeout},
@@ -14,8 +15,6 @@ use wsflow::{
     Config, Message, ReadyState,
     compat::{CloseEvent, WebSocket, WebSocketBuilder},
 };
-
-use crate::support::Peer;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,13 +10,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use testkit::{
+    frame::{BINARY, TEXT, encode},
+    peer::Peer,
+    server::Script,
+};
 use wsflow::{
     Config, Message,
     compat::{BinaryType, WebSocket},
 };
 
 use crate::log::{Log, Seen, plain, until, within};
-use crate::support::{BINARY, Peer, Script, TEXT, encode};
 
 #[tokio::test]
 async fn b11_b171_b172_b174_what_an_event_says() {

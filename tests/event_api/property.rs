@@ -10,11 +10,14 @@ use std::{
 
 use futures::FutureExt as _;
 use proptest::{prelude::*, test_runner::TestCaseResult};
+use testkit::{
+    frame::{CLOSE, PING, TEXT, close_body, encode},
+    peer::Peer,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use wsflow::{Config, Deflate, ReadyState, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain};
-use crate::support::{CLOSE, PING, Peer, TEXT, close_body, encode};
 
 #[derive(Debug, Clone)]
 enum Op {

@@ -8,12 +8,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use testkit::{
+    frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode},
+    peer::Peer,
+    server::Script,
+};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use wsflow::{Config, compat::WebSocket};
 
 use crate::log::{Log, Seen, plain, until};
 use crate::support::watch::{PIECES, Pieces};
-use crate::support::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, Peer, Script, TEXT, close_body, encode};
 
 /// What the server does.
 enum Step {

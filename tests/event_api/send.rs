@@ -1,13 +1,16 @@
 //! `send`: what reaches the server, in every state.
 
 use bytes::Bytes;
+use testkit::{
+    frame::{BINARY, TEXT},
+    peer::Peer,
+};
 use wsflow::{
     Config, Error, Message, ReadyState,
     compat::{InvalidStateError, WebSocket},
 };
 
 use crate::log::{Log, Seen, plain};
-use crate::support::{BINARY, Peer, TEXT};
 
 #[tokio::test]
 async fn b65_b66_b67_b90_b93_send_in_every_state() {

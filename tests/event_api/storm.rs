@@ -8,10 +8,13 @@ use std::{
     },
 };
 
+use testkit::{
+    frame::{TEXT, encode},
+    server::Script,
+};
 use wsflow::compat::{ListenerId, ListenerOptions, WebSocket};
 
 use crate::log::{Log, Seen};
-use crate::support::{Script, TEXT, encode};
 
 const MESSAGES: u32 = 10_000;
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use testkit::frame::{self, PING, PONG, encode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::interval,
@@ -16,7 +17,6 @@ use crate::{
     ledger::Id,
     round::{Board, Random},
     server::tcp,
-    support::frame::{self, PING, PONG, encode},
 };
 
 /// How late a pong may be.
@@ -47,7 +47,7 @@ pub(crate) async fn round(mut random: Random, board: Board) {
             }
             read = reader.read_buf(&mut buffer) => assert_ne!(read.unwrap(), 0, "the client has gone"),
         }
-        while let Some((frame, _)) = frame::decode(&mut buffer) {
+        while let Some(frame) = frame::take(&mut buffer) {
             if frame.opcode == PONG {
                 assert_eq!(frame.payload, pong.to_be_bytes(), "the pongs");
                 latest = latest.max(pings.pop_front().unwrap().elapsed());

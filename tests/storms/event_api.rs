@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use testkit::peer::Peer;
 use tokio::{
     sync::oneshot,
     task::{JoinSet, yield_now},
@@ -19,7 +20,6 @@ use crate::{
     ledger::{Cause, Fate, Id, Ledger},
     round::{Board, Random},
     server::{Manner, Served, serve, tcp},
-    support::Peer,
 };
 
 /// How the program ends the connection, once its tasks have ended.

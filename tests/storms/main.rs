@@ -15,11 +15,6 @@ mod program;
 mod round;
 mod server;
 
-#[path = "../support/deflate.rs"]
-mod deflate;
-#[path = "../support/mod.rs"]
-mod support;
-
 #[test]
 fn halves_deliver_each_message_once_in_order_and_whole_or_tell() {
     round::storm(3, 0.6, halves::round);

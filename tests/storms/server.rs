@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use testkit::{
+    deflate,
+    frame::{self, BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream, tcp::OwnedReadHalf},
@@ -12,10 +16,8 @@ use tokio::{
 use wsflow::Kind;
 
 use crate::{
-    deflate,
     ledger::{Cause, Id, Ledger, MAX_LEN},
     round::{Board, Random},
-    support::frame::{self, BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode},
 };
 
 /// The number of the server among those who send.
@@ -166,7 +168,7 @@ impl Server {
             _ => 0,
         };
         loop {
-            while let Some((frame, _)) = frame::decode(&mut buffer) {
+            while let Some(frame) = frame::take(&mut buffer) {
                 assert!(self.served.close.is_none(), "a frame behind Close: opcode {}", frame.opcode);
                 match frame.opcode {
                     PING if !self.has_closed => self.pinged(frame.payload),
@@ -184,7 +186,7 @@ impl Server {
                 }
                 if let Some(Frame { opcode, rsv, mut payload, .. }) = message.take_if(|message| message.fin) {
                     if rsv != 0 {
-                        assert!(has_deflate && rsv == deflate::RSV1, "reserved bits {rsv}");
+                        assert!(has_deflate && rsv == frame::RSV1, "reserved bits {rsv}");
                         payload = inflater.message(&payload, MAX_LEN);
                     }
                     let kind = if opcode == TEXT { Kind::Text } else { Kind::Binary };

@@ -7,11 +7,12 @@ use std::task::{Context, Poll, ready};
 
 use futures::stream::FusedStream as _;
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
+use testkit::{
+    frame::{CLOSE, Frame, close_body},
+    peer::Peer,
+};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use wsflow::{CloseFrame, Closed, Config, Error, Message, ReadyState, WebSocketStream};
-
-use super::Peer;
-use super::frame::{self, CLOSE, Frame};
 
 /// What a stream gave until its end, and how that end is called.
 #[derive(Debug)]
@@ -90,50 +91,6 @@ pub fn assert_same(left: &Error, right: &Error) {
         _ => false,
     };
     assert!(is_same, "{left:?} is not {right:?}");
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Peer<IO> {
-    /// All frames that still come, until the client has ended, by FIN or RST.
-    pub async fn rest(&mut self) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        loop {
-            while let Some(frame) = self.take_frame() {
-                frames.push(frame);
-            }
-            if !matches!(self.read("the end").await, Ok(1..)) {
-                assert!(self.buf.is_empty(), "the client ended inside of a frame: {:?}", self.buf);
-                return frames;
-            }
-        }
-    }
-
-    /// The same, while `bytes` are sent again and again for as long as the client takes them.
-    pub async fn rest_while_pouring(&mut self, bytes: &[u8]) -> Vec<Frame> {
-        let (mut reader, mut writer) = tokio::io::split(&mut self.io);
-        let pouring = async {
-            while writer.write_all(bytes).await.is_ok() {}
-            std::future::pending::<()>().await;
-        };
-        let buf = &mut self.buf;
-        let reading = async { while matches!(reader.read_buf(buf).await, Ok(1..)) {} };
-        let ending = async {
-            tokio::select! { () = pouring => {}, () = reading => {} }
-        };
-        tokio::time::timeout(self.patience, ending).await.expect("the client did not end");
-        let mut frames = Vec::new();
-        while let Some(frame) = self.take_frame() {
-            frames.push(frame);
-        }
-        assert!(self.buf.is_empty(), "the client ended inside of a frame: {:?}", self.buf);
-        frames
-    }
-
-    /// Takes `n` bytes more off the wire, for the frames that are expected later.
-    pub async fn take(&mut self, n: usize) {
-        let mut bytes = vec![0; n];
-        self.io.read_exact(&mut bytes).await.expect("more bytes");
-        self.buf.extend_from_slice(&bytes);
-    }
 }
 
 /// A transport that moves at most `at_once` bytes with each call.
@@ -217,5 +174,5 @@ impl AsyncWrite for Endless {
 
 /// A Close frame as the peer reads it.
 pub fn close_frame(code: impl Into<Option<u16>>, reason: &str) -> Frame {
-    Frame::new(CLOSE, frame::close_body(code.into(), reason))
+    Frame::new(CLOSE, close_body(code.into(), reason))
 }

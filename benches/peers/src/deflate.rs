@@ -4,16 +4,8 @@
 
 #[allow(dead_code)] // of its two clocks one is read here
 mod cost;
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../../tests/support/frame.rs"]
-mod frame;
-#[path = "../../../tests/support/heap.rs"]
-mod heap;
 #[path = "../../ticks/mod.rs"]
 mod ticks;
-#[allow(dead_code, unreachable_pub)]
-#[path = "../../../tests/support/wire.rs"]
-mod wire;
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,11 +18,18 @@ use std::{
 use bytes::Bytes;
 use cost::Meter;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use testkit::{
+    frame,
+    heap::{self, CountingAllocator},
+    wire::Wire,
+};
 use ticks::{SIZES, ticks};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wire::Wire;
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
 use yawc::{CompressionLevel, Frame, Options, Role, WebSocket};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Rounds, of which the median is taken; the two clients take turns.
 const ROUNDS: usize = 7;

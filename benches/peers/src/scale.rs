@@ -11,8 +11,6 @@ mod crowd;
 mod error;
 #[allow(dead_code)] // the client's frames are not prepared here
 mod frame;
-#[path = "../../../tests/support/heap.rs"]
-mod heap;
 #[allow(dead_code)] // the jobs of the server of one connection
 mod job;
 mod machine;
@@ -40,12 +38,16 @@ use error::{Error, Result};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use page::{Page, figure};
 use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
+use testkit::heap::{self, CountingAllocator};
 use tokio::{
     runtime::{self, Runtime},
     sync::Notify,
     task::LocalSet,
     time::{sleep, timeout},
 };
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const CLIENT_CORE: usize = 0;
 const SERVER_CORE: usize = 1;

@@ -11,8 +11,6 @@ mod cost;
 mod error;
 #[allow(dead_code)] // the client's frames are not prepared here
 mod frame;
-#[path = "../../../tests/support/heap.rs"]
-mod heap;
 mod job;
 mod machine;
 mod page;
@@ -35,6 +33,10 @@ use page::{Page, figure};
 use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
 use payload::Content;
 use server::Server;
+use testkit::heap::{self, CountingAllocator};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const CLIENT_CORE: usize = 0;
 const SERVER_CORE: usize = 1;

@@ -4,31 +4,18 @@
 //! direction that stands at [`Step::Pending`] stays there until the test says that it is ready; the test wakes one
 //! direction at a time. Flushes follow the writes, unless they have [a script of their own](Script::flushes).
 
-// Each test binary uses its own part of it.
-#![allow(dead_code, unused_imports, unreachable_pub)]
-
-#[path = "frame.rs"]
-#[allow(clippy::duplicate_mod, reason = "a test may have a scripted server, too")]
-mod frame;
-#[path = "wire.rs"]
-mod wire;
-
 use std::{
     collections::VecDeque,
-    future::Future,
     io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub use frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode};
-pub use wire::{Wire, payload_taken};
+use crate::frame::encode;
+use crate::wire::Wire;
 
 /// What one poll of a direction meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +26,7 @@ pub enum Step {
     Partial(usize),
     /// Nothing, until the test wakes the direction.
     Pending,
+    /// An error of this kind.
     Error(io::ErrorKind),
 }
 
@@ -207,6 +195,7 @@ impl Script {
         self.state().output.clone()
     }
 
+    /// How many bytes the client has written.
     pub fn output_len(&self) -> usize {
         self.state().output.len()
     }
@@ -216,18 +205,22 @@ impl Script {
         Wire::read(&self.state().output)
     }
 
+    /// How many bytes the client has not read.
     pub fn unread(&self) -> usize {
         self.state().input.len()
     }
 
+    /// How often a read was polled.
     pub fn read_calls(&self) -> usize {
         self.state().reads
     }
 
+    /// How often a write was polled.
     pub fn write_calls(&self) -> usize {
         self.state().writes
     }
 
+    /// Whether the client has ended its side.
     pub fn is_shut_down(&self) -> bool {
         self.state().is_shut_down
     }
@@ -300,57 +293,5 @@ impl AsyncWrite for ScriptIo {
         }
         state.is_shut_down = true;
         Poll::Ready(Ok(()))
-    }
-}
-
-/// A runtime for tests that poll by hand: timers can be made in it, and none of its tasks runs, so that no budget makes
-/// anything yield.
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
-}
-
-/// A task as far as a waker can tell: it counts how often it is woken.
-#[derive(Debug, Default)]
-pub struct Task(AtomicUsize);
-
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-thread_local!(static RUNTIME: tokio::runtime::Runtime = runtime());
-
-impl Task {
-    pub fn new() -> Arc<Self> {
-        // A test that counts memory does not count this.
-        RUNTIME.with(|_| {});
-        Arc::default()
-    }
-
-    /// Polls as this task, within a runtime that has timers.
-    pub fn poll<T>(self: &Arc<Self>, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let handle = tokio::runtime::Handle::try_current();
-        let handle = handle.unwrap_or_else(|_| RUNTIME.with(|runtime| runtime.handle().clone()));
-        let _guard = handle.enter();
-        poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
-    }
-
-    /// Polls a future as this task, until it is done or waits, and drops it: one that lets other tasks run in between has
-    /// woken its task at once.
-    pub fn poll_once<F: Future>(self: &Arc<Self>, future: F) -> Poll<F::Output> {
-        let mut future = std::pin::pin!(future);
-        loop {
-            let woken = self.0.load(Ordering::SeqCst);
-            let polled = self.poll(|cx| future.as_mut().poll(cx));
-            if polled.is_ready() || self.0.load(Ordering::SeqCst) == woken {
-                return polled;
-            }
-        }
-    }
-
-    /// Whether it was woken since the last time that this was asked.
-    pub fn was_woken(&self) -> bool {
-        self.0.swap(0, Ordering::SeqCst) > 0
     }
 }

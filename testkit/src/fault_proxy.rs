@@ -2,9 +2,6 @@
 //!
 //! A fault begins once the proxy is [armed](FaultProxy::arm); until then everything passes. Bytes are counted from there on.
 
-// A test binary sees all of it.
-#![allow(unreachable_pub)]
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,19 +28,37 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Both ways stand still once, behind so many bytes.
-    Stall { at: usize, time: Duration },
+    Stall {
+        /// Behind so many bytes.
+        at: usize,
+        /// For so long.
+        time: Duration,
+    },
     /// Nothing is taken any more, either way.
     StallForEver,
     /// What comes within so long is passed on at once.
     Coalesce(Duration),
     /// The first bytes of both ways are passed on one by one.
-    Dribble { first: usize },
+    Dribble {
+        /// So many.
+        first: usize,
+    },
     /// Everything is passed on so much later.
     Delay(Duration),
     /// So many bytes pass this way; then both sides get FIN.
-    Cut { way: Way, at: usize },
+    Cut {
+        /// This way.
+        way: Way,
+        /// Behind so many bytes.
+        at: usize,
+    },
     /// So many bytes pass this way; then both sides get RST.
-    Reset { way: Way, at: usize },
+    Reset {
+        /// This way.
+        way: Way,
+        /// Behind so many bytes.
+        at: usize,
+    },
     /// What goes this way is taken, and goes nowhere; so does its end.
     Lose(Way),
 }
@@ -55,6 +70,7 @@ const CHUNK: usize = 16 * 1024;
 const SOCKET_BUFFER: u32 = 128 * 1024;
 
 /// A proxy on a port of its own.
+#[derive(Debug)]
 pub struct FaultProxy {
     addr: SocketAddr,
     is_armed: watch::Sender<bool>,
@@ -65,6 +81,7 @@ pub struct FaultProxy {
 /// What was taken of one client.
 #[derive(Debug, Default)]
 pub struct Taken {
+    /// Everything up to here.
     pub bytes: Vec<u8>,
     /// The client's FIN came behind these bytes: there is nothing that the proxy did not see.
     pub is_all: bool,
@@ -83,6 +100,7 @@ impl FaultProxy {
         Self { addr, is_armed, ended, task }
     }
 
+    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }

@@ -1,16 +1,25 @@
 //! An allocator that counts what the current thread holds, so that tests beside one another do not see each other. What grows in
-//! its place counts once. No crate has both.
+//! its place counts once. A binary that counts names it:
+//!
+//! ```
+//! #[global_allocator]
+//! static ALLOCATOR: testkit::heap::CountingAllocator = testkit::heap::CountingAllocator;
+//!
+//! let before = testkit::heap::held();
+//! let bytes = vec![0_u8; 1000];
+//! assert_eq!(testkit::heap::held() - before, 1000);
+//! drop(bytes);
+//! assert_eq!(testkit::heap::held(), before);
+//! ```
 
-// Each test binary uses its own part of it. An allocator cannot be written without unsafe code.
-#![allow(dead_code, unreachable_pub, unsafe_code)]
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+/// The system's allocator, with a count.
+#[derive(Debug)]
 pub struct CountingAllocator;
-
-#[global_allocator]
-static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -37,18 +46,21 @@ pub fn peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
 }
 
 /// What this thread has allocated since a moment, in bytes. There is one at a time: a new one forgets the peak.
+#[derive(Debug)]
 pub struct Since {
     held: isize,
     ever: isize,
 }
 
 impl Since {
+    /// From here on.
     pub fn now() -> Self {
         let held = HELD.get();
         PEAK.set(held);
         Self { held, ever: EVER.get() }
     }
 
+    /// What is held now beyond what was held then.
     pub fn held(&self) -> usize {
         usize::try_from(HELD.get() - self.held).unwrap_or(0)
     }

@@ -1,7 +1,7 @@
 //! An inflater the naive way (RFC 1951, RFC 7692), which says what is wrong instead of stopping.
 
 /// What a message leaves out at its end (RFC 7692, section 7.2.1).
-const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// Why there is no payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,13 @@ pub enum Wrong {
     Large,
 }
 
+/// Inflates the messages of one side, one after another.
+#[derive(Debug)]
 pub struct Inflater {
     /// In bytes.
     window: usize,
     has_context_takeover: bool,
-    /// How many blocks of a message may be said to be the last.
+    /// How many blocks of the last message were said to be the last.
     pub final_blocks: usize,
     out: Vec<u8>,
 }
@@ -26,11 +28,16 @@ pub struct Inflater {
 type Result<T> = std::result::Result<T, Wrong>;
 
 impl Inflater {
+    /// Of a side that looks back so far at most.
     pub fn new(window_bits: u8, has_context_takeover: bool) -> Self {
         Self { window: 1 << window_bits, has_context_takeover, final_blocks: 0, out: Vec::new() }
     }
 
     /// Inflates the payload of a message, of at most `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// If it means nothing, or more than that.
     pub fn message(&mut self, payload: &[u8], max: usize) -> Result<Vec<u8>> {
         if !self.has_context_takeover {
             self.out.clear();
@@ -225,3 +232,34 @@ const DISTANCES: [(usize, usize); 30] = [
     (129, 6), (193, 6), (257, 7), (385, 7), (513, 8), (769, 8), (1025, 9), (1537, 9), (2049, 10), (3073, 10), (4097, 11),
     (6145, 11), (8193, 12), (12289, 12), (16385, 13), (24577, 13),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{Inflater, Wrong};
+
+    #[test]
+    fn the_examples_of_the_rfc_are_inflated() {
+        // RFC 7692, sections 7.2.3.1 to 7.2.3.4.
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let mut inflater = Inflater::new(15, true);
+        assert_eq!(inflater.message(&hello, 5).as_deref(), Ok(&b"Hello"[..]));
+        assert_eq!(inflater.message(&[0xf2, 0x00, 0x11, 0x00, 0x00], 5).as_deref(), Ok(&b"Hello"[..]), "it looks back");
+        let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
+        assert_eq!(inflater.message(&stored, 5).as_deref(), Ok(&b"Hello"[..]));
+        assert_eq!(inflater.final_blocks, 0);
+        let last = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00];
+        assert_eq!(inflater.message(&last, 5).as_deref(), Ok(&b"Hello"[..]));
+        assert_eq!(inflater.final_blocks, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        assert_eq!(Inflater::new(15, true).message(&hello, 4), Err(Wrong::Large));
+        assert_eq!(Inflater::new(15, true).message(&[0x07], 100), Err(Wrong::Corrupt), "a block of type 3");
+        let mut inflater = Inflater::new(15, false);
+        inflater.message(&hello, 5).expect("Hello");
+        let back = inflater.message(&[0xf2, 0x00, 0x11, 0x00, 0x00], 5);
+        assert_eq!(back, Err(Wrong::Corrupt), "it looks back beyond its message");
+    }
+}

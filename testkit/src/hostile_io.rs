@@ -94,12 +94,16 @@ pub struct HostileIo(Arc<Mutex<State>>);
 /// The directions that can be held.
 #[derive(Debug, Clone, Copy)]
 pub enum Direction {
+    /// Reads.
     Read,
+    /// Writes.
     Write,
+    /// Flushes.
     Flush,
 }
 
 impl HostileIo {
+    /// How many bytes the reads move at a time, over and over, the writes, and the flushes: a step of 0 is Pending, and wakes at once.
     pub fn new(reads: Vec<u8>, writes: Vec<u8>, flushes: Vec<u8>, is_vectored: bool) -> Self {
         let (read, write, flush) = (Steps::new(reads), Steps::new(writes), Steps::new(flushes));
         Self(Arc::new(Mutex::new(State { read, write, flush, is_vectored, ..State::default() })))
@@ -113,6 +117,7 @@ impl HostileIo {
     }
 
     /// After each write `answer` gets all that was written, and says what the server says to it, and whether it ends.
+    #[must_use]
     pub fn with_server(self, answer: impl FnMut(&[u8]) -> (Vec<u8>, bool) + Send + 'static) -> Self {
         self.state().server = Some(Server(Box::new(answer)));
         self
@@ -152,6 +157,7 @@ impl HostileIo {
         wakers.into_iter().for_each(Self::wake);
     }
 
+    /// Nothing moves this way, or moves again.
     pub fn hold(&self, direction: Direction, is_held: bool) {
         let waker = {
             let mut state = self.state();
@@ -171,14 +177,17 @@ impl HostileIo {
         Self::wake(waker);
     }
 
+    /// Everything moves again.
     pub fn release(&self) {
         [Direction::Read, Direction::Write, Direction::Flush].into_iter().for_each(|it| self.hold(it, false));
     }
 
+    /// All bytes that the client has written.
     pub fn output(&self) -> Vec<u8> {
         self.state().output.clone()
     }
 
+    /// How many bytes the client has written.
     pub fn output_len(&self) -> usize {
         self.state().output.len()
     }
@@ -188,6 +197,7 @@ impl HostileIo {
         self.state().taken
     }
 
+    /// How many bytes the client has not read.
     pub fn unread(&self) -> usize {
         self.state().input.len()
     }

@@ -1,10 +1,11 @@
 //! What a client has written, as a server reads it: every rule for a client's frames is an assertion.
 
-use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT};
+use crate::frame::{self, BINARY, CLOSE, CONTINUATION, Frame, Head, PING, PONG, TEXT};
 
 /// The frames of a client that broke no rule.
 #[derive(Debug, Default)]
 pub struct Wire {
+    /// The whole ones, unmasked.
     pub frames: Vec<Frame>,
     /// Bytes behind the last whole frame.
     pub rest: usize,
@@ -20,7 +21,7 @@ impl Wire {
     pub fn read_with(bytes: &[u8], rsv: u8) -> Self {
         let mut wire = Self::default();
         let (mut at, mut is_in_message, mut is_closed) = (0, false, false);
-        while let Some((frame, len)) = take(&bytes[at..]) {
+        while let Some((frame, len)) = frame::decode_client(&bytes[at..]) {
             assert!(!is_closed, "a frame behind Close (RFC 6455, section 5.5.1): {frame:?}");
             let allowed = if matches!(frame.opcode, TEXT | BINARY) { rsv } else { 0 };
             assert_eq!(frame.rsv & !allowed, 0, "reserved bits: {frame:?}");
@@ -71,36 +72,54 @@ impl Wire {
 /// How many payload bytes of messages are among these bytes, those of an unfinished frame included.
 pub fn payload_taken(bytes: &[u8]) -> u64 {
     let (mut at, mut taken) = (0, 0);
-    while let Some((opcode, header, len)) = head(&bytes[at..]) {
-        let arrived = len.min(bytes.len() - at - header);
-        if opcode < CLOSE {
-            taken += arrived as u64;
+    while let Some(head) = Head::of_client(&bytes[at..]) {
+        let start = at + head.start();
+        if start > bytes.len() {
+            break;
         }
-        at += header + arrived;
+        let arrived = head.len.min((bytes.len() - start) as u64);
+        if head.opcode < CLOSE {
+            taken += arrived;
+        }
+        at = start + arrived as usize;
     }
     taken
 }
 
-/// The first frame, unmasked, and its length on the wire; `None` while it is not whole.
-fn take(bytes: &[u8]) -> Option<(Frame, usize)> {
-    let (opcode, header, len) = head(bytes)?;
-    let masked = bytes.get(header..header + len)?;
-    let key = &bytes[header - 4..header];
-    let payload = masked.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
-    Some((Frame { fin: bytes[0] & 0x80 != 0, rsv: bytes[0] >> 4 & 7, opcode, payload }, header + len))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::encode_masked;
 
-/// Opcode, length of the header with the key, and length of the payload.
-fn head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    assert!(second & 0x80 != 0, "a frame that is not masked (RFC 6455, section 5.1)");
-    let (len, start) = match second & 0x7f {
-        126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
-        len => (u64::from(len), 2),
-    };
-    assert!(start != 4 || len > 125, "the length {len} in more bytes than it needs");
-    assert!(start != 10 || len > 65_535, "the length {len} in more bytes than it needs");
-    bytes.get(start..start + 4)?;
-    Some((first & 15, start + 4, usize::try_from(len).ok()?))
+    const KEY: [u8; 4] = [1, 2, 3, 4];
+
+    #[test]
+    fn messages_are_put_together_around_a_ping() {
+        let frames = [
+            encode_masked(KEY, false, 0, TEXT, b"he"),
+            encode_masked(KEY, true, 0, PING, b"?"),
+            encode_masked(KEY, true, 0, CONTINUATION, b"llo"),
+            encode_masked(KEY, true, 0, CLOSE, &[3, 232]),
+        ];
+        let wire = Wire::read(&frames.concat());
+        assert_eq!(wire.messages(), [(true, b"hello".to_vec())]);
+        assert_eq!(wire.payloads(PING), [b"?"]);
+        assert_eq!(wire.close(), Some(&[3, 232][..]));
+    }
+
+    #[test]
+    fn bytes_of_an_unfinished_frame_are_counted() {
+        let whole = encode_masked(KEY, true, 0, BINARY, &[7; 300]);
+        let bytes = [whole.clone(), encode_masked(KEY, true, 0, PING, b"not these"), whole].concat();
+        assert_eq!(payload_taken(&bytes), 600);
+        assert_eq!(payload_taken(&bytes[..bytes.len() - 10]), 590);
+        assert_eq!(payload_taken(&bytes[..bytes.len() - 302]), 300, "within a masking key");
+        assert_eq!(Wire::read(&bytes[..bytes.len() - 10]).rest, 298);
+    }
+
+    #[test]
+    #[should_panic = "a frame behind Close"]
+    fn a_frame_behind_close_is_caught() {
+        Wire::read(&[encode_masked(KEY, true, 0, CLOSE, b""), encode_masked(KEY, true, 0, PING, b"")].concat());
+    }
 }

@@ -1,28 +1,18 @@
 //! permessage-deflate as a server speaks it, by another library than the client's.
 
-// Each test binary uses its own part of it.
-#![allow(dead_code, unreachable_pub)]
-
-#[path = "inflate.rs"]
-mod inflate;
-
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
-use self::inflate::NaiveInflater;
-
-/// The first of the reserved bits: it marks a compressed message (RFC 7692, section 6).
-pub const RSV1: u8 = 4;
-
-/// What a message leaves out at its end (section 7.2.1).
-pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
+use crate::inflate::{Inflater, TAIL};
 
 /// Compresses the server's messages.
+#[derive(Debug)]
 pub struct Compressor {
     stream: Compress,
     has_context_takeover: bool,
 }
 
 impl Compressor {
+    /// By this level of zlib.
     pub fn new(level: u32, has_context_takeover: bool) -> Self {
         Self { stream: Compress::new(Compression::new(level), false), has_context_takeover }
     }
@@ -68,15 +58,17 @@ pub fn deflated(payload: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// Inflates the client's messages, in two ways that must agree.
+#[derive(Debug)]
 pub struct Reader {
     stream: Decompress,
-    naive: NaiveInflater,
+    naive: Inflater,
     has_context_takeover: bool,
 }
 
 impl Reader {
+    /// Of a client that looks back so far at most.
     pub fn new(window_bits: u8, has_context_takeover: bool) -> Self {
-        let naive = NaiveInflater::new(window_bits, has_context_takeover);
+        let naive = Inflater::new(window_bits, has_context_takeover);
         Self { stream: Decompress::new(false), naive, has_context_takeover }
     }
 
@@ -90,7 +82,30 @@ impl Reader {
         let before = self.stream.total_in();
         self.stream.decompress_vec(&input, &mut out, FlushDecompress::Sync).expect("a deflate stream");
         assert_eq!(self.stream.total_in() - before, input.len() as u64, "a longer message than was sent");
-        assert!(out == self.naive.message(compressed), "two inflaters disagree");
+        assert!(self.naive.message(compressed, len).as_ref() == Ok(&out), "two inflaters disagree");
+        assert_eq!(self.naive.final_blocks, 0, "a final block");
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compressor, Reader};
+
+    #[test]
+    fn messages_pass_with_and_without_context_takeover() {
+        for has_context_takeover in [true, false] {
+            let mut compressor = Compressor::new(6, has_context_takeover);
+            let mut reader = Reader::new(15, has_context_takeover);
+            for payload in [&b"Hello"[..], b"", &[7; 100_000], b"Hello again, hello again"] {
+                assert_eq!(reader.message(&compressor.message(payload), payload.len()), payload);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic = "a longer message than was sent"]
+    fn a_final_block_of_a_client_is_caught() {
+        Reader::new(15, true).message(&Compressor::new(6, true).final_message(b"Hello"), 5);
     }
 }
