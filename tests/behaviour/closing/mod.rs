@@ -1,0 +1,8 @@
+//! Closing, by either side, by the network and by a deadline.
+
+mod cut_off;
+#[cfg(all(feature = "native-tls", unix))]
+mod cut_output;
+mod deadlines;
+mod handshake;
+mod traffic;

@@ -1,0 +1,229 @@
+//! Ways to dial: a builder that is used again, a local address, a resolver of one's own, a Unix socket.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use testkit::{server::Script, tls::Authority};
+use wsflow::{Error, Phase, WebSocketStream};
+
+use crate::support::error;
+use crate::support::tls::ForClient as _;
+
+#[tokio::test]
+async fn a_builder_is_used_again_with_all_of_its_options() {
+    let server = Script::bind().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let builder = WebSocketStream::builder(server.url("/feed"))
+        .header("Authorization", "Bearer x")
+        .protocols(["v1"])
+        .tcp(move |socket| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            socket.set_ttl(42).expect("IP_TTL");
+        });
+    for connections in 1..=3 {
+        let (ws, head) = tokio::join!(builder.clone().connect(), async {
+            server.peer().await.accept_with("Sec-WebSocket-Protocol: v1\r\n").await
+        });
+        let ws = ws.expect("open");
+        assert_eq!(head.header("Authorization"), Some("Bearer x"));
+        assert_eq!(ws.get_ref().get_ref().as_tcp().expect("TCP").ttl().expect("IP_TTL"), 42);
+        assert_eq!(calls.load(Ordering::Relaxed), connections);
+    }
+}
+
+// The local address.
+
+/// The whole of 127.0.0.0/8 is this machine only on Linux.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_connection_comes_from_the_local_address() {
+    let server = Script::bind().await;
+    let local: IpAddr = [127, 0, 0, 2].into();
+    let builder = WebSocketStream::builder(server.url("/")).local_address(local);
+    let (ws, peer) = tokio::join!(builder.connect(), server.accept());
+    ws.expect("open");
+    assert_eq!(peer.remote().ip(), local);
+}
+
+#[tokio::test]
+async fn a_local_address_of_another_machine_or_of_the_other_family_cannot_connect() {
+    let server = Script::bind().await;
+    for (local, kind) in [
+        // TEST-NET-1 (RFC 5737) is nobody's.
+        (IpAddr::from([192, 0, 2, 1]), io::ErrorKind::AddrNotAvailable),
+        ("::1".parse().expect("an address"), io::ErrorKind::NotConnected),
+    ] {
+        let failed = error(WebSocketStream::builder(server.url("/")).local_address(local).connect().await);
+        let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
+        assert_eq!(cause.kind(), kind, "{failed}");
+    }
+}
+
+// The resolver.
+
+#[tokio::test]
+async fn the_resolver_is_asked_for_host_and_port_and_its_addresses_are_tried_in_turn() {
+    let server = Script::bind().await;
+    let nobody = Script::bind().await.addr();
+    for (url, asked, answer) in [
+        ("ws://feed.invalid/", ("feed.invalid", 80), vec![server.addr()]),
+        ("ws://feed.invalid:81/", ("feed.invalid", 81), vec![nobody, server.addr()]),
+        // IPv6 is preferred, since it stands first; nobody listens there.
+        (
+            "ws://feed.invalid/",
+            ("feed.invalid", 80),
+            vec![SocketAddr::new([0u16, 0, 0, 0, 0, 0, 0, 1].into(), 1), server.addr()],
+        ),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let asks = seen.clone();
+        let builder = WebSocketStream::builder(url).resolver(move |host, port| {
+            asks.lock().expect("whole").push((host.to_owned(), port));
+            let answer = answer.clone();
+            async move { Ok(answer) }
+        });
+        let (ws, head) = tokio::join!(builder.connect(), async { server.peer().await.accept().await });
+        ws.unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(*seen.lock().expect("whole"), [(asked.0.to_owned(), asked.1)]);
+        assert_eq!(head.header("Host"), url.strip_prefix("ws://").and_then(|url| url.strip_suffix('/')));
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_port_0_gets_the_urls_port() {
+    let server = Script::bind().await;
+    let builder = WebSocketStream::builder(format!("ws://feed.invalid:{}/", server.addr().port()))
+        .resolver(|_, _| async { Ok([SocketAddr::from(([127, 0, 0, 1], 0))]) });
+    let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
+    ws.expect("open");
+}
+
+#[tokio::test]
+async fn an_address_in_the_url_is_not_resolved() {
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let server = Script::bind_to(bind).await;
+        let builder = WebSocketStream::builder(server.url("/"))
+            .resolver(|host, _| -> std::future::Ready<io::Result<Vec<SocketAddr>>> { panic!("asked for {host}") });
+        let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
+        ws.expect("open");
+    }
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_or_has_no_address_says_so() {
+    for (answer, text) in [
+        (Err(io::ErrorKind::PermissionDenied), "cannot connect to feed.invalid:80: dns error: permission denied"),
+        (Ok(vec![]), "cannot connect to feed.invalid:80: dns error: the resolver gave no address"),
+    ] {
+        let builder = WebSocketStream::builder("ws://feed.invalid/").resolver(move |_, _| {
+            let answer: Result<Vec<SocketAddr>, _> = answer.clone();
+            async move { answer.map_err(io::Error::from) }
+        });
+        let failed = error(builder.connect().await);
+        assert_eq!(failed.to_string(), text);
+        assert!(failed.is_connect() && failed.is_transient());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resolver_that_never_answers_is_timed_out() {
+    let builder = WebSocketStream::builder("ws://feed.invalid/")
+        .resolver(|_, _| std::future::pending::<io::Result<Vec<SocketAddr>>>());
+    let failed = error(builder.connect().await);
+    assert!(
+        matches!(failed, Error::Timeout { phase: Phase::Connect, after, .. } if after == Duration::from_secs(30)),
+        "{failed:?}"
+    );
+}
+
+// Unix sockets.
+
+#[cfg(unix)]
+mod unix {
+    use std::path::PathBuf;
+
+    use tokio::{io::AsyncWrite as _, net::UnixListener};
+    use wsflow::{Socket, Transport};
+
+    use super::*;
+    use testkit::peer::Peer;
+
+    /// A path of its own for each test.
+    fn path(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("wsflow-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        path
+    }
+
+    #[tokio::test]
+    async fn the_url_gives_host_and_path_and_messages_go_both_ways() {
+        use futures::{SinkExt as _, StreamExt as _};
+
+        let path = path("plain");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let builder = WebSocketStream::builder("ws://docker.invalid/events?all").unix(&path);
+        let (ws, (mut peer, head)) = tokio::join!(builder.connect(), async {
+            let mut peer = Peer::over(listener.accept().await.expect("a client").0);
+            let head = peer.accept().await;
+            (peer, head)
+        });
+        std::fs::remove_file(&path).expect("removed");
+        let mut ws = ws.expect("open");
+        assert!(head.0.starts_with("GET /events?all HTTP/1.1\r\n"), "{head:?}");
+        assert_eq!(head.header("Host"), Some("docker.invalid"));
+        let socket = ws.get_ref();
+        assert!(matches!(socket, Transport::Plain(Socket::Unix(_))) && socket.is_write_vectored());
+        assert!(socket.get_ref().as_tcp().is_none());
+        // Large enough to go out in several parts, which one write takes.
+        let large = "x".repeat(300 * 1024);
+        let (sent, ()) = tokio::join!(ws.send(large.as_str().into()), peer.expect_text(&large));
+        sent.expect("sent");
+        peer.text("back").await;
+        assert_eq!(ws.next().await.expect("a message").expect("a message").as_text(), Some("back"));
+        peer.close(1000, "").await;
+        let (end, ()) = tokio::join!(ws.next(), async {
+            peer.expect_close(1000, "").await;
+            peer.finish().await;
+        });
+        assert!(end.is_none());
+    }
+
+    #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+    #[tokio::test]
+    async fn wss_adds_tls_for_the_urls_host() {
+        let authority = Authority::new();
+        let tls = authority.server(&["docker.example"]);
+        for connector in authority.connectors(None) {
+            let path = path("tls");
+            let listener = UnixListener::bind(&path).expect("bound");
+            let builder = WebSocketStream::builder("wss://docker.example/").tls(connector).unix(&path);
+            let (ws, ()) = tokio::join!(builder.connect(), async {
+                let peer = Peer::over(listener.accept().await.expect("a client").0);
+                let (hello, peer) = tls.handshake(peer).await;
+                assert_eq!(hello.server_name.as_deref(), Some("docker.example"));
+                peer.expect("TLS").accept().await;
+            });
+            std::fs::remove_file(&path).expect("removed");
+            assert!(matches!(ws.expect("open").get_ref().get_ref(), Socket::Unix(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_where_nobody_listens_is_in_the_error() {
+        let path = path("nobody");
+        let failed = error(WebSocketStream::builder("ws://docker.invalid/").unix(&path).connect().await);
+        let text = failed.to_string();
+        let start = format!("cannot connect to docker.invalid:80: the Unix socket {}: ", path.display());
+        assert!(text.starts_with(&start), "{text}");
+        let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
+        assert_eq!(cause.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,4 @@
+//! Pings: whether the peer is there, and how it learns that we are.
+
+mod keepalive;
+mod pongs;

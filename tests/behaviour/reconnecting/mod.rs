@@ -1,0 +1,3 @@
+//! Reconnecting: a stream of connections.
+
+mod reconnect;
