@@ -23,4 +23,4 @@ else
 fi
 
 # What is different without TLS.
-cargo test --quiet --no-default-features --test dial --test errors --test handshake --test redirects
+cargo test --quiet --no-default-features --test behaviour connecting:: telling::errors

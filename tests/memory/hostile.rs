@@ -3,7 +3,7 @@
 //! Each server is met in every [`Way`] in which a client may receive. A [`Row`] says once what comes of it, and what does in
 //! the ways that differ: limits of whole messages do not bound a reader, which holds no whole message.
 //!
-//! Each test prints its figures, which `cargo test --test hostile -- --nocapture` shows.
+//! Each test prints its figures, which `cargo test --test memory hostile:: -- --nocapture` shows.
 
 use std::{
     future::{Future, poll_fn},

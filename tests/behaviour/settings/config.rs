@@ -1,5 +1,5 @@
-//! What each option of `Config` does; the deadlines are in `closing_time.rs`, the limits of what comes in in
-//! `violations.rs`.
+//! What each option of `Config` does; the deadlines are in `closing/deadlines.rs`, the limits of
+//! what comes in in `receiving/violations.rs`.
 
 use std::time::Duration;
 

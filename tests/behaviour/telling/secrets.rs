@@ -1,6 +1,6 @@
 //! Secrets of a caller or a server are in no `Debug`, in no text of an error, and in none of its causes.
 //!
-//! `tests/tracing.rs` shows the same of traces.
+//! `tracing.rs` shows the same of traces.
 
 use std::{error::Error as _, fmt::Debug, io};
 

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Without impls that every type has. Whether a type is `Send`, `Sync` and `Unpin` is in `tests/auto_traits.rs`.
+/// Without impls that every type has. Whether a type is `Send`, `Sync` and `Unpin` is in `tests/behaviour/house/auto_traits.rs`.
 fn listing(builder: Builder) -> public_api::Result<PublicApi> {
     builder.omit_blanket_impls(true).omit_auto_trait_impls(true).sorted(true).build()
 }
