@@ -19,9 +19,6 @@ mod message;
 #[path = "../src/wire/mod.rs"]
 mod wire;
 
-mod support;
-mod ticks;
-
 use std::hint::black_box;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
@@ -29,7 +26,6 @@ use config::WindowBits;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use error::Violation;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use support::{KIB, MIB, clock::CpuTime, group, group_of, payload::Content};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use wire::{
     deflate::{Deflater, Direction, Flush, Inflater},
@@ -37,6 +33,7 @@ use wire::{
     mask::{Mask, Masks},
     utf8::Utf8Checker,
 };
+use wsflow_benches::{KIB, MIB, clock::CpuTime, group, group_of, payload::Content, ticks};
 
 const SIZES: [usize; 5] = [16, 64, KIB, 16 * KIB, MIB];
 
@@ -279,7 +276,7 @@ fn inflate_plainly(stream: &mut Decompress, message: &[u8], len: usize) -> Vec<u
 
 criterion_group! {
     name = benches;
-    config = support::criterion(CpuTime);
+    config = wsflow_benches::criterion(CpuTime);
     targets = mask_in_place, mask_copy, check_utf8, parse_header, encode_header, compress, inflate
 }
 criterion_main!(benches);

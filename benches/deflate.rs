@@ -2,15 +2,12 @@
 //!
 //! `cargo bench --bench deflate` prints the ratios, then the CPU time per MiB of payload.
 
-mod support;
-mod ticks;
-
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use support::{clock::CpuTime, group_of, memory::Memory};
 use testkit::{frame, wire::Wire};
-use ticks::{SIZES, ticks};
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+use wsflow_benches::ticks::{SIZES, ticks};
+use wsflow_benches::{clock::CpuTime, group_of, memory::Memory};
 
 /// A connection with this compression, or with none.
 fn open(io: Memory, deflate: Option<&Deflate>, extensions: &str) -> WebSocketStream<Memory> {
@@ -114,7 +111,7 @@ fn inflate(criterion: &mut Criterion<CpuTime>) {
 
 criterion_group! {
     name = benches;
-    config = support::criterion(CpuTime);
+    config = wsflow_benches::criterion(CpuTime);
     targets = ratios, compress, inflate
 }
 criterion_main!(benches);

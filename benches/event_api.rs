@@ -3,10 +3,12 @@
 //!
 //! `cargo bench --bench event_api` measures all; `cargo bench --bench event_api -- '/64/'` what its ids match.
 
-mod support;
-
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use support::{
+use tokio::runtime::{self, Runtime};
+use tokio::sync::mpsc;
+use wsflow::compat::{BinaryType, WebSocket};
+use wsflow::{Message, WebSocketStream};
+use wsflow_benches::{
     KIB, VOLUME,
     client::{Client as _, Wsflow},
     clock::CpuTime,
@@ -15,10 +17,6 @@ use support::{
     payload::{Content, sent_len, served},
     upgrade::Upgrade,
 };
-use tokio::runtime::{self, Runtime};
-use tokio::sync::mpsc;
-use wsflow::compat::{BinaryType, WebSocket};
-use wsflow::{Message, WebSocketStream};
 
 type Group<'a> = BenchmarkGroup<'a, CpuTime>;
 
@@ -153,7 +151,7 @@ fn send_by_event_api(group: &mut Group<'_>, message: &Message, count: usize, wir
 
 criterion_group! {
     name = benches;
-    config = support::criterion(CpuTime);
+    config = wsflow_benches::criterion(CpuTime);
     targets = receive, send
 }
 criterion_main!(benches);

@@ -4,8 +4,6 @@
 //! and fails where the thread is kept too long; `cargo bench --bench floods -- TCP` runs the cases with that in their
 //! names. Without `--bench` it only shows that they run.
 
-mod support;
-
 use std::{
     env,
     io::{self, IoSlice},
@@ -20,13 +18,6 @@ use std::{
 };
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future::BoxFuture};
-use support::{
-    MIB,
-    client::Io,
-    flood,
-    payload::Content,
-    server::{Server, Task},
-};
 use testkit::flood::{AlwaysReady, Flood, PREPARED};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -34,6 +25,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+use wsflow_benches::{
+    MIB,
+    client::Io,
+    flood,
+    payload::Content,
+    server::{Server, Task},
+};
 
 /// How often the other task wants to run.
 const TICK: Duration = Duration::from_millis(10);

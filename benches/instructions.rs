@@ -3,11 +3,9 @@
 //! `instructions CLIENT WORKLOAD COUNT` takes so many messages of 64 bytes through it; without those three, each workload
 //! runs once with each client.
 
-mod support;
-
 use std::{env, process::ExitCode};
 
-use support::{
+use wsflow_benches::{
     client::{ByReference, Client, Tungstenite, Wsflow},
     memory::Memory,
     now,

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Counts the processor's instructions for a message of 64 bytes, received and sent over a transport in memory, under
 # valgrind's callgrind, and fails where wsflow needs over 5 % more of them than benches/instructions.txt says.
-# Such counts do not depend on how busy the machine is. They do on what that file names: elsewhere a line says that
-# this was skipped, and what differs.
+# Such counts do not depend on how busy the machine is. They do on what that file names: elsewhere it cannot run, and says
+# what differs.
 #
-# usage: benches/instructions.sh [--update]
+# usage: benches/instructions.sh [--install|--update]
 #
+#   --install  valgrind, and runs nothing
 #   --update   writes the counts of today into benches/instructions.txt, with what they hold for
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tools.sh
 
 FILE=benches/instructions.txt
 CLIENTS=(wsflow wsflow-by-reference tokio-tungstenite)
@@ -20,11 +22,6 @@ TOLERATED=5
 PROCESSOR_FEATURES='cx16|sse4_2|avx|avx2|abm|bmi1|bmi2|f16c|rdrand|rdseed'
 # Settings of the user's own would be one more thing that the counts hold for.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS "${!CARGO_PROFILE_RELEASE_@}"
-
-skip() {
-    echo "skipped: instruction counts: $*"
-    exit 0
-}
 
 processor_features() {
     grep -m 1 '^flags' /proc/cpuinfo | grep -owE "$PROCESSOR_FEATURES" | sort | paste -sd ' '
@@ -126,17 +123,18 @@ check() {
 }
 
 case ${1-} in
-'' | --update) ;;
+'' | --install | --update) ;;
 *)
     sed -n '/^# usage/,/^#   --update/s/^# //p' "$0" >&2
     exit 2
     ;;
 esac
 
-command -v valgrind >/dev/null || skip "valgrind is missing"
+need valgrind valgrind
+if [[ ${1-} == --install ]]; then exit; fi
 if [[ ${1-} != --update ]]; then
     differing=$(differences)
-    [[ -z $differing ]] || skip "${differing//$'\n'/; }"
+    [[ -z $differing ]] || missing "the circumstances of $FILE: ${differing//$'\n'/; }"
 fi
 
 program=$(build)

@@ -3,8 +3,6 @@
 //!
 //! `cargo bench --bench loopback` measures all; `cargo bench --bench loopback -- 'round trip'` what its ids match.
 
-mod support;
-
 use std::{
     thread,
     time::{Duration, Instant},
@@ -12,16 +10,16 @@ use std::{
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use support::{
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
+use wsflow::Message;
+use wsflow_benches::{
     KIB, MIB, VOLUME,
     client::{Client, Tungstenite, Wsflow},
     group,
     payload::{Content, sent_len, served},
     server::{Server, Task},
 };
-use tokio::net::TcpStream;
-use tokio::runtime::{self, Runtime};
-use wsflow::Message;
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
@@ -156,7 +154,7 @@ fn slow_consumer_with<C: Client>(group: &mut Group<'_>, frames: &[u8], count: us
 
 criterion_group! {
     name = benches;
-    config = support::criterion(WallTime);
+    config = wsflow_benches::criterion(WallTime);
     targets = receive, send, echo, slow_consumer
 }
 criterion_main!(benches);

@@ -3,11 +3,11 @@
 //!
 //! `cargo bench --bench stream` measures all; `cargo bench --bench stream -- 'receive.*/64/'` what its ids match.
 
-mod support;
-
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use futures::SinkExt as _;
-use support::{
+use testkit::wire::Wire;
+use wsflow::Message;
+use wsflow_benches::{
     KIB, MIB, VOLUME,
     client::{ByReference, Client, Tungstenite, Wsflow},
     clock::CpuTime,
@@ -16,8 +16,6 @@ use support::{
     now,
     payload::{Content, served},
 };
-use testkit::wire::Wire;
-use wsflow::Message;
 
 type Group<'a> = BenchmarkGroup<'a, CpuTime>;
 
@@ -120,7 +118,7 @@ fn wire_len<C: Client>(message: &Message, count: usize) -> usize {
 
 criterion_group! {
     name = benches;
-    config = support::criterion(CpuTime);
+    config = wsflow_benches::criterion(CpuTime);
     targets = receive, send_in_batches, send_large
 }
 criterion_main!(benches);

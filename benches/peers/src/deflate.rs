@@ -4,7 +4,7 @@
 
 #[allow(dead_code)] // of its two clocks one is read here
 mod cost;
-#[path = "../../ticks/mod.rs"]
+#[path = "../../src/ticks.rs"]
 mod ticks;
 
 use std::{

@@ -5,7 +5,7 @@ use wsflow::Message;
 use testkit::frame;
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Content {
+pub enum Content {
     Binary,
     Ascii,
     /// Characters of one to four bytes.
@@ -13,7 +13,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Binary => "binary",
             Self::Ascii => "ascii",
@@ -22,7 +22,7 @@ impl Content {
     }
 
     /// A message of exactly this many bytes.
-    pub(crate) fn message(self, size: usize) -> Message {
+    pub fn message(self, size: usize) -> Message {
         match self {
             Self::Binary => (0..size).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into(),
             Self::Ascii => text("The quick brown fox jumps over the lazy dog. ", size).into(),
@@ -45,13 +45,13 @@ fn text(sentence: &str, size: usize) -> String {
 }
 
 /// What a server sends of this message, so many times.
-pub(crate) fn served(message: &Message, count: usize) -> Vec<u8> {
+pub fn served(message: &Message, count: usize) -> Vec<u8> {
     let opcode = if message.is_text() { frame::TEXT } else { frame::BINARY };
     frame::encode(true, 0, opcode, message.as_bytes()).repeat(count)
 }
 
 /// How long the frame is that a client sends of this message: its mask key comes on top.
-pub(crate) fn sent_len(message: &Message) -> usize {
+pub fn sent_len(message: &Message) -> usize {
     const MASK_KEY: usize = 4;
     served(message, 1).len() + MASK_KEY
 }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The client's end. It serves its input whenever the [`Tap`] is opened.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub struct Memory {
     input: Vec<u8>,
     output: Option<Vec<u8>>,
     state: Arc<State>,
@@ -27,7 +27,7 @@ pub(crate) struct Memory {
 
 /// The bench's end.
 #[derive(Debug)]
-pub(crate) struct Tap {
+pub struct Tap {
     input_len: usize,
     state: Arc<State>,
 }
@@ -42,24 +42,24 @@ struct State {
 
 impl Memory {
     /// Serves this input, and drops what is written.
-    pub(crate) fn serving(input: Vec<u8>) -> (Self, Tap) {
+    pub fn serving(input: Vec<u8>) -> (Self, Tap) {
         let state = Arc::<State>::default();
         let tap = Tap { input_len: input.len(), state: Arc::clone(&state) };
         (Self { input, output: None, state }, tap)
     }
 
     /// Serves nothing, and drops what is written.
-    pub(crate) fn taking() -> (Self, Tap) {
+    pub fn taking() -> (Self, Tap) {
         Self::serving(Vec::new())
     }
 
     /// Serves nothing, and keeps what is written.
-    pub(crate) fn keeping() -> Self {
+    pub fn keeping() -> Self {
         Self { input: Vec::new(), output: Some(Vec::new()), state: Arc::default() }
     }
 
     /// What was written and kept.
-    pub(crate) fn kept(&self) -> &[u8] {
+    pub fn kept(&self) -> &[u8] {
         self.output.as_deref().unwrap_or_default()
     }
 
@@ -75,14 +75,14 @@ impl Memory {
 
 impl Tap {
     /// Serves the input once more.
-    pub(crate) fn open(&self) {
+    pub fn open(&self) {
         let unread = self.state.unread.swap(self.input_len, Relaxed);
         assert_eq!(unread, 0, "bytes of the input before were not read");
         self.state.reader.wake();
     }
 
     /// How many bytes were written since this was asked last.
-    pub(crate) fn written(&self) -> usize {
+    pub fn written(&self) -> usize {
         self.state.written.swap(0, Relaxed)
     }
 }

@@ -5,10 +5,10 @@ use wsflow::Message;
 /// Each run moves so much payload: many times what a window holds.
 const CORPUS: usize = 1 << 20;
 
-pub(crate) const SIZES: [(&str, usize); 2] = [("256 B", 256), ("16 KiB", 16 << 10)];
+pub const SIZES: [(&str, usize); 2] = [("256 B", 256), ("16 KiB", 16 << 10)];
 
 /// Messages of about this size, 1 MiB together: arrays of ticks whose numbers move as those of a market do.
-pub(crate) fn ticks(size: usize) -> Vec<Message> {
+pub fn ticks(size: usize) -> Vec<Message> {
     const SYMBOLS: [&str; 8] = ["ACME", "GLOBEX", "HOOLI", "INITECH", "UMBRELLA", "STARK", "WAYNE", "WONKA"];
     let mut prices = [10_000i64, 25_050, 4_200, 131_300, 7_775, 88_812, 52_099, 1_999];
     let (mut random, mut sequence, mut time) = (1u64, 0u64, 1_760_000_000_000u64);

@@ -9,11 +9,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::memory::Memory;
+use crate::memory::Memory;
 
 /// It is polled by one task: who reads the response has written the request.
 #[derive(Debug)]
-pub(crate) struct Upgrade {
+pub struct Upgrade {
     /// What has come of the request, until it is whole.
     request: Option<Vec<u8>>,
     response: Vec<u8>,
@@ -21,7 +21,7 @@ pub(crate) struct Upgrade {
 }
 
 impl Upgrade {
-    pub(crate) fn before(io: Memory) -> Self {
+    pub fn before(io: Memory) -> Self {
         Self { request: Some(Vec::new()), response: Vec::new(), io }
     }
 }

@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
 use wsflow::{Config, Message};
 
-use super::now;
+use crate::now;
 
 /// A client, with its defaults, over a transport that needs no handshake.
-pub(crate) trait Client {
+pub trait Client {
     const NAME: &'static str;
     type Message: From<Message> + Clone;
     type Error: Debug;
@@ -42,11 +42,11 @@ pub(crate) trait Client {
     }
 }
 
-pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Io for S {}
 
-pub(crate) struct Wsflow;
+pub struct Wsflow;
 
 impl Client for Wsflow {
     const NAME: &'static str = "wsflow";
@@ -68,7 +68,7 @@ impl Client for Wsflow {
 }
 
 /// wsflow, with messages that are lent and not owned.
-pub(crate) struct ByReference;
+pub struct ByReference;
 
 impl Client for ByReference {
     const NAME: &'static str = "wsflow-by-reference";
@@ -103,7 +103,7 @@ impl Client for ByReference {
     }
 }
 
-pub(crate) struct Tungstenite;
+pub struct Tungstenite;
 
 impl Client for Tungstenite {
     const NAME: &'static str = "tokio-tungstenite";

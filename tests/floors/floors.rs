@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use syn::{
@@ -55,7 +55,7 @@ fn everything_in_src_stands_on_a_floor() {
     names.dedup();
     let mut floors: Vec<&str> = FLOORS.iter().map(|(name, _)| *name).chain(["lib"]).collect();
     floors.sort_unstable();
-    assert_eq!(names, floors, "FLOORS of tests/floors.rs and src differ");
+    assert_eq!(names, floors, "FLOORS of tests/floors and src differ");
 }
 
 #[test]
@@ -215,8 +215,7 @@ fn files_of(files: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn the_drawing_names_what_src_has() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let drawing = page.split("```").nth(1).expect("the page begins with the drawing");
     let drawn: Vec<&str> = drawing.split_whitespace().filter(|word| word.ends_with(".rs")).collect();
     // A file is drawn by its name; a child in a folder of a folder by the folder's name and its own.
@@ -239,6 +238,11 @@ fn floor(name: &str) -> Option<u8> {
     FLOORS.iter().find(|(other, _)| *other == name).map(|(_, floor)| *floor)
 }
 
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// The source files of the crate: path below `src` and content.
 fn sources() -> BTreeMap<String, String> {
     fn read(directory: &Path, prefix: &str, sources: &mut BTreeMap<String, String>) {
@@ -253,7 +257,7 @@ fn sources() -> BTreeMap<String, String> {
         }
     }
     let mut sources = BTreeMap::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut sources);
+    read(&root().join("src"), "", &mut sources);
     sources
 }
 

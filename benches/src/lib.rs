@@ -1,16 +1,14 @@
 //! What the benches share: clients, transports, payloads, a clock, and how long a measurement takes.
 
-// Each bench uses its own part of it, and sees all of it.
-#![allow(dead_code, unreachable_pub)]
-
-pub(crate) mod client;
-pub(crate) mod clock;
+pub mod client;
+pub mod clock;
 #[path = "../../tests/support/flood.rs"]
-pub(crate) mod flood;
-pub(crate) mod memory;
-pub(crate) mod payload;
-pub(crate) mod server;
-pub(crate) mod upgrade;
+pub mod flood;
+pub mod memory;
+pub mod payload;
+pub mod server;
+pub mod ticks;
+pub mod upgrade;
 
 use std::time::Duration;
 
@@ -18,19 +16,19 @@ use criterion::measurement::Measurement;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use futures::FutureExt as _;
 
-pub(crate) const KIB: usize = 1 << 10;
-pub(crate) const MIB: usize = 1 << 20;
+pub const KIB: usize = 1 << 10;
+pub const MIB: usize = 1 << 20;
 
 /// Each iteration moves so much payload, in messages of one size.
-pub(crate) const VOLUME: usize = MIB;
+pub const VOLUME: usize = MIB;
 
 /// A transport in memory keeps nobody waiting.
-pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+pub fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("it need not wait")
 }
 
 /// Short, so that a whole bench is done in two minutes: `--measurement-time` and `--sample-size` ask for more.
-pub(crate) fn criterion<M: Measurement>(clock: M) -> Criterion<M> {
+pub fn criterion<M: Measurement>(clock: M) -> Criterion<M> {
     Criterion::default()
         .with_measurement(clock)
         .warm_up_time(Duration::from_millis(300))
@@ -40,7 +38,7 @@ pub(crate) fn criterion<M: Measurement>(clock: M) -> Criterion<M> {
 }
 
 /// The group of one workload at one size: each iteration is so many messages.
-pub(crate) fn group<'a, M: Measurement>(
+pub fn group<'a, M: Measurement>(
     criterion: &'a mut Criterion<M>,
     workload: &str,
     size: usize,
@@ -50,7 +48,7 @@ pub(crate) fn group<'a, M: Measurement>(
 }
 
 /// A group whose iterations are so many messages of so many bytes of payload together.
-pub(crate) fn group_of<'a, M: Measurement>(
+pub fn group_of<'a, M: Measurement>(
     criterion: &'a mut Criterion<M>,
     id: &str,
     messages: usize,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 
-pub(crate) struct CpuTime;
+pub struct CpuTime;
 
 impl Measurement for CpuTime {
     type Intermediate = ThreadTime;

@@ -14,13 +14,13 @@ use std::{
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::KIB;
+use crate::KIB;
 
 /// How much it reads or writes at a time.
 const PIECE: usize = 64 * KIB;
 
 /// What it does with its one connection, until the client ends it.
-pub(crate) enum Task {
+pub enum Task {
     /// Writes these bytes again and again.
     Pour(Vec<u8>),
     /// Reads whatever comes.
@@ -29,7 +29,7 @@ pub(crate) enum Task {
     Echo { request_len: usize, response: Vec<u8> },
 }
 
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     /// How much the system keeps for each socket and direction, where it is not to decide that itself.
     system_buffer: Option<usize>,
@@ -38,7 +38,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(task: Task, system_buffer: Option<usize>) -> Self {
+    pub fn start(task: Task, system_buffer: Option<usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let moved = Arc::<AtomicU64>::default();
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// The client's end. It belongs to the runtime that is entered.
-    pub(crate) fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let socket = std::net::TcpStream::connect(self.address).expect("the server listens");
         set_up(&socket, self.system_buffer);
         socket.set_nonblocking(true).expect("a socket of this system");
@@ -61,12 +61,12 @@ impl Server {
     }
 
     /// How many bytes it has written, or read where it writes none.
-    pub(crate) fn moved(&self) -> u64 {
+    pub fn moved(&self) -> u64 {
         self.moved.load(Relaxed)
     }
 
     /// Waits for the end, once the client has ended the connection: how many bytes it has moved in all.
-    pub(crate) fn finish(self) -> u64 {
+    pub fn finish(self) -> u64 {
         self.thread.join().expect("the server does not panic");
         self.moved.load(Relaxed)
     }
