@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets and runs them one after another: fuzz/run.sh [seconds for each] [targets…]
+# Builds the fuzz targets and runs them, as many at a time as there are cores: fuzz/run.sh [seconds for each] [targets…]
 #
 # It is libFuzzer (the crate libfuzzer-sys) with LLVM's coverage and AddressSanitizer, without cargo-fuzz: the coverage pass
 # works with a stable compiler, and RUSTC_BOOTSTRAP=1 is for the sanitizer's flag alone. It needs a C++ compiler.
@@ -7,7 +7,10 @@
 # What a run finds stands in fuzz/artifacts/<target>; to try it again: fuzz/run.sh 0 <target> <file>.
 set -euo pipefail
 from=$PWD
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
+. tests/tools.sh
+need_cxx
+cd fuzz
 
 seconds=${1:-20}
 shift || true
@@ -45,8 +48,18 @@ for target in "${targets[@]}"; do
         continue
     fi
     mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
-    echo "--- $target, $seconds s"
-    "$built/$target" "corpus/$target" "seeds/$target" -artifact_prefix="artifacts/$target/" \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 -verbosity=0 \
-        -print_funcs=0
 done
+((${#replay[@]})) && exit
+
+# One target, whose lines come at its end, not between those of another.
+run() {
+    local output status=0
+    output=$("$built/$1" "corpus/$1" "seeds/$1" -artifact_prefix="artifacts/$1/" \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 -verbosity=0 \
+        -print_funcs=0 2>&1) || status=$?
+    printf -- '--- %s, %d s\n%s\n' "$1" "$seconds" "$output"
+    return "$status"
+}
+export -f run
+export built seconds
+printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$(getconf _NPROCESSORS_ONLN)" bash -c 'run "$1"' run

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Has the Autobahn|Testsuite judge the client, and fails on any verdict but OK and INFORMATIONAL, also on the close.
-# Installs the suite under target/autobahn; where it cannot be had a line says that this was skipped.
+# Installs the suite below the target directory.
 #
-# usage: tests/autobahn.sh [quick|full|CASE…]
+# usage: tests/autobahn.sh [--install|quick|full|CASE…]
 #
-#   quick   sections 1 to 7, 9 and 10, and of each part of 12 and 13 (compression) the subcases 1 to 5 and 11
-#   full    all cases; most of the time the suite computes
-#   CASE…   such as 6.4.3, or a pattern such as '9.*', which takes every case that begins with a match
+#   --install   the suite, and runs nothing
+#   quick       sections 1 to 7, 9 and 10, and of each part of 12 and 13 (compression) the subcases 1 to 5 and 11
+#   full        all cases; most of the time the suite computes
+#   CASE…       such as 6.4.3, or a pattern such as '9.*', which takes every case that begins with a match
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tools.sh
 
 # The released suite is for Python 2 alone, and this is the youngest set of packages that works there.
 PACKAGES=(
@@ -22,15 +24,10 @@ PACKAGES=(
     pyasn1-modules==0.2.8 unittest2==1.1.0 traceback2==1.4.0 linecache2==1.0.0 argparse==1.4.0
 )
 VIRTUALENV=virtualenv==16.7.12
-ROOT=$PWD/target/autobahn
+ROOT=$TARGET/autobahn
 REPORT=$ROOT/report
 unset PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONWARNINGS=ignore
-
-skip() {
-    echo "autobahn: skipped: $*"
-    exit 0
-}
 
 # The newest CPython 2.7 of pyenv, else the one on PATH, where it can also be a stand-in that only says that it is none.
 find_python27() {
@@ -50,7 +47,6 @@ find_python27() {
 # zope is a namespace package and needs .pth files: a virtualenv has them, `pip --target` has not.
 install() {
     local python=$1
-    rm -rf "$ROOT" && mkdir -p "$ROOT"
     {
         "$python" -m pip install --quiet --target "$ROOT/virtualenv" "$VIRTUALENV" &&
             PYTHONPATH=$ROOT/virtualenv "$python" -m virtualenv --quiet --no-download "$ROOT/venv" &&
@@ -60,6 +56,7 @@ install() {
 }
 
 case ${1-quick} in
+--install) CASES=() ;;
 quick) CASES=({1..7}'.*' '9.*' '10.*' 12.{1..5}.{1..5} 12.{1..5}.11 13.{1..7}.{1..5} 13.{1..7}.11) ;;
 full) CASES=('*') ;;
 -*)
@@ -69,13 +66,17 @@ full) CASES=('*') ;;
 *) CASES=("$@") ;;
 esac
 
-command -v python3 >/dev/null || skip "python3 is missing"
+need python3 python3
 if [[ $(cat "$ROOT/installed" 2>/dev/null) != "${PACKAGES[*]}" ]]; then
-    python27=$(find_python27) || skip "the suite needs CPython 2.7, and there is none, neither of pyenv nor on PATH"
-    install "$python27" || skip "the suite cannot be installed, see target/autobahn/pip.log"
+    rm -rf "$ROOT" && mkdir -p "$ROOT"
+    python27=$(find_python27) || { pyenv install 2.7.18 >"$ROOT/pyenv.log" 2>&1 && python27=$(find_python27); } ||
+        missing "CPython 2.7, which the suite needs: there is none on PATH, and pyenv cannot install it, see $ROOT/pyenv.log"
+    install "$python27" || missing "the suite, and it cannot be installed, see $ROOT/pip.log"
 fi
+need_openssl
+if [[ ${1-} == --install ]]; then exit; fi
 
-cargo build --quiet --release --example autobahn
+cargo build --quiet "${FEATURES[@]}" --example autobahn
 
 # `wstest` would listen on every interface, whatever its configuration says: this is its fuzzing server on loopback, on
 # a port that was free. Once it listens it writes that port to descriptor 3.
@@ -107,7 +108,7 @@ read -r port <"$REPORT/port" || {
     exit 1
 } >&2
 
-cargo run --quiet --release --example autobahn -- "ws://127.0.0.1:$port"
+"$TARGET/debug/examples/autobahn" "ws://127.0.0.1:$port"
 
 python3 - "$REPORT" <<'PYTHON'
 import collections, json, pathlib, sys
@@ -138,7 +139,7 @@ for case in asked:
             result = json.loads((report / file).read_text())
             bad.append(f"{case}: {behavior}, close {close}: {result['result']} {result['resultClose']}: {file}")
 if bad:
-    print(f"\n{len(bad)} cases are neither OK nor INFORMATIONAL; the files are in target/autobahn/report:")
+    print(f"\n{len(bad)} cases are neither OK nor INFORMATIONAL; the files are in {report}:")
     print("\n".join(bad))
     sys.exit(1)
 PYTHON

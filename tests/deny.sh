@@ -7,13 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/tools.sh
 
-if ! cargo_tool cargo-deny 0.20.2; then
-    skip "cargo-deny cannot be installed, see tools.log in the target directory"
-    exit 0
-fi
+need_cargo_tool cargo-deny 0.20.2
 cargo deny check bans licenses sources
-if ! cargo deny fetch db >"$TARGET/deny.log" 2>&1; then
-    skip "advisories: their database cannot be had, see deny.log in the target directory"
-    exit 0
-fi
+cargo deny fetch db >"$TARGET/deny.log" 2>&1 || missing "the database of advisories, see $TARGET/deny.log"
 cargo deny check --disable-fetch advisories

@@ -5,10 +5,11 @@
 # usage: tests/loom.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tools.sh
 
-# The flag is for the library alone: with RUSTFLAGS every dependency would be built again.
-program=$(
-    cargo rustc --quiet --profile test --lib --message-format json -- --cfg wsflow_loom |
-        sed -n 's/.*"name":"wsflow".*"executable":"\([^"]*\)".*/\1/p'
-)
-LOOM_MAX_PREEMPTIONS=3 "$program" loom
+need_openssl
+
+# With RUSTFLAGS every dependency would be built again. This wraps the compiler of the workspace's own packages, which cargo also
+# asks for the cfg that loom is a dependency by.
+export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/loom/rustc.sh
+LOOM_MAX_PREEMPTIONS=3 cargo test --quiet "${FEATURES[@]}" --lib loom

@@ -3,16 +3,14 @@
 # back and subscribes again, and at SIGINT it closes cleanly and ends. tests/interop.sh, which installs the server, calls this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/tools.sh
 
 KILLS=10
 # How long a line may take, in seconds.
 PATIENCE=20
 CLOSE_WITHIN_US=2000000
 
-if [[ -z ${INTEROP_PYTHON-} ]]; then
-    echo "market_feed: skipped: INTEROP_PYTHON is not set, see tests/interop.sh"
-    exit 0
-fi
+[[ -n ${INTEROP_PYTHON-} ]] || missing "INTEROP_PYTHON is not set: tests/interop.sh runs this"
 
 fail() { echo "market_feed: FAILED: $*" && exit 1; }
 now_us() { echo "${EPOCHREALTIME//[!0-9]/}"; }
@@ -42,10 +40,10 @@ kill_server() {
     exec {server}<&-
 }
 
-cargo build --quiet --example market_feed
+cargo build --quiet "${FEATURES[@]}" --example market_feed
 start_server 0
 port=$line
-client_program=${CARGO_TARGET_DIR:-target}/debug/examples/market_feed
+client_program=$TARGET/debug/examples/market_feed
 exec {client}< <(exec "$client_program" --url "ws://127.0.0.1:$port/" --channel btc --channel eth --token hunter2 \
     --initial 50 --max 200 2>&1)
 client_pid=$!

@@ -13,10 +13,7 @@ CARGO_MUTANTS=27.1.0
 # The tests that go through src/wire and src/protocol.
 TESTS=(backpressure:: closing:: compression:: pings:: polling:: receiving:: sending:: settings:: halves::senders)
 
-if ! cargo_tool cargo-mutants "$CARGO_MUTANTS"; then
-    skip "mutants: cargo-mutants cannot be installed, see tools.log in the target directory"
-    exit 0
-fi
+need_cargo_tool cargo-mutants "$CARGO_MUTANTS"
 
 # In a copy, since the sources are changed in place.
 copy=$TARGET/mutants/wsflow

@@ -12,18 +12,14 @@ LISTING=docs/public-api.txt
 # `public-api`, and the listing may then differ in how it is written.
 FORMAT=57
 
-if ! has_openssl; then
-    skip "the public API: native-tls does not build here, OpenSSL cannot be had"
-    exit 0
-fi
+need_openssl
 # rustdoc gives JSON on a stable Rust only so. A directory of its own, since build scripts look at this variable.
-RUSTC_BOOTSTRAP=1 cargo rustdoc --quiet --lib --all-features --target-dir "$TARGET/docs.rs" -- \
+RUSTC_BOOTSTRAP=1 cargo rustdoc --quiet --package wsflow --lib --all-features --target-dir "$TARGET/docs.rs" -- \
     -Z unstable-options --output-format json
 JSON=$TARGET/docs.rs/doc/wsflow.json
 format=$(grep -o '"format_version":[0-9]*' "$JSON" | tail -1 | cut -d: -f2)
 if [[ $format != "$FORMAT" ]]; then
-    skip "the public API: $(rustdoc --version) writes format $format of its JSON, expected $FORMAT"
-    exit 0
+    missing "$(rustdoc --version) writes format $format of its JSON, expected $FORMAT"
 fi
 listing=$(cargo run --quiet --locked --manifest-path tests/public_api/Cargo.toml \
     --target-dir "$TARGET/tools/build" -- "$JSON")
