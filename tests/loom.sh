@@ -12,4 +12,4 @@ need_openssl
 # With RUSTFLAGS every dependency would be built again. This wraps the compiler of the workspace's own packages, which cargo also
 # asks for the cfg that loom is a dependency by.
 export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/loom/rustc.sh
-LOOM_MAX_PREEMPTIONS=3 cargo test --quiet "${FEATURES[@]}" --lib loom
+LOOM_MAX_PREEMPTIONS=3 cargo test --quiet --package wsflow "${FEATURES[@]}" --lib loom
