@@ -1,8 +1,8 @@
 //! Frames, for prepared bytes and for a cheap server.
 
-use crate::payload::Kind;
+use testkit::frame;
 
-pub const CONTINUATION: u8 = 0;
+use crate::payload::Kind;
 
 /// The key of prepared frames, which costs nobody anything.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -10,79 +10,20 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 impl Kind {
     pub fn opcode(self) -> u8 {
         match self {
-            Self::Text => 1,
-            Self::Binary => 2,
+            Self::Text => frame::TEXT,
+            Self::Binary => frame::BINARY,
         }
-    }
-}
-
-/// The head of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    pub fin: bool,
-    pub opcode: u8,
-    pub key: Option<[u8; 4]>,
-    pub len: usize,
-}
-
-impl Head {
-    /// The head at the begin of the bytes and its size, if it is there whole.
-    pub fn read(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-        let (len, end) = match second & 0x7f {
-            126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-            127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
-            len => (u64::from(len), 2),
-        };
-        let key = if second & 0x80 == 0 { None } else { Some(bytes.get(end..end + 4)?.try_into().ok()?) };
-        let len = usize::try_from(len).ok()?;
-        let head = Self { fin: first & 0x80 != 0, opcode: first & 0x0f, key, len };
-        Some((head, head.size()))
-    }
-
-    pub fn write(self, to: &mut Vec<u8>) {
-        to.push(u8::from(self.fin) << 7 | self.opcode);
-        let masked = u8::from(self.key.is_some()) << 7;
-        match self.len {
-            len @ 0..126 => to.push(masked | len as u8),
-            len @ 126..65_536 => {
-                to.push(masked | 126);
-                to.extend_from_slice(&(len as u16).to_be_bytes());
-            }
-            len => {
-                to.push(masked | 127);
-                to.extend_from_slice(&(len as u64).to_be_bytes());
-            }
-        }
-        to.extend_from_slice(self.key.as_ref().map_or(&[], |key| &key[..]));
-    }
-
-    fn size(self) -> usize {
-        let length = match self.len {
-            0..126 => 2,
-            126..65_536 => 4,
-            _ => 10,
-        };
-        length + if self.key.is_some() { 4 } else { 0 }
     }
 }
 
 /// A frame as the server sends it.
 pub fn unmasked(kind: Kind, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(payload.len() + 14);
-    Head { fin: true, opcode: kind.opcode(), key: None, len: payload.len() }.write(&mut frame);
-    frame.extend_from_slice(payload);
-    frame
+    frame::encode(true, 0, kind.opcode(), payload)
 }
 
 /// A frame as a client sends it.
 pub fn masked(kind: Kind, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(payload.len() + 14);
-    Head { fin: true, opcode: kind.opcode(), key: Some(KEY), len: payload.len() }.write(&mut frame);
-    let start = frame.len();
-    frame.extend_from_slice(payload);
-    apply(KEY, &mut frame[start..]);
-    frame
+    frame::encode_masked(KEY, true, 0, kind.opcode(), payload)
 }
 
 /// Masks or unmasks a payload from its begin.
@@ -96,7 +37,7 @@ pub fn apply(key: [u8; 4], payload: &mut [u8]) {
 
 /// How many bytes a client sends for a message that goes out in frames of at most so much payload.
 pub fn sent_size(size: usize, fragment: Option<usize>) -> usize {
-    let frame = |len| Head { fin: true, opcode: 0, key: Some(KEY), len }.size() + len;
+    let frame = |len| received_size(len) + KEY.len();
     match fragment {
         Some(most) if size > most => {
             let rest = size % most;
@@ -108,7 +49,7 @@ pub fn sent_size(size: usize, fragment: Option<usize>) -> usize {
 
 /// How many bytes the server sends for a message.
 pub fn received_size(size: usize) -> usize {
-    Head { fin: true, opcode: 0, key: None, len: size }.size() + size
+    frame::head(0, size as u64).len() + size
 }
 
 #[cfg(test)]
@@ -116,17 +57,6 @@ mod tests {
     use super::*;
 
     const SIZES: [usize; 6] = [0, 1, 125, 126, 65_535, 65_536];
-
-    #[test]
-    fn a_head_is_read_as_it_was_written() {
-        for (size, key) in SIZES.into_iter().flat_map(|size| [(size, None), (size, Some(KEY))]) {
-            let head = Head { fin: size % 2 == 0, opcode: 2, key, len: size };
-            let mut bytes = Vec::new();
-            head.write(&mut bytes);
-            assert_eq!(Head::read(&bytes), Some((head, bytes.len())));
-            assert_eq!(Head::read(&bytes[..bytes.len() - 1]), None);
-        }
-    }
 
     #[test]
     fn sizes_are_those_of_the_frames() {

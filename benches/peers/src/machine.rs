@@ -35,7 +35,8 @@ pub fn command() -> String {
     };
     let quoted = |argument: String| if argument.contains(' ') { format!("{argument:?}") } else { argument };
     let arguments: Vec<String> = env::args().skip(1).map(quoted).collect();
-    let bin = env!("CARGO_BIN_NAME");
+    let program = env::current_exe().unwrap_or_default();
+    let bin = program.file_stem().unwrap_or_default().display();
     let command = format!("cargo run {profile} --manifest-path benches/peers/Cargo.toml --bin {bin}");
     if arguments.is_empty() { command } else { format!("{command} -- {}", arguments.join(" ")) }
 }

@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use testkit::frame::{CONTINUATION, Head};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    frame::{self, CONTINUATION, Head},
+    frame,
     job::{ANSWER, Job},
     payload::{Content, Kind},
     pin,
@@ -177,7 +178,8 @@ impl Connection {
         let mut output = Vec::with_capacity(BLOCK);
         while frames.read(&mut self.stream).is_ok() {
             while let Some((head, payload)) = frames.next()? {
-                Head { key: None, ..head }.write(&mut output);
+                let first = u8::from(head.fin) << 7 | head.opcode;
+                output.extend_from_slice(&testkit::frame::head(first, head.len));
                 output.extend_from_slice(payload);
             }
             self.stream.write_all(&output)?;
@@ -211,11 +213,15 @@ impl Frames {
     /// The next frame that has come whole.
     fn next(&mut self) -> io::Result<Option<(Head, &[u8])>> {
         let rest = &mut self.buffer[self.start..self.end];
-        let Some((head, size)) = Head::read(rest) else { return Ok(None) };
-        let Some(payload) = rest.get_mut(size..size + head.len) else { return Ok(None) };
-        let key = head.key.ok_or_else(|| io::Error::other("a frame that is not masked"))?;
+        let Some(head) = Head::read(rest) else { return Ok(None) };
+        if !head.is_masked {
+            return Err(io::Error::other("a frame that is not masked"));
+        }
+        let (Some(key), Ok(len)) = (head.key(rest), usize::try_from(head.len)) else { return Ok(None) };
+        let end = head.start() + len;
+        let Some(payload) = rest.get_mut(head.start()..end) else { return Ok(None) };
         frame::apply(key, payload);
-        self.start += size + head.len;
+        self.start += end;
         Ok(Some((head, payload)))
     }
 }

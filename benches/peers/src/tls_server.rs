@@ -13,6 +13,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use testkit::tls::Authority;
 use tokio_tungstenite::tungstenite::{
     self,
     handshake::server::{Request, Response},
@@ -36,37 +37,31 @@ const BLOCK: usize = 1 << 18;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A certificate for this machine and its key, in PEM.
-pub struct Identity {
-    certificate: String,
-    key: String,
-}
+pub struct Identity([String; 2]);
 
 impl Identity {
-    pub fn make() -> Result<Self> {
-        let made = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()])?;
-        Ok(Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() })
+    pub fn issued_by(authority: &Authority) -> Self {
+        Self(authority.issue(&[&Ipv4Addr::LOCALHOST.to_string()]).pem())
     }
 
     /// What the server's process has to know. The key is worth nothing beyond this run.
     pub fn arguments(&self) -> [&str; 2] {
-        [&self.certificate, &self.key]
+        self.0.each_ref().map(String::as_str)
     }
 
     pub fn from_arguments(arguments: &[String]) -> Result<Self> {
         let [certificate, key] = arguments else { return Err("the server needs a certificate and its key".into()) };
-        Ok(Self { certificate: certificate.clone(), key: key.clone() })
-    }
-
-    pub fn certificate(&self) -> Result<CertificateDer<'static>> {
-        Ok(CertificateDer::from_pem_slice(self.certificate.as_bytes())?)
+        Ok(Self([certificate.clone(), key.clone()]))
     }
 
     fn server_config(&self) -> Result<ServerConfig> {
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())?;
+        let [certificate, key] = &self.0;
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
         Ok(ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![self.certificate()?], key)?)
+            .with_single_cert(vec![certificate], key)?)
     }
 }
 

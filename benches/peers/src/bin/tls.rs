@@ -2,44 +2,29 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin tls` prints the tables in Markdown.
 
-#[cfg(not(unix))]
-compile_error!("these benches measure with getrusage, which is Unix's");
-
-mod args;
-#[allow(dead_code)] // of its two clocks one is read here
-mod cost;
-mod error;
-#[allow(dead_code)] // the client's frames are not prepared here
-mod frame;
-#[allow(dead_code)] // two of the jobs are done over TLS
-mod job;
-mod machine;
-mod page;
-mod pair;
-#[allow(dead_code)] // one kind of content is sent here
-mod payload;
-mod pin;
-mod records;
-#[allow(dead_code)] // its process is started here; it speaks plain TCP, the one of `tls_server` TLS
-mod server;
-mod tls_server;
-mod turns;
-
 use std::sync::Arc;
 
-use args::{Args, Role, SERVE};
 use bytes::Bytes;
 use clap::Parser as _;
-use cost::Meter;
-use error::Result;
-use job::Job;
-use page::{Page, figure};
-use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
-use payload::Content;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use server::Server;
-use tls_server::Identity;
+use rustls::{ClientConfig, crypto::ring};
+use testkit::tls::Authority;
 use tokio_tungstenite::Connector;
+use wsflow_peers::{
+    args::{Args, Role, SERVE},
+    cost::Meter,
+    error::Result,
+    frame,
+    job::Job,
+    machine, page,
+    page::{Page, figure},
+    pair::{Client, NAMES, Options, Tungstenite, Wsflow},
+    payload::Content,
+    pin,
+    server::Server,
+    tls_server,
+    tls_server::Identity,
+    turns,
+};
 
 const CLIENT_CORE: usize = 0;
 const SERVER_CORE: usize = 1;
@@ -96,9 +81,10 @@ fn main() -> Result<()> {
         return tls_server::serve(SERVER_CORE, &Identity::from_arguments(knowledge)?);
     }
     let mut page = Page::new("Over TLS", ABOUT, &machine::describe());
-    let identity = Identity::make()?;
+    let authority = Authority::new();
+    let identity = Identity::issued_by(&authority);
     let [certificate, key] = identity.arguments();
-    let reach = Reach { server: Server::start(&[SERVE, certificate, key])?, connector: connector(&identity)? };
+    let reach = Reach { server: Server::start(&[SERVE, certificate, key])?, connector: connector(&authority)? };
     pin::to_core(CLIENT_CORE);
     let volume = if args.quick { VOLUME / 16 } else { VOLUME };
     for (title, workload, sizes) in WORKLOADS {
@@ -111,12 +97,10 @@ fn main() -> Result<()> {
     args.publish(page.as_str())
 }
 
-fn connector(identity: &Identity) -> Result<Connector> {
-    let mut roots = RootCertStore::empty();
-    roots.add(identity.certificate()?)?;
+fn connector(authority: &Authority) -> Result<Connector> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .with_root_certificates(authority.roots())
         .with_no_client_auth();
     Ok(Connector::Rustls(Arc::new(config)))
 }

@@ -2,38 +2,25 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin size` prints the tables in Markdown.
 
-#[cfg(not(unix))]
-compile_error!("these benches measure with getrusage, which is Unix's");
-
-mod args;
-#[allow(dead_code)] // of its two clocks one is read here
-mod cost;
-mod error;
-#[allow(dead_code)] // the client's frames are not prepared here
-mod frame;
-mod job;
-mod machine;
-mod page;
-mod pair;
-#[allow(dead_code)] // one kind of content is sent here
-mod payload;
-mod pin;
-mod server;
-mod turns;
-
 use std::hint::black_box;
 
-use args::{Args, Role, SERVE};
 use bytes::Bytes;
 use clap::Parser as _;
-use cost::Meter;
-use error::Result;
-use job::{ANSWER, Job};
-use page::{Page, figure};
-use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
-use payload::Content;
-use server::Server;
 use testkit::heap::{self, CountingAllocator};
+use wsflow_peers::{
+    args::{Args, Role, SERVE},
+    cost::Meter,
+    error::Result,
+    frame,
+    job::{ANSWER, Job},
+    machine, page,
+    page::{Page, figure},
+    pair::{Client, NAMES, Options, Tungstenite, Wsflow},
+    payload::Content,
+    pin, server,
+    server::Server,
+    turns,
+};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;

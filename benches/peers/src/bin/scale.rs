@@ -2,48 +2,31 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin scale` prints the tables in Markdown.
 
-#[cfg(not(unix))]
-compile_error!("these benches measure with getrusage, which is Unix's");
-
-mod args;
-mod cost;
-mod crowd;
-mod error;
-#[allow(dead_code)] // the client's frames are not prepared here
-mod frame;
-#[allow(dead_code)] // the jobs of the server of one connection
-mod job;
-mod machine;
-mod page;
-#[allow(dead_code)] // what goes out here is not fragmented
-mod pair;
-#[allow(dead_code)] // one kind of content is sent here
-mod payload;
-mod pin;
-#[allow(dead_code)] // its process is started here; it serves one connection, the crowd serves many
-mod server;
-mod turns;
-
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     time::Duration,
 };
 
-use args::{Args, Role, SERVE};
 use clap::Parser as _;
-use cost::Meter;
-use crowd::{Crowd, LARGE, Order, SMALL};
-use error::{Error, Result};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
-use page::{Page, figure};
-use pair::{Client, NAMES, Options, Tungstenite, Wsflow};
 use testkit::heap::{self, CountingAllocator};
 use tokio::{
     runtime::{self, Runtime},
     sync::Notify,
     task::LocalSet,
     time::{sleep, timeout},
+};
+use wsflow_peers::{
+    args::{Args, Role, SERVE},
+    cost::Meter,
+    crowd,
+    crowd::{Crowd, LARGE, Order, SMALL},
+    error::{Error, Result},
+    machine, page,
+    page::{Page, figure},
+    pair::{Client, NAMES, Options, Tungstenite, Wsflow},
+    pin, turns,
 };
 
 #[global_allocator]

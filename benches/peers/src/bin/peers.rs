@@ -2,47 +2,22 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --markdown docs/peers.md --svg docs/peers.svg --readme
 //! README.md` takes all figures; `--help` shows how to take some.
-//!
-//! Imports point one way: from here to `report` and `chart`, `rounds`, `peers` (the clients), `entry` (a client ready to be
-//! run), `drive` (a run), `stream_sink` (the loops of some clients), `peer` (what a client can do), `tally`, `workload`,
-//! `statistic`, `job`, `frame`, and last to `payload` and `error`. The server's side, `server`, needs `frame` and what is
-//! behind it.
-
-#[cfg(not(unix))]
-compile_error!("these benches measure with getrusage, which is Unix's");
-
-mod chart;
-mod connect;
-mod cost;
-mod drive;
-mod entry;
-mod error;
-mod frame;
-mod heap;
-mod job;
-mod machine;
-mod payload;
-mod peer;
-mod peers;
-mod pin;
-mod report;
-mod rounds;
-mod server;
-mod statistic;
-mod stream_sink;
-mod tally;
-mod workload;
 
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{
+use wsflow_peers::{
+    chart,
     entry::Entry,
     error::Result,
+    heap, machine, peers, pin,
     report::Report,
+    rounds,
     rounds::{Cell, Plan, Row},
+    server,
     server::Server,
+    workload,
     workload::Workload,
 };
 

@@ -2,9 +2,7 @@
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml --bin deflate` prints the table in Markdown.
 
-#[allow(dead_code)] // of its two clocks one is read here
-mod cost;
-#[path = "../../src/ticks.rs"]
+#[path = "../../../src/ticks.rs"]
 mod ticks;
 
 use std::{
@@ -16,7 +14,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use cost::Meter;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use testkit::{
     frame,
@@ -26,6 +23,7 @@ use testkit::{
 use ticks::{SIZES, ticks};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wsflow::{Config, Deflate, Message, UpgradedParts, WebSocketStream};
+use wsflow_peers::cost::Meter;
 use yawc::{CompressionLevel, Frame, Options, Role, WebSocket};
 
 #[global_allocator]
