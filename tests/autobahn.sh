@@ -5,8 +5,8 @@
 # usage: tests/autobahn.sh [--install|quick|full|CASE…]
 #
 #   --install   the suite, and runs nothing
-#   quick       sections 1 to 7, 9 and 10, and of each part of 12 and 13 (compression) the subcases 1 to 4: messages of up to
-#               1 KiB; and messages of 128 KiB in fragments, once with and once without a context that is taken over
+#   quick       sections 1 to 7, 9 and 10, and of each part of 12 and 13 (compression) the subcases 1 to 4, messages of up to
+#               1 KiB, and of three parts subcase 11, messages of 8 KiB in fragments
 #   full        all cases; most of the time the suite computes
 #   CASE…       such as 6.4.3, or a pattern such as '9.*', which takes every case that begins with a match
 set -euo pipefail
