@@ -98,7 +98,7 @@ step_format() {
     for manifest in "${LOCKED[@]:1}"; do cargo fmt --manifest-path "$manifest" --check; done
 }
 
-lint() { cargo clippy --quiet --workspace --all-targets "$@" -- -D warnings; }
+lint() { cargo clippy --quiet --all-targets "$@" -- -D warnings; }
 
 install_clippy() { need_openssl && need_component clippy clippy; }
 
