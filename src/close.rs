@@ -210,8 +210,9 @@ mod tests {
         assert_eq!(codes.map(u16::from).to_vec(), [1000..=1003, 1005..=1014].into_iter().flatten().collect::<Vec<_>>());
     }
 
+    /// B231, B235.
     #[test]
-    fn b231_b235_a_reason_alone_gets_code_1000() {
+    fn a_reason_alone_gets_code_1000() {
         assert_eq!(CloseFrame::with_reason("x"), CloseFrame::new(1000, "x"));
         assert_eq!(CloseFrame::with_reason(""), CloseFrame::empty());
     }

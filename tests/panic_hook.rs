@@ -8,8 +8,9 @@ use std::{
 use testkit::peer::Peer;
 use wsflow::compat::WebSocket;
 
+/// B186.
 #[tokio::test]
-async fn b186_a_panic_is_reported_by_the_panic_hook() {
+async fn a_panic_is_reported_by_the_panic_hook() {
     let thread = std::thread::current().id();
     let reports = Arc::new(Mutex::new(Vec::new()));
     let (before, reported) = (std::panic::take_hook(), Arc::clone(&reports));

@@ -190,8 +190,9 @@ mod tests {
         Direction { window_bits: WindowBits::new(window_bits), has_context_takeover }
     }
 
+    /// B25.
     #[test]
-    fn b25_the_offer_is_bare_unless_asked_for_more() {
+    fn the_offer_is_bare_unless_asked_for_more() {
         assert_eq!(offer(&Deflate::default()), "permessage-deflate; client_max_window_bits");
         let all = Deflate::default()
             .server_no_context_takeover(true)
@@ -232,8 +233,9 @@ mod tests {
         }
     }
 
+    /// B37.
     #[test]
-    fn b37_what_a_server_may_not_choose() {
+    fn what_a_server_may_not_choose() {
         let bare = Deflate::default();
         for value in [
             "x-webkit-deflate-frame",

@@ -73,8 +73,9 @@ impl fmt::Debug for Subprotocols {
 mod tests {
     use super::*;
 
+    /// B45, B46.
     #[test]
-    fn b45_b46_names_that_are_refused() {
+    fn names_that_are_refused() {
         assert_eq!(Subprotocols::new([""]).unwrap_err(), InvalidSubprotocol::Empty);
         assert_eq!(Subprotocols::new(["a", ""]).unwrap_err(), InvalidSubprotocol::Empty);
         let separators = "()<>@,;:\\\"/[]?={} \t";
@@ -90,15 +91,17 @@ mod tests {
         }
     }
 
+    /// B47, B48.
     #[test]
-    fn b47_b48_no_name_twice_whatever_its_case() {
+    fn no_name_twice_whatever_its_case() {
         for names in [["echo", "echo"], ["echo", "eCho"]] {
             assert_eq!(Subprotocols::new(names).unwrap_err(), InvalidSubprotocol::Duplicate { index: 1 });
         }
     }
 
+    /// B24, B49.
     #[test]
-    fn b24_b49_the_header_keeps_the_order_and_is_absent_for_none() {
+    fn the_header_keeps_the_order_and_is_absent_for_none() {
         assert_eq!(Subprotocols::new(["b", "a"]).unwrap().header().unwrap(), "b, a");
         assert_eq!(Subprotocols::new([""; 0]).unwrap().header(), None);
     }

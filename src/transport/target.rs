@@ -212,8 +212,9 @@ mod tests {
         Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
+    /// B1, B3, B4, B5.
     #[test]
-    fn b1_b3_b4_b5_urls_that_are_refused() {
+    fn urls_that_are_refused() {
         use InvalidUrl::{Fragment, Scheme};
         for url in ["", "ws://", "ws://foo bar/", "ws://h:65536/", "ws://h:x/", "/relative", "h/relative", "wss://[::1"]
         {
@@ -231,8 +232,9 @@ mod tests {
         assert_eq!(Target::parse("ftp://h/#").unwrap_err(), Scheme("ftp".into()));
     }
 
+    /// B2, B7-B12.
     #[test]
-    fn b2_b7_to_b12_the_url_that_the_getter_shows() {
+    fn the_url_that_the_getter_shows() {
         for (given, shown) in [
             ("http://h/x", "ws://h/x"),
             ("https://h:443/x", "wss://h/x"),
@@ -255,8 +257,9 @@ mod tests {
         }
     }
 
+    /// B23.
     #[test]
-    fn b23_the_resource_and_what_else_is_taken_from_the_url() {
+    fn the_resource_and_what_else_is_taken_from_the_url() {
         for (url, resource, host, address, name) in [
             ("ws://h", "/", "h", "ws://h:80/", "h"),
             ("wss://h/a?b=c", "/a?b=c", "h", "wss://h:443/", "h"),
@@ -285,8 +288,9 @@ mod tests {
         assert!(matches!(Target::parse(&format!("ws://h/{}", "x".repeat(70_000))), Err(InvalidUrl::Resource(_))));
     }
 
+    /// B13.
     #[test]
-    fn b13_userinfo_becomes_basic_credentials_and_is_not_shown() {
+    fn userinfo_becomes_basic_credentials_and_is_not_shown() {
         for (url, credentials) in [
             ("ws://h/", None),
             ("ws://@h/", None),

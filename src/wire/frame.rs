@@ -227,8 +227,9 @@ mod tests {
         }
     }
 
+    /// B152, B154, B155.
     #[test]
-    fn b152_b154_b155_what_breaks_the_rules_by_itself() {
+    fn what_breaks_the_rules_by_itself() {
         let cases: [(&[u8], Violation); 9] = [
             (&[0x82, 0x80], Violation::MaskedFrame),
             (&[0x83, 0], Violation::ReservedOpcode(3)),

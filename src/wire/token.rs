@@ -12,8 +12,9 @@ pub(crate) fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    /// B46.
     #[test]
-    fn b46_a_token_is_visible_ascii_without_separators() {
+    fn a_token_is_visible_ascii_without_separators() {
         for byte in 0..=u8::MAX {
             let is_separator = b"()<>@,;:\\\"/[]?={} \t".contains(&byte);
             assert_eq!(is_token(byte), (0x21..=0x7e).contains(&byte) && !is_separator, "{byte:#04x}");

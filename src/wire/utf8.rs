@@ -218,8 +218,9 @@ mod tests {
         }
     }
 
+    /// B149.
     #[test]
-    fn b149_a_bad_byte_is_refused_when_it_comes() {
+    fn a_bad_byte_is_refused_when_it_comes() {
         // What a valid text could begin with, and then the byte that no valid text could have there.
         for (good, bad) in
             [(&b"\xf4"[..], 0x90), (b"\xed", 0xa0), (b"\xe0", 0x80), (b"\xf0", 0x8f), (b"\xf0\x9f", 0x20), (b"a", 0xff)]
@@ -246,8 +247,9 @@ mod tests {
         assert_eq!(checked().finish(b"text", 1).unwrap_err(), Violation::InvalidUtf8);
     }
 
+    /// B149.
     #[test]
-    fn b149_a_text_that_ends_inside_of_a_character_is_refused() {
+    fn a_text_that_ends_inside_of_a_character_is_refused() {
         let mut checker = Utf8Checker::default();
         checker.check("匶".as_bytes().split_last().unwrap().1).unwrap();
         assert_eq!(checker.finish(b"\xe5\x8c", 0).unwrap_err(), Violation::InvalidUtf8);

@@ -517,7 +517,7 @@ fn server_process() {
 /// B197, B209: what the server got rid of is in the system's buffers and in the read buffer; then 1 GiB comes through
 /// what is held here.
 #[test]
-fn b197_b209_a_gib_from_another_process_at_a_slow_reader() {
+fn a_gib_from_another_process_at_a_slow_reader() {
     const READ_BUFFER_MAX: usize = 128 * KIB;
     const MESSAGE: usize = 64 * KIB;
     const MESSAGES: usize = 1024 * MIB / MESSAGE;

@@ -22,8 +22,9 @@ use crate::{
     turn,
 };
 
+/// B114, B162.
 #[tokio::test]
-async fn b114_b162_a_violation_by_us_never_shows_in_a_long_dialogue() {
+async fn a_violation_by_us_never_shows_in_a_long_dialogue() {
     let _turn = turn().await;
     let server = Script::bind().await;
     let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
@@ -64,8 +65,9 @@ async fn b114_b162_a_violation_by_us_never_shows_in_a_long_dialogue() {
 }
 
 /// The clock cannot be paused: nothing is ever idle.
+/// B117, B159.
 #[tokio::test]
-async fn b117_b159_a_peer_that_never_stops_talking_holds_no_deadline_up() {
+async fn a_peer_that_never_stops_talking_holds_no_deadline_up() {
     let _turn = turn().await;
     let short = Duration::from_millis(50);
     let text = encode(true, 0, TEXT, &[b'a'; 10_000]);

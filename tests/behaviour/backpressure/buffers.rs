@@ -50,8 +50,9 @@ async fn tcp<T: Send + 'static>(
     (WebSocketStream::from_upgraded(io, config), server)
 }
 
+/// B210.
 #[tokio::test]
-async fn b210_a_reader_idle_for_2_s_slows_a_server_that_sends_16_mib() {
+async fn a_reader_idle_for_2_s_slows_a_server_that_sends_16_mib() {
     let (sent, mut all_sent) = oneshot::channel();
     let (mut ws, server) = tcp(Config::default(), |mut socket| {
         let frame = encode(true, 0, BINARY, &vec![7; MIB]);
@@ -68,8 +69,9 @@ async fn b210_a_reader_idle_for_2_s_slows_a_server_that_sends_16_mib() {
     server.join().unwrap();
 }
 
+/// B221, B222.
 #[tokio::test]
-async fn b221_b222_a_send_of_8_mib_waits_for_a_server_that_is_idle_for_2_s() {
+async fn a_send_of_8_mib_waits_for_a_server_that_is_idle_for_2_s() {
     let (read, may_read) = mpsc::channel();
     let (mut ws, server) = tcp(Config::default(), move |mut socket| {
         may_read.recv().unwrap();
@@ -88,8 +90,9 @@ async fn b221_b222_a_send_of_8_mib_waits_for_a_server_that_is_idle_for_2_s() {
 }
 
 /// Sizes that fill every buffer exactly (crbug 1286909), at a reader that waits before each.
+/// B78.
 #[tokio::test]
-async fn b78_messages_of_exactly_the_sizes_of_the_buffers_all_arrive() {
+async fn messages_of_exactly_the_sizes_of_the_buffers_all_arrive() {
     for size in [4 * 1024, 64 * 1024, 128 * 1024, MIB] {
         let (mut ws, server) = tcp(Config::default(), move |mut socket| {
             let (sent, mut echoed) = (encode(true, 0, BINARY, &vec![7; size]), vec![0; 50]);
@@ -123,8 +126,9 @@ fn stalled(config: Config) -> (WebSocketStream<ScriptIo>, Script, Arc<Task>) {
     (WebSocketStream::from_upgraded(io, config), script, Task::new())
 }
 
+/// B220.
 #[test]
-fn b220_feed_waits_at_the_mark_and_is_never_an_error() {
+fn feed_waits_at_the_mark_and_is_never_an_error() {
     let runtime = runtime();
     let _entered = runtime.enter();
     // The mark, the size of each message, and how many are taken.
@@ -246,7 +250,7 @@ fn answers_go_out_while_input_never_ends() {
 
 /// B209: beyond what its buffer holds the socket is not read for a reader that does not read.
 #[test]
-fn b209_the_transport_is_not_read_before_what_was_read_is_used_up() {
+fn the_transport_is_not_read_before_what_was_read_is_used_up() {
     for max in [1024, 4096, 128 * 1024] {
         let (io, script) = script_io();
         let (mut ws, task) = (WebSocketStream::from_upgraded(io, Config::default().read_buffer_max(max)), Task::new());
@@ -280,8 +284,9 @@ fn of_a_flood_of_pings_the_latest_are_answered() {
 
 /// A transport that took all at once gets several frames in a write. When it stalls, a pong overtakes those that it has
 /// not begun, but for the first 16 KiB that it was offered and may hold.
+/// B168.
 #[test]
-fn b168_a_pong_waits_behind_no_more_than_a_frame_of_a_large_message() {
+fn a_pong_waits_behind_no_more_than_a_frame_of_a_large_message() {
     const FRAME: usize = limits::CHUNK + 14;
     // How much the transport takes before it stalls, and how many frames go before the pong.
     let cases = [

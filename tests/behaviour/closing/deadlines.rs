@@ -28,8 +28,9 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// B117, B144.
 #[tokio::test(start_paused = true)]
-async fn b117_b144_a_peer_that_never_answers_our_close_is_waited_for_for_close_timeout() {
+async fn a_peer_that_never_answers_our_close_is_waited_for_for_close_timeout() {
     let rows = [(Config::default(), 10), (Config::default().close_timeout(seconds(3)), 3)];
     for (config, expected) in rows {
         for at_once in PIECES {
@@ -70,8 +71,9 @@ async fn error_tells_what_made_the_end_of_close_with_unclean() {
     assert!(ws.error().is_none());
 }
 
+/// B117.
 #[tokio::test(start_paused = true)]
-async fn b117_without_close_timeout_the_answer_is_waited_for_for_ever() {
+async fn without_close_timeout_the_answer_is_waited_for_for_ever() {
     let (mut peer, mut ws) = open(Config::default().close_timeout(None), 1 << 20);
     assert!(timeout(seconds(86_400), ws.close()).await.is_err());
     peer.expect_close(None, "").await;
@@ -80,8 +82,9 @@ async fn b117_without_close_timeout_the_answer_is_waited_for_for_ever() {
     assert_eq!(trace(&mut ws).await.closed, closed(1005, "", true));
 }
 
+/// B117, B145.
 #[tokio::test(start_paused = true)]
-async fn b117_b145_a_peer_that_keeps_tcp_open_after_both_close_frames_is_left_cleanly() {
+async fn a_peer_that_keeps_tcp_open_after_both_close_frames_is_left_cleanly() {
     for (config, expected) in [(Config::default(), 2), (Config::default().tcp_end_timeout(seconds(7)), 7)] {
         for we_begin in [true, false] {
             let (mut peer, mut ws) = open(config.clone(), 1 << 20);
@@ -110,8 +113,9 @@ async fn b117_b145_a_peer_that_keeps_tcp_open_after_both_close_frames_is_left_cl
     }
 }
 
+/// B116, B237.
 #[tokio::test(start_paused = true)]
-async fn b116_b237_closing_waits_for_an_answer_that_is_late() {
+async fn closing_waits_for_an_answer_that_is_late() {
     for by_sink in [true, false] {
         let (mut peer, mut ws) = open(Config::default(), 1 << 20);
         let start = Instant::now();
@@ -133,8 +137,9 @@ async fn b116_b237_closing_waits_for_an_answer_that_is_late() {
     }
 }
 
+/// B117.
 #[tokio::test(start_paused = true)]
-async fn b117_a_slow_upload_is_not_cut_while_it_makes_progress() {
+async fn a_slow_upload_is_not_cut_while_it_makes_progress() {
     const PIECE: usize = 10_000;
     let (mut peer, mut ws) = over_pipe(PIECE, Config::default());
     for _ in 0..4 {
@@ -162,8 +167,9 @@ async fn b117_a_slow_upload_is_not_cut_while_it_makes_progress() {
     assert_eq!(ws.buffered_amount(), 0);
 }
 
+/// B117.
 #[tokio::test(start_paused = true)]
-async fn b117_a_peer_that_takes_nothing_is_left_after_close_timeout() {
+async fn a_peer_that_takes_nothing_is_left_after_close_timeout() {
     for stalled_before in [0, 60] {
         let (mut peer, mut ws) = over_pipe(1000, Config::default());
         ws.feed(Message::binary(vec![5; 100_000])).await.expect("room");
@@ -183,8 +189,9 @@ async fn b117_a_peer_that_takes_nothing_is_left_after_close_timeout() {
     }
 }
 
+/// B157, B225.
 #[tokio::test(start_paused = true)]
-async fn b157_b225_the_peers_close_while_a_message_is_being_sent_ends_reader_and_writer_alike() {
+async fn the_peers_close_while_a_message_is_being_sent_ends_reader_and_writer_alike() {
     for reads_on in [true, false] {
         let (mut peer, ws) = over_pipe(1000, Config::default());
         let (mut sink, mut stream) = ws.split();
@@ -214,8 +221,9 @@ async fn b157_b225_the_peers_close_while_a_message_is_being_sent_ends_reader_and
     }
 }
 
+/// B157.
 #[tokio::test(start_paused = true)]
-async fn b157_frames_not_begun_are_not_sent_after_the_peers_close() {
+async fn frames_not_begun_are_not_sent_after_the_peers_close() {
     let (mut peer, mut ws) = over_pipe(1000, Config::default().fragment_size(10_000));
     ws.feed(Message::binary(vec![5; 1_000_000])).await.expect("room");
     ws.feed("never".into()).now_or_never();
@@ -243,8 +251,9 @@ async fn b157_frames_not_begun_are_not_sent_after_the_peers_close() {
     assert_eq!(amount, 990_000);
 }
 
+/// B157, B158.
 #[tokio::test(start_paused = true)]
-async fn b157_b158_a_peer_that_closes_and_stops_reading_ends_with_its_code_after_tcp_end_timeout() {
+async fn a_peer_that_closes_and_stops_reading_ends_with_its_code_after_tcp_end_timeout() {
     for ends_its_side in [false, true] {
         for closes in [false, true] {
             let (mut peer, mut ws) = over_pipe(1000, Config::default());
@@ -319,8 +328,9 @@ async fn write_timeout_is_seen_by_a_reader_too_while_the_peer_goes_on_talking() 
     assert!(matches!(trace.error, Some(Error::Timeout { phase: Phase::Write, .. })), "{trace:?}");
 }
 
+/// B169.
 #[tokio::test(start_paused = true)]
-async fn b169_an_idle_connection_stays_open() {
+async fn an_idle_connection_stays_open() {
     let (mut peer, mut ws) = open(Config::default().keepalive_interval(None), 1 << 20);
     assert!(timeout(seconds(86_400), ws.next()).await.is_err());
     ws.send("still".into()).await.expect("open");

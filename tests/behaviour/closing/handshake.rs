@@ -55,8 +55,9 @@ fn frames_of_ours() -> Vec<(CloseFrame, Vec<u8>)> {
     rows
 }
 
+/// B105-B109, B133, B134, B233-B235.
 #[tokio::test]
-async fn b105_to_b109_b133_b134_b233_to_b235_close_frames_of_ours_and_their_echo() {
+async fn close_frames_of_ours_and_their_echo() {
     for (frame, body) in frames_of_ours() {
         for at_once in PIECES {
             let (mut peer, mut ws) = open(Config::default(), at_once);
@@ -111,8 +112,9 @@ async fn a_clean_close_by_a_server_in_trouble_ends_with_none_and_closed_tells() 
     }
 }
 
+/// B99-B102, B236.
 #[tokio::test]
-async fn b99_to_b102_b236_a_bad_close_is_an_error_in_every_state_and_changes_nothing() {
+async fn a_bad_close_is_an_error_in_every_state_and_changes_nothing() {
     let long = "r".repeat(124);
     let bells = "🔌".repeat(31);
     let mut rows: Vec<_> = [0, 1, 500, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65_535]
@@ -154,8 +156,9 @@ async fn b99_to_b102_b236_a_bad_close_is_an_error_in_every_state_and_changes_not
     peer.expect_eof().await;
 }
 
+/// B119-B126, B130-B137, B242, B243.
 #[tokio::test]
-async fn b119_to_b126_b130_to_b137_b242_b243_the_peers_close_is_echoed_with_code_and_reason() {
+async fn the_peers_close_is_echoed_with_code_and_reason() {
     let mut rows = vec![
         (None, ""),
         (Some(1000), "Clean Close"),
@@ -191,8 +194,9 @@ async fn b119_to_b126_b130_to_b137_b242_b243_the_peers_close_is_echoed_with_code
     }
 }
 
+/// B138.
 #[tokio::test]
-async fn b138_a_close_frame_behind_the_opening_handshake_counts_even_if_we_close_first() {
+async fn a_close_frame_behind_the_opening_handshake_counts_even_if_we_close_first() {
     for closes_first in [false, true] {
         let (mut peer, io) = Peer::pipe(4096);
         let read_buf = [encode(true, 0, TEXT, b"first"), encode(true, 0, CLOSE, &close_body(Some(1001), "PASS"))];
@@ -214,8 +218,9 @@ async fn b138_a_close_frame_behind_the_opening_handshake_counts_even_if_we_close
     }
 }
 
+/// B130, B139.
 #[tokio::test]
-async fn b130_b139_when_both_close_at_once_each_learns_the_others_code() {
+async fn when_both_close_at_once_each_learns_the_others_code() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         let (closed, ()) = tokio::join!(ws.close_with(CloseFrame::new(4111, "local")), async {
@@ -231,8 +236,9 @@ async fn b130_b139_when_both_close_at_once_each_learns_the_others_code() {
     }
 }
 
+/// B111.
 #[tokio::test]
-async fn b111_the_peers_close_that_came_before_ours_is_answered_and_ours_is_not_sent() {
+async fn the_peers_close_that_came_before_ours_is_answered_and_ours_is_not_sent() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     peer.close(4222, "remote").await;
     assert!(ws.next().now_or_never().is_none());
@@ -274,8 +280,9 @@ async fn an_answer_to_what_came_with_the_peers_close_leaves_before_it_is_echoed(
     }
 }
 
+/// B110, B241.
 #[tokio::test]
-async fn b110_b241_closing_again_sends_nothing_and_changes_nothing() {
+async fn closing_again_sends_nothing_and_changes_nothing() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     for frame in [CloseFrame::new(4001, "one"), CloseFrame::new(4002, "two"), CloseFrame::empty()] {
         assert!(ws.close_with(frame).now_or_never().is_none());
@@ -291,8 +298,9 @@ async fn b110_b241_closing_again_sends_nothing_and_changes_nothing() {
 
 /// The transport has taken a part of our Close frame, or all of it without having flushed it, when the peer's Close or a
 /// violation comes.
+/// B110.
 #[tokio::test(start_paused = true)]
-async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_only_one() {
+async fn the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_only_one() {
     let mine = close_body(Some(1000), "mine");
     // With its header and key.
     let len = 6 + mine.len();
@@ -342,8 +350,9 @@ async fn b110_the_close_frame_that_has_begun_to_leave_is_finished_and_is_the_onl
     }
 }
 
+/// B140, B244.
 #[tokio::test]
-async fn b140_b244_the_end_of_tcp_without_a_close_frame_is_unclean() {
+async fn the_end_of_tcp_without_a_close_frame_is_unclean() {
     let server = Script::bind().await;
     for before in
         [&b""[..], &encode(true, 0, PING, b"ping"), &encode(false, 0, TEXT, b"half"), &[0x81, 5, b'h'], &[0x81]]
@@ -362,8 +371,9 @@ async fn b140_b244_the_end_of_tcp_without_a_close_frame_is_unclean() {
     }
 }
 
+/// B141.
 #[tokio::test]
-async fn b141_a_reset_is_an_io_error_behind_what_came_before() {
+async fn a_reset_is_an_io_error_behind_what_came_before() {
     let server = Script::bind().await;
     let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
     let mut ws = ws.expect("open");
@@ -375,8 +385,9 @@ async fn b141_a_reset_is_an_io_error_behind_what_came_before() {
     assert_eq!((trace.messages, trace.closed), (vec![], unclean(1006, "")));
 }
 
+/// B142.
 #[tokio::test]
-async fn b142_the_peers_close_and_the_end_of_tcp_at_once_is_clean() {
+async fn the_peers_close_and_the_end_of_tcp_at_once_is_clean() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         peer.close(1000, "bye").await;
@@ -388,8 +399,9 @@ async fn b142_the_peers_close_and_the_end_of_tcp_at_once_is_clean() {
     }
 }
 
+/// B142.
 #[tokio::test]
-async fn b142_a_peer_that_is_gone_after_its_close_leaves_the_end_with_its_code() {
+async fn a_peer_that_is_gone_after_its_close_leaves_the_end_with_its_code() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     peer.close(1000, "bye").await;
     drop(peer);
@@ -398,8 +410,9 @@ async fn b142_a_peer_that_is_gone_after_its_close_leaves_the_end_with_its_code()
     assert_eq!((closed_error(trace.error.as_ref()), trace.closed), (unclean(1000, "bye"), unclean(1000, "bye")));
 }
 
+/// B143, B245.
 #[tokio::test]
-async fn b143_b245_the_end_of_tcp_instead_of_an_answer_is_unclean() {
+async fn the_end_of_tcp_instead_of_an_answer_is_unclean() {
     let server = Script::bind().await;
     for resets in [false, true] {
         let (ws, mut peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());

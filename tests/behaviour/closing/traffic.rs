@@ -20,8 +20,9 @@ fn unclean(code: u16, reason: &str) -> Closed {
     Closed::new(code, reason, false)
 }
 
+/// B116, B237.
 #[tokio::test]
-async fn b116_b237_sink_close_sends_what_is_queued_then_an_empty_close_and_waits_for_the_handshake() {
+async fn sink_close_sends_what_is_queued_then_an_empty_close_and_waits_for_the_handshake() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         for i in 0..100 {
@@ -42,8 +43,9 @@ async fn b116_b237_sink_close_sends_what_is_queued_then_an_empty_close_and_waits
     }
 }
 
+/// B112.
 #[tokio::test]
-async fn b112_large_messages_leave_before_the_close_frame() {
+async fn large_messages_leave_before_the_close_frame() {
     // Owned payloads go out without a copy, shared ones are copied.
     for shared in [false, true] {
         for size in [16 * 1024 + 1, 64 * 1024, 128 * 1024, 256 * 1024, 256 * 1024 + 1, 1_000_000] {
@@ -63,8 +65,9 @@ async fn b112_large_messages_leave_before_the_close_frame() {
     }
 }
 
+/// B113, B216, B247.
 #[tokio::test]
-async fn b113_b216_b247_messages_behind_our_close_are_counted_and_not_yielded() {
+async fn messages_behind_our_close_are_counted_and_not_yielded() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         // Unread when we close: whole ones, and one of which a part was read.
@@ -89,8 +92,9 @@ async fn b113_b216_b247_messages_behind_our_close_are_counted_and_not_yielded() 
     }
 }
 
+/// B216.
 #[tokio::test]
-async fn b216_closing_with_full_buffers_both_ways_does_not_hang() {
+async fn closing_with_full_buffers_both_ways_does_not_hang() {
     let (mut peer, io) = Peer::pipe(64 * 1024);
     let mut ws = WebSocketStream::from_upgraded(io, Config::default());
     let mut fed = 0;
@@ -115,8 +119,9 @@ async fn b216_closing_with_full_buffers_both_ways_does_not_hang() {
     assert_eq!((ws.stats().discarded_messages, ws.buffered_amount()), (32, 0));
 }
 
+/// B224, B246.
 #[tokio::test]
-async fn b224_b246_sending_after_close_is_a_typed_error() {
+async fn sending_after_close_is_a_typed_error() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     assert!(ws.close().now_or_never().is_none());
     assert!(matches!(ws.send("x".into()).await, Err(Error::Closing)));
@@ -141,8 +146,9 @@ async fn b224_b246_sending_after_close_is_a_typed_error() {
     assert_eq!(peer.rest().await, [close_frame(1000, "")]);
 }
 
+/// B115.
 #[tokio::test]
-async fn b115_pings_are_answered_until_our_close_is_out() {
+async fn pings_are_answered_until_our_close_is_out() {
     // Before: it waits behind a message that the peer has not taken.
     let (mut peer, io) = Peer::pipe(1000);
     let mut ws = WebSocketStream::from_upgraded(io, Config::default().fragment_size(20_000));
@@ -169,8 +175,9 @@ async fn b115_pings_are_answered_until_our_close_is_out() {
     assert_eq!(ws.stats().pings_received, 2);
 }
 
+/// B170.
 #[tokio::test]
-async fn b170_a_ping_behind_the_peers_close_is_not_answered() {
+async fn a_ping_behind_the_peers_close_is_not_answered() {
     let (mut peer, mut ws) = open(Config::default(), 1);
     peer.ping("before").await;
     peer.close(1000, "").await;

@@ -31,16 +31,18 @@ fn answer(extensions: &str) -> String {
     format!("Sec-WebSocket-Extensions: {extensions}\r\n")
 }
 
+/// B25.
 #[tokio::test]
-async fn b25_nothing_is_offered_unless_it_is_asked_for() {
+async fn nothing_is_offered_unless_it_is_asked_for() {
     let (ws, _, offer) = connect(Config::default(), "").await;
     assert_eq!((ws.expect("open").extensions(), offer), ("", None));
     let (ws, _, offer) = connect(Config::default().deflate(Deflate::default()).deflate(None), "").await;
     assert_eq!((ws.expect("open").extensions(), offer), ("", None));
 }
 
+/// B25, B51.
 #[tokio::test]
-async fn b25_b51_each_option_of_the_offer() {
+async fn each_option_of_the_offer() {
     let bare = Deflate::default();
     let cases = [
         (bare.clone(), "", ""),
@@ -71,8 +73,9 @@ async fn a_server_that_declines_gets_plain_messages() {
     assert_eq!(peer.expect_frame().await, Frame::new(TEXT, "plain"));
 }
 
+/// B51.
 #[tokio::test]
-async fn b51_extensions_are_what_the_server_said() {
+async fn extensions_are_what_the_server_said() {
     for (lines, extensions) in [
         (answer("permessage-deflate"), "permessage-deflate"),
         (answer("  permessage-deflate ;client_max_window_bits=10  "), "permessage-deflate ;client_max_window_bits=10"),
@@ -98,8 +101,9 @@ async fn b51_extensions_are_what_the_server_said() {
     }
 }
 
+/// B37.
 #[tokio::test]
-async fn b37_answers_that_are_no_agreement() {
+async fn answers_that_are_no_agreement() {
     let bare = Deflate::default();
     let twice = format!("{}{}", answer("permessage-deflate"), answer("permessage-deflate"));
     let other = format!("{}{}", answer("permessage-deflate"), answer("x-more"));

@@ -183,8 +183,9 @@ impl<'a> Sender<'a> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// B87, B88.
     #[test]
-    fn b87_b88_what_is_sent_is_read_by_others_and_drains_to_exactly_0(
+    fn what_is_sent_is_read_by_others_and_drains_to_exactly_0(
         client in clients(),
         outgoing in outgoing(),
         stalls in stalls(),
@@ -202,8 +203,9 @@ proptest! {
         prop_assert_eq!(client.read(&wire), expected.collect::<Vec<_>>());
     }
 
+    /// B157, V3.
     #[test]
-    fn b157_v3_after_the_peers_close_exactly_the_unsent_part_is_kept(
+    fn after_the_peers_close_exactly_the_unsent_part_is_kept(
         client in clients(),
         outgoing in outgoing(),
         taken in any::<Index>(),
@@ -240,8 +242,9 @@ proptest! {
         prop_assert_eq!(sender.ws.closed().map(|closed| closed.was_clean), Some(is_all_out));
     }
 
+    /// B156.
     #[test]
-    fn b156_what_others_compressed_is_received_however_it_is_cut(
+    fn what_others_compressed_is_received_however_it_is_cut(
         incoming in incoming(),
         level in 0..=9u32,
         has_context_takeover: bool,
@@ -341,8 +344,9 @@ impl Incoming {
     }
 }
 
+/// B87.
 #[tokio::test]
-async fn b87_stats_show_the_ratio_both_ways() {
+async fn stats_show_the_ratio_both_ways() {
     let (script, mut ws) = open(Config::default(), "permessage-deflate");
     let text = "a tick like the one before ".repeat(1000);
     ws.send(text.as_str().into()).await.unwrap();

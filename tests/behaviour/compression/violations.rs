@@ -73,8 +73,9 @@ impl Case {
     }
 }
 
+/// B153.
 #[tokio::test(start_paused = true)]
-async fn b153_the_bit_of_compression_without_agreement() {
+async fn the_bit_of_compression_without_agreement() {
     for config in [Config::default(), Config::default().deflate(Deflate::default())] {
         for opcode in [TEXT, BINARY] {
             let bytes = encode(true, RSV1, opcode, &deflated("x"));
@@ -84,8 +85,9 @@ async fn b153_the_bit_of_compression_without_agreement() {
     }
 }
 
+/// B153.
 #[tokio::test(start_paused = true)]
-async fn b153_the_bit_of_compression_on_a_control_frame() {
+async fn the_bit_of_compression_on_a_control_frame() {
     for opcode in [PING, PONG, CLOSE] {
         Case::new(encode(true, RSV1, opcode, b""), Violation::ReservedBits(RSV1)).show().await;
         // Inside of a message it is no better.
@@ -95,16 +97,18 @@ async fn b153_the_bit_of_compression_on_a_control_frame() {
     }
 }
 
+/// B153.
 #[tokio::test(start_paused = true)]
-async fn b153_the_bit_of_compression_on_a_continuation() {
+async fn the_bit_of_compression_on_a_continuation() {
     for first in [0, RSV1] {
         let bytes = [encode(false, first, TEXT, &[]), encode(true, RSV1, CONTINUATION, &deflated("x"))].concat();
         Case::new(bytes, Violation::ReservedBits(RSV1)).show().await;
     }
 }
 
+/// B153.
 #[tokio::test(start_paused = true)]
-async fn b153_the_other_reserved_bits_mean_nothing_with_compression_either() {
+async fn the_other_reserved_bits_mean_nothing_with_compression_either() {
     for bits in [1, 2, 3, 5, 6, 7] {
         for opcode in [TEXT, BINARY, PING, CLOSE] {
             Case::new(encode(true, bits, opcode, b""), Violation::ReservedBits(bits)).show().await;
@@ -152,8 +156,9 @@ async fn data_that_does_not_inflate() {
     Case { extensions, bytes: frames.concat(), messages, ..case }.show().await;
 }
 
+/// B148, B149.
 #[tokio::test(start_paused = true)]
-async fn b148_b149_inflated_text_that_is_not_utf8() {
+async fn inflated_text_that_is_not_utf8() {
     for text in [&b"\xff"[..], b"ok \xc0\x80", b"\xed\xa0\x80", b"cut \xe2\x82", &[b'a'; 40_000], b"\xf4\x90\x80\x80"] {
         let text = [text, if text.len() > 1000 { b"\xf0\x9f" } else { b"" }].concat();
         Case::new(encode(true, RSV1, TEXT, &deflated(&text)), Violation::InvalidUtf8).show().await;
@@ -164,8 +169,9 @@ async fn b148_b149_inflated_text_that_is_not_utf8() {
     assert_eq!(ws.next().await.unwrap().unwrap(), Message::from(vec![0xff]));
 }
 
+/// B149.
 #[tokio::test(start_paused = true)]
-async fn b149_invalid_utf8_is_found_before_the_message_ends() {
+async fn invalid_utf8_is_found_before_the_message_ends() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), "permessage-deflate", at_once);
         let mut compressor = Compressor::new(6, true);
@@ -203,8 +209,9 @@ async fn limited(config: Config, bytes: Vec<u8>, code: u16) -> (Vec<Message>, Li
     }
 }
 
+/// B150.
 #[tokio::test(start_paused = true)]
-async fn b150_a_message_may_inflate_to_the_limit_and_no_further() {
+async fn a_message_may_inflate_to_the_limit_and_no_further() {
     for limit in [0, 1, 999, 16 * 1024, 100_000] {
         let config = Config::default().max_message_size(limit);
         // Zeros, and bytes that grow by being compressed: the limit is for what comes out.
@@ -222,8 +229,9 @@ async fn b150_a_message_may_inflate_to_the_limit_and_no_further() {
     }
 }
 
+/// B150.
 #[tokio::test(start_paused = true)]
-async fn b150_the_limit_of_a_frame_is_one_of_what_is_on_the_wire() {
+async fn the_limit_of_a_frame_is_one_of_what_is_on_the_wire() {
     let payload = vec![0; 50_000];
     let body = deflated(&payload);
     let frame = encode(true, RSV1, BINARY, &body);
@@ -234,8 +242,9 @@ async fn b150_the_limit_of_a_frame_is_one_of_what_is_on_the_wire() {
     assert_eq!(exceeded, LimitExceeded::FrameSize { len: body.len() as u64 + 1, limit: body.len() });
 }
 
+/// B151.
 #[tokio::test(start_paused = true)]
-async fn b151_compressed_fragments_are_counted() {
+async fn compressed_fragments_are_counted() {
     let empty = encode(false, 0, CONTINUATION, &[]);
     let bytes = [encode(false, RSV1, BINARY, &[]), empty.repeat(10)].concat();
     let (_, exceeded) = limited(Config::default().max_fragments(10), bytes, 1008).await;

@@ -88,8 +88,9 @@ async fn request_of(builder: ClientBuilder) -> Head {
 
 // A: URLs. What they parse to is tested beside the parser.
 
+/// B1, B6, B30, B45, B195.
 #[tokio::test]
-async fn b1_b6_b30_b45_b195_misuse_is_judged_in_order_and_before_any_io() {
+async fn misuse_is_judged_in_order_and_before_any_io() {
     let bad_url = |error: &Error| matches!(error, Error::InvalidUrl(InvalidUrl::Parse(_)));
     let bad_scheme = |error: &Error| matches!(error, Error::InvalidUrl(InvalidUrl::Scheme(_)));
     let bad_fragment = |error: &Error| matches!(error, Error::InvalidUrl(InvalidUrl::Fragment));
@@ -120,8 +121,9 @@ async fn b1_b6_b30_b45_b195_misuse_is_judged_in_order_and_before_any_io() {
     assert!(bad_url(&error(WebSocketStream::connect("").await)));
 }
 
+/// B2, B7, B12.
 #[tokio::test]
-async fn b2_b7_b12_scheme_and_host_in_any_case_connect_and_the_url_is_kept() {
+async fn scheme_and_host_in_any_case_connect_and_the_url_is_kept() {
     let server = Script::bind().await;
     let port = server.addr().port();
     for (url, shown) in [
@@ -134,8 +136,9 @@ async fn b2_b7_b12_scheme_and_host_in_any_case_connect_and_the_url_is_kept() {
     }
 }
 
+/// B13.
 #[tokio::test]
-async fn b13_userinfo_is_sent_as_basic_credentials_unless_a_header_says_otherwise() {
+async fn userinfo_is_sent_as_basic_credentials_unless_a_header_says_otherwise() {
     let head = request_of(WebSocketStream::builder("ws://foo:bar@example.com/")).await;
     assert_eq!(head.header("Authorization"), Some("Basic Zm9vOmJhcg=="));
     assert_eq!(head.header("Host"), Some("example.com"));
@@ -143,8 +146,9 @@ async fn b13_userinfo_is_sent_as_basic_credentials_unless_a_header_says_otherwis
     assert_eq!(request_of(builder).await.header("Authorization"), Some("Bearer x"));
 }
 
+/// B13.
 #[tokio::test]
-async fn b13_secrets_are_not_in_what_is_logged() {
+async fn secrets_are_not_in_what_is_logged() {
     let builder = WebSocketStream::builder("ws://foo:secret@h/?token=secret").header("X-Key", "secret");
     assert!(!format!("{builder:?}").contains("secret"), "{builder:?}");
     let refused = error(WebSocketStream::builder("ws://h").header("X-Key", "secret\n").connect().await);
@@ -155,8 +159,9 @@ async fn b13_secrets_are_not_in_what_is_logged() {
     assert!(!format!("{ws:?}").contains("secret"), "{ws:?}");
 }
 
+/// B14, B31.
 #[tokio::test]
-async fn b14_b31_a_port_or_a_host_that_nobody_listens_on_is_a_connect_error() {
+async fn a_port_or_a_host_that_nobody_listens_on_is_a_connect_error() {
     let refusing = {
         let server = Script::bind().await;
         server.url("/")
@@ -172,8 +177,9 @@ async fn b14_b31_a_port_or_a_host_that_nobody_listens_on_is_a_connect_error() {
 
 // B: the request.
 
+/// B21-B29.
 #[tokio::test]
-async fn b21_to_b29_the_request_byte_by_byte() {
+async fn the_request_byte_by_byte() {
     let builder = WebSocketStream::builder(URL)
         .protocols(["b", "a"])
         .header("X-API-key", "1")
@@ -201,8 +207,9 @@ async fn b21_to_b29_the_request_byte_by_byte() {
     );
 }
 
+/// B24-B28, B49.
 #[tokio::test]
-async fn b24_to_b28_b49_a_plain_request_has_no_header_that_nobody_asked_for() {
+async fn a_plain_request_has_no_header_that_nobody_asked_for() {
     let head = request_of(WebSocketStream::builder("ws://example.com:8080/").protocols([""; 0])).await;
     let key = head.header("Sec-WebSocket-Key").expect("a key");
     assert_eq!(
@@ -214,8 +221,9 @@ async fn b24_to_b28_b49_a_plain_request_has_no_header_that_nobody_asked_for() {
     );
 }
 
+/// B22.
 #[tokio::test]
-async fn b22_the_key_is_16_bytes_and_new_for_each_connection() {
+async fn the_key_is_16_bytes_and_new_for_each_connection() {
     let mut keys = Vec::new();
     for _ in 0..3 {
         let head = request_of(WebSocketStream::builder(URL)).await;
@@ -226,8 +234,9 @@ async fn b22_the_key_is_16_bytes_and_new_for_each_connection() {
     }
 }
 
+/// B30.
 #[tokio::test]
-async fn b30_headers_that_are_refused() {
+async fn headers_that_are_refused() {
     let refused = async |name: &str, value: &[u8]| match error(
         WebSocketStream::builder(URL).header("X-Fine", "1").header(name, value).header("Host", "h").connect().await,
     ) {
@@ -297,8 +306,9 @@ async fn a_request_is_judged_as_everything_else() {
 
 // C: the response.
 
+/// B32.
 #[tokio::test]
-async fn b32_a_status_other_than_101_is_a_refusal_with_status_headers_and_body() {
+async fn a_status_other_than_101_is_a_refusal_with_status_headers_and_body() {
     for status in [200, 204, 301, 400, 401, 403, 404, 426, 500, 503, 599] {
         let answer = format!("HTTP/1.1 {status} Whatever\r\nX-Why: a\r\nX-Why: b\r\nContent-Length: 4\r\n\r\nbodyrest");
         let response = refused(error(connect_to(fixed(answer)).await));
@@ -312,8 +322,9 @@ async fn b32_a_status_other_than_101_is_a_refusal_with_status_headers_and_body()
     assert_eq!((response.status().as_u16(), &response.body()[..]), (503, b"try later".as_slice()));
 }
 
+/// B32.
 #[tokio::test]
-async fn b32_the_body_of_a_refusal_in_every_framing() {
+async fn the_body_of_a_refusal_in_every_framing() {
     let long = "x".repeat(20_000);
     for (framing, wire, body) in [
         ("Content-Length: 0", "rest".to_owned(), String::new()),
@@ -334,8 +345,9 @@ async fn b32_the_body_of_a_refusal_in_every_framing() {
     }
 }
 
+/// B32.
 #[tokio::test(start_paused = true)]
-async fn b32_a_body_without_end_is_given_as_far_as_it_came() {
+async fn a_body_without_end_is_given_as_far_as_it_came() {
     for (limit, waited) in [(Some(30_000), 1000), (None, 1000), (Some(300), 300)] {
         let (mut peer, io) = Peer::pipe(4096);
         let builder = WebSocketStream::builder(URL).handshake_timeout(limit.map(Duration::from_millis));
@@ -352,8 +364,9 @@ async fn b32_a_body_without_end_is_given_as_far_as_it_came() {
     }
 }
 
+/// B33.
 #[tokio::test]
-async fn b33_what_is_no_response_is_malformed() {
+async fn what_is_no_response_is_malformed() {
     for garbage in [
         b"FOO BAR BAZ\r\n\r\n".as_slice(),
         b"HTTP/2 101 Switching Protocols\r\n\r\n",
@@ -373,8 +386,9 @@ async fn b33_what_is_no_response_is_malformed() {
     assert!(matches!(invalid, InvalidResponse::Malformed(_)), "{invalid:?}");
 }
 
+/// B33.
 #[tokio::test]
-async fn b33_a_server_of_another_protocol_is_told_by_its_first_bytes() {
+async fn a_server_of_another_protocol_is_told_by_its_first_bytes() {
     let (mut peer, io) = Peer::pipe(4096);
     let (ws, ()) = tokio::join!(WebSocketStream::builder(URL).connect_over(io), async {
         peer.request().await;
@@ -392,8 +406,9 @@ const UPGRADE: &str = "Upgrade: websocket";
 const CONNECTION: &str = "Connection: Upgrade";
 const ACCEPT: &str = "Sec-WebSocket-Accept: {accept}";
 
+/// B34, B35, B36, B41.
 #[tokio::test]
-async fn b34_b35_b36_b41_what_a_101_must_say_in_any_of_its_forms() {
+async fn what_a_101_must_say_in_any_of_its_forms() {
     for lines in [
         "Upgrade: WebSocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}",
         "upgrade:WEBSOCKET\r\nconnection:UPGRADE\r\nsec-websocket-accept:{accept}",
@@ -409,8 +424,9 @@ async fn b34_b35_b36_b41_what_a_101_must_say_in_any_of_its_forms() {
     }
 }
 
+/// B34, B35, B36.
 #[tokio::test]
-async fn b34_b35_b36_what_a_101_lacks() {
+async fn what_a_101_lacks() {
     let wrong = |lines: [&str; 3]| connect_to(switching(&lines.join("\r\n")));
     for upgrade in
         ["X: y", "Upgrade:", "Upgrade: h2c", "Upgrade: websocket, h2c", "Upgrade: websocket\r\nUpgrade: websocket"]
@@ -443,8 +459,9 @@ async fn b34_b35_b36_what_a_101_lacks() {
     assert_eq!(missing.to_string(), "the header Upgrade is missing, expected \"websocket\"");
 }
 
+/// B37, B51.
 #[tokio::test]
-async fn b37_b51_an_extension_that_was_not_offered() {
+async fn an_extension_that_was_not_offered() {
     for extensions in ["permessage-deflate", "x-webkit-deflate-frame", "foo; bar=1", ",", "=\"\u{1}"] {
         let lines = format!("Sec-WebSocket-Extensions: {extensions}\r\n");
         let failed = connect_to(move |head| head.answer(&lines).into_bytes()).await;
@@ -460,8 +477,9 @@ async fn b37_b51_an_extension_that_was_not_offered() {
     assert_eq!(connect_to(empty).await.expect("open").extensions(), "");
 }
 
+/// B38, B39, B40, B50.
 #[tokio::test]
-async fn b38_b39_b40_b50_the_subprotocol_must_be_one_of_those_offered() {
+async fn the_subprotocol_must_be_one_of_those_offered() {
     let chosen = |offered: &'static [&'static str], lines: &'static str| {
         let builder = WebSocketStream::builder(URL).protocols(offered.iter().copied());
         connect(builder, move |head| head.answer(lines).into_bytes())
@@ -491,8 +509,9 @@ async fn b38_b39_b40_b50_the_subprotocol_must_be_one_of_those_offered() {
     }
 }
 
+/// B28, B52.
 #[tokio::test]
-async fn b28_b52_status_and_headers_of_the_response_are_kept() {
+async fn status_and_headers_of_the_response_are_kept() {
     let answer = |head: &Head| head.answer("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n").into_bytes();
     let ws = connect_to(answer).await.expect("open");
     let response = ws.response().expect("a response");
@@ -501,8 +520,9 @@ async fn b28_b52_status_and_headers_of_the_response_are_kept() {
     assert_eq!(cookies, ["a=1", "b=2"]);
 }
 
+/// B42.
 #[tokio::test]
-async fn b42_what_comes_with_the_head_is_kept() {
+async fn what_comes_with_the_head_is_kept() {
     let frames = encode(true, 0, TEXT, &[b'x'; 300]);
     for len in [1, 2, 300, frames.len()] {
         let frames = frames[..len].to_vec();
@@ -515,8 +535,9 @@ async fn b42_what_comes_with_the_head_is_kept() {
     }
 }
 
+/// B42.
 #[tokio::test]
-async fn b42_a_head_byte_by_byte_and_a_frame_behind_it() {
+async fn a_head_byte_by_byte_and_a_frame_behind_it() {
     // A pipe of one byte: every read of either side gets a single one.
     let (mut peer, io) = Peer::pipe(1);
     let serving = async {
@@ -586,8 +607,9 @@ async fn the_limit_of_a_head_is_exact_wherever_reads_end() {
     }
 }
 
+/// B197.
 #[tokio::test]
-async fn b197_no_more_than_4_kib_is_read_beyond_the_head() {
+async fn no_more_than_4_kib_is_read_beyond_the_head() {
     let ws = connect_to(|head| [head.answer("").as_bytes(), &[0; 200_000]].concat()).await.expect("open");
     let rest = ws.into_parts().read_buf.len();
     assert!(rest <= 4096, "{rest}");
@@ -614,8 +636,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 200 } else { 2000 }))]
 
     /// Whatever a server sends, connecting ends with an answer.
+    /// B33.
     #[test]
-    fn b33_garbage_is_never_a_panic_nor_a_hang(
+    fn garbage_is_never_a_panic_nor_a_hang(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
         prefix in prop::sample::select(vec![
             "",
@@ -631,8 +654,9 @@ proptest! {
     }
 
     /// A right answer with one byte changed.
+    /// B33.
     #[test]
-    fn b33_a_changed_byte_is_never_a_panic_nor_a_hang(at in 0..HEAD_LEN, byte: u8) {
+    fn a_changed_byte_is_never_a_panic_nor_a_hang(at in 0..HEAD_LEN, byte: u8) {
         let answer = move |head: &Head| {
             let mut bytes = head.answer("").into_bytes();
             bytes[at] = byte;
@@ -712,8 +736,9 @@ async fn the_handshake_may_take_30_s_unless_it_may_take_for_ever() {
 
 // Q: giving up.
 
+/// B203.
 #[tokio::test]
-async fn b203_a_token_cancelled_beforehand_opens_no_socket() {
+async fn a_token_cancelled_beforehand_opens_no_socket() {
     let server = Script::bind().await;
     let token = CancellationToken::new();
     token.cancel();
@@ -734,8 +759,9 @@ async fn b203_a_token_cancelled_beforehand_opens_no_socket() {
     assert!(matches!(error(misused), Error::InvalidUrl(_)));
 }
 
+/// B204.
 #[tokio::test]
-async fn b204_a_token_cancelled_during_the_handshake_aborts_it() {
+async fn a_token_cancelled_during_the_handshake_aborts_it() {
     let server = Script::bind().await;
     let token = CancellationToken::new();
     let builder = WebSocketStream::builder(server.url("/")).signal(token.clone());
@@ -749,8 +775,9 @@ async fn b204_a_token_cancelled_during_the_handshake_aborts_it() {
     peer.expect_eof().await;
 }
 
+/// B204.
 #[tokio::test]
-async fn b204_dropping_the_future_aborts_the_attempt() {
+async fn dropping_the_future_aborts_the_attempt() {
     let server = Script::bind().await;
     let (asked, was_asked) = oneshot::channel();
     let serving = async {
@@ -769,8 +796,9 @@ async fn b204_dropping_the_future_aborts_the_attempt() {
     tokio::join!(serving, giving_up);
 }
 
+/// B205, B206.
 #[tokio::test]
-async fn b205_b206_after_opening_a_token_does_nothing() {
+async fn after_opening_a_token_does_nothing() {
     let server = Script::bind().await;
     let token = CancellationToken::new();
     let builder = WebSocketStream::builder(server.url("/")).signal(token.clone());

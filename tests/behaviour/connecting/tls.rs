@@ -78,8 +78,9 @@ async fn a_host_of_its_own_is_the_server_name_too() {
     }
 }
 
+/// B42.
 #[tokio::test]
-async fn b42_connect_tls_over_adds_tls_for_the_urls_host_and_keeps_what_comes_with_the_head() {
+async fn connect_tls_over_adds_tls_for_the_urls_host_and_keeps_what_comes_with_the_head() {
     let authority = Authority::new();
     let tls = authority.server(&NAMES);
     for url in ["wss://b\u{fc}cher.example/", "ws://b\u{fc}cher.example:444/", "wss://b\u{fc}cher.example./"] {
@@ -125,8 +126,9 @@ async fn connect_over_never_adds_tls() {
     assert_eq!(head.header("Host"), Some("example.com"));
 }
 
+/// B31.
 #[tokio::test]
-async fn b31_a_certificate_for_another_name_is_a_tls_error() {
+async fn a_certificate_for_another_name_is_a_tls_error() {
     let authority = Authority::new();
     let tls = authority.server(&["other.example", "127.0.0.2"]);
     for connector in authority.connectors(None) {
@@ -144,8 +146,9 @@ async fn b31_a_certificate_for_another_name_is_a_tls_error() {
     }
 }
 
+/// B31.
 #[tokio::test]
-async fn b31_a_certificate_that_is_out_of_date_or_signed_by_a_stranger_is_a_tls_error() {
+async fn a_certificate_that_is_out_of_date_or_signed_by_a_stranger_is_a_tls_error() {
     let authority = Authority::new();
     // What rustls says, and what OpenSSL says.
     for (what, tls, reasons) in [
@@ -203,8 +206,9 @@ async fn a_server_of_tls_1_1_or_older_is_refused_with_an_alert() {
     }
 }
 
+/// B31.
 #[tokio::test]
-async fn b31_without_own_roots_an_unknown_authority_is_a_tls_error_and_no_provider_need_be_installed() {
+async fn without_own_roots_an_unknown_authority_is_a_tls_error_and_no_provider_need_be_installed() {
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     let tls = Authority::new().server(&NAMES);
     // The second time the settings are there already.
@@ -298,8 +302,9 @@ async fn tls_may_take_30_s_unless_it_may_take_for_ever() {
     }
 }
 
+/// B204.
 #[tokio::test]
-async fn b204_a_token_cancelled_during_tls_aborts_it() {
+async fn a_token_cancelled_during_tls_aborts_it() {
     for connector in Authority::new().connectors(None) {
         let server = Script::bind().await;
         let token = CancellationToken::new();

@@ -15,8 +15,9 @@ use wsflow::{Config, Deflate, ReadyState, compat::WebSocket};
 
 use crate::event_api::log::{Log, Seen, plain, until, within};
 
+/// B80, B81, B85, B88.
 #[tokio::test]
-async fn b80_b81_b85_b88_it_counts_utf_8_bytes_of_payload_and_drains_to_zero() {
+async fn it_counts_utf_8_bytes_of_payload_and_drains_to_zero() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         if *seen == Seen::Open {
             for (text, amount) in [("x", 1), ("\u{e5}", 3), ("\u{5336}", 6), ("\u{1043e}", 10), ("", 10)] {
@@ -45,8 +46,9 @@ async fn b80_b81_b85_b88_it_counts_utf_8_bytes_of_payload_and_drains_to_zero() {
 }
 
 /// A handler that blocks is the fact: for as long as it does, the server has the bytes and the amount stays.
+/// B82, B83, B95.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b82_b83_b95_it_never_falls_while_a_handler_runs() {
+async fn it_never_falls_while_a_handler_runs() {
     let server = Script::bind().await;
     let (arrived, arrival) = mpsc::channel();
     let (ws, log) = Log::connect(&server.url("/"), move |ws, seen| match seen {
@@ -77,8 +79,9 @@ async fn b82_b83_b95_it_never_falls_while_a_handler_runs() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "\"event\"[1,0]", "close{1,1000,\"\"}[3,0]"]);
 }
 
+/// B83.
 #[tokio::test]
-async fn b83_what_one_handler_sent_has_left_when_the_next_message_of_the_packet_is_handed_out() {
+async fn what_one_handler_sent_has_left_when_the_next_message_of_the_packet_is_handed_out() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         if let Seen::Message(message) = seen {
             ws.send(message.clone()).unwrap();
@@ -96,8 +99,9 @@ async fn b83_what_one_handler_sent_has_left_when_the_next_message_of_the_packet_
     assert_eq!(log.end(&ws).await, messages);
 }
 
+/// B83, V3.
 #[tokio::test]
-async fn b83_v3_however_many_messages_were_sent_they_leave_before_a_close_that_came_with_the_101_is_read() {
+async fn however_many_messages_were_sent_they_leave_before_a_close_that_came_with_the_101_is_read() {
     const MESSAGES: u32 = 3000;
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         if *seen == Seen::Open {
@@ -116,8 +120,9 @@ async fn b83_v3_however_many_messages_were_sent_they_leave_before_a_close_that_c
 }
 
 /// Into a pipe of 64 KiB go 64 KiB and not a byte more: the header takes 14 of them.
+/// B84, B86, B97.
 #[tokio::test(start_paused = true)]
-async fn b84_b86_b97_a_message_half_sent_counts_half() {
+async fn a_message_half_sent_counts_half() {
     const PIPE: u64 = 1 << 16;
     const LEN: u64 = 8 << 20;
     // Not fragmented, so that there is one header.
@@ -137,8 +142,9 @@ async fn b84_b86_b97_a_message_half_sent_counts_half() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{0,1006,\"\"}[3,0]"]);
 }
 
+/// B87.
 #[tokio::test(start_paused = true)]
-async fn b87_with_compression_it_counts_the_bytes_before_it() {
+async fn with_compression_it_counts_the_bytes_before_it() {
     const LEN: u64 = 1 << 20;
     let (mut peer, io) = Peer::pipe(256);
     let builder = plain("ws://h/").config(Config::default().deflate(Deflate::default()));
@@ -164,8 +170,9 @@ async fn b87_with_compression_it_counts_the_bytes_before_it() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{0,1006,\"\"}[3,0]"]);
 }
 
+/// B89, B112, B114.
 #[tokio::test(start_paused = true)]
-async fn b89_b112_b114_after_close_the_queue_still_drains_and_the_close_frame_is_last() {
+async fn after_close_the_queue_still_drains_and_the_close_frame_is_last() {
     let (ws, log, mut peer) = Log::pipe(1 << 10, Config::default(), |ws, seen| {
         if *seen == Seen::Open {
             ws.send(vec![1; 300_000]).unwrap();
@@ -192,8 +199,9 @@ async fn b89_b112_b114_after_close_the_queue_still_drains_and_the_close_frame_is
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,1000,\"done\"}[3,8]"]);
 }
 
+/// B91, B92.
 #[tokio::test]
-async fn b91_b92_a_lost_connection_keeps_what_was_not_sent_and_goes_on_counting() {
+async fn a_lost_connection_keeps_what_was_not_sent_and_goes_on_counting() {
     let server = Script::bind().await;
     const LEN: u64 = 32 << 20;
     let (ws, log) = Log::connect(&server.url("/"), |ws, seen| {
@@ -214,8 +222,9 @@ async fn b91_b92_a_lost_connection_keeps_what_was_not_sent_and_goes_on_counting(
     assert_eq!(ws.buffered_amount(), left + 4);
 }
 
+/// B98.
 #[tokio::test]
-async fn b98_drained_waits_for_zero_and_not_for_the_end() {
+async fn drained_waits_for_zero_and_not_for_the_end() {
     let (ws, _log, mut peer) = Log::pipe(1 << 10, Config::default(), |ws: &WebSocket, seen| {
         if *seen == Seen::Open {
             ws.send(vec![0; 100_000]).unwrap();

@@ -25,8 +25,9 @@ fn judge(ws: &WebSocket) {
     assert_eq!((ws.ready_state(), ws.buffered_amount()), before);
 }
 
+/// B99-B102, B119-B126.
 #[tokio::test]
-async fn b99_to_b102_b119_to_b126_arguments_are_judged_in_every_state_and_change_nothing() {
+async fn arguments_are_judged_in_every_state_and_change_nothing() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         judge(ws);
         if matches!(seen, Seen::Message(_)) {
@@ -45,8 +46,9 @@ async fn b99_to_b102_b119_to_b126_arguments_are_judged_in_every_state_and_change
     judge(&ws);
 }
 
+/// B100, B105, B106, B107, B119, B126.
 #[tokio::test]
-async fn b100_b105_b106_b107_b119_b126_what_close_puts_on_the_wire() {
+async fn what_close_puts_on_the_wire() {
     let japanese = "\u{30ed}".repeat(41);
     let ascii = "x".repeat(123);
     let cases =
@@ -71,8 +73,9 @@ async fn b100_b105_b106_b107_b119_b126_what_close_puts_on_the_wire() {
     }
 }
 
+/// B110.
 #[tokio::test]
-async fn b110_closing_again_sends_nothing_and_is_no_event() {
+async fn closing_again_sends_nothing_and_is_no_event() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         let again = if *seen == Seen::Open { 4001 } else { 4002 };
         for _ in 0..3 {
@@ -89,8 +92,9 @@ async fn b110_closing_again_sends_nothing_and_is_no_event() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,4001,\"\"}[3,0]"]);
 }
 
+/// B111, B130, B138.
 #[tokio::test]
-async fn b111_b130_b138_a_close_that_came_before_ours_is_answered_and_ours_is_not_sent() {
+async fn a_close_that_came_before_ours_is_answered_and_ours_is_not_sent() {
     // In the packet of the 101, and behind a message in whose handler we close.
     for behind_message in [false, true] {
         let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), move |ws: &WebSocket, seen| {
@@ -117,8 +121,9 @@ async fn b111_b130_b138_a_close_that_came_before_ours_is_answered_and_ours_is_no
     }
 }
 
+/// B113, B164, B216.
 #[tokio::test]
-async fn b113_b164_b216_after_close_no_message_is_handed_out_however_many_come() {
+async fn after_close_no_message_is_handed_out_however_many_come() {
     let (ws, log, mut peer) = Log::pipe(1 << 10, Config::default(), |ws, seen| {
         if matches!(seen, Seen::Message(_)) {
             ws.close().unwrap();
@@ -136,8 +141,9 @@ async fn b113_b164_b216_after_close_no_message_is_handed_out_however_many_come()
     assert_eq!(log.end(&ws).await, ["open[1,0]", message, "close{1,1005,\"\"}[3,0]"]);
 }
 
+/// B115, B170.
 #[tokio::test]
-async fn b115_b170_pings_are_answered_until_a_close_frame_is_out_or_came() {
+async fn pings_are_answered_until_a_close_frame_is_out_or_came() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         if matches!(seen, Seen::Message(_)) {
             ws.close().unwrap();
@@ -173,8 +179,9 @@ async fn timed(config: Config, open: fn(&WebSocket), is_answered: bool, capacity
     (lines.last().unwrap().clone(), begun.elapsed())
 }
 
+/// B116, B117, B144, B145.
 #[tokio::test(start_paused = true)]
-async fn b116_b117_b144_b145_both_timers_with_and_without_an_answer() {
+async fn both_timers_with_and_without_an_answer() {
     let seconds = Duration::from_secs;
     let config = || Config::default().close_timeout(seconds(7)).tcp_end_timeout(seconds(3));
     let close: fn(&WebSocket) = |ws| ws.close_with(4000, "").unwrap();
@@ -195,8 +202,9 @@ async fn b116_b117_b144_b145_both_timers_with_and_without_an_answer() {
     assert!(line.starts_with("close{0,1006,\"\"}[3,999"), "{line}");
 }
 
+/// B116.
 #[tokio::test(start_paused = true)]
-async fn b116_the_close_event_waits_for_an_answer_that_is_late() {
+async fn the_close_event_waits_for_an_answer_that_is_late() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
         if *seen == Seen::Open {
             ws.close().unwrap();

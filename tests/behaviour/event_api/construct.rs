@@ -11,8 +11,9 @@ use wsflow::{
 
 use crate::event_api::log::{Log, plain};
 
+/// B1, B3, B4, B5, B6.
 #[tokio::test]
-async fn b1_b3_b4_b5_b6_a_url_that_cannot_be_used_is_an_error_of_the_constructor() {
+async fn a_url_that_cannot_be_used_is_an_error_of_the_constructor() {
     let parse = ["ws://foo bar.com/", "ws://h:99999/", "ws://", "ws://[::1/", "/relative", "relative", ""];
     for url in parse {
         assert!(matches!(WebSocket::new(url), Err(InvalidUrl::Parse(_))), "{url:?}");
@@ -29,8 +30,9 @@ async fn b1_b3_b4_b5_b6_a_url_that_cannot_be_used_is_an_error_of_the_constructor
     assert!(WebSocket::builder("ws://h/#").is_err());
 }
 
+/// B2, B7-B12.
 #[tokio::test]
-async fn b2_b7_to_b12_url_is_serialised_as_whatwg_does() {
+async fn url_is_serialised_as_whatwg_does() {
     for (given, url) in [
         ("http://h/", "ws://h/"),
         ("https://h/", "wss://h/"),
@@ -67,14 +69,16 @@ fn events_and_options_can_be_made_outside_of_the_crate() {
     assert!(options.once && options.signal.is_some());
 }
 
+/// B13.
 #[test]
-fn b13_the_password_is_not_in_what_is_logged() {
+fn the_password_is_not_in_what_is_logged() {
     let builder = WebSocket::builder("ws://user:hunter2@h/").unwrap().header("Authorization", "Bearer hunter2");
     assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
 }
 
+/// B16, B50, B51, B54, B56, B58, B80.
 #[tokio::test]
-async fn b16_b50_b51_b54_b56_b58_b80_a_new_socket_is_connecting_and_has_nothing_to_tell() {
+async fn a_new_socket_is_connecting_and_has_nothing_to_tell() {
     let server = Script::bind().await;
     let (ws, log) = Log::connect(&server.url("/"), |_, _| {});
     assert_eq!(ws.ready_state(), ReadyState::Connecting);
@@ -90,14 +94,16 @@ async fn b16_b50_b51_b54_b56_b58_b80_a_new_socket_is_connecting_and_has_nothing_
     log.end(&ws).await;
 }
 
+/// B16.
 #[test]
-fn b16_outside_of_a_runtime_connect_panics_and_nothing_hangs() {
+fn outside_of_a_runtime_connect_panics_and_nothing_hangs() {
     let outcome = catch_unwind(AssertUnwindSafe(|| plain("ws://h/").connect()));
     assert!(outcome.is_err());
 }
 
+/// B18, B44-B49.
 #[test]
-fn b18_b44_to_b49_subprotocols_are_judged_when_they_are_given() {
+fn subprotocols_are_judged_when_they_are_given() {
     let protocols = |names: &[&str]| plain("ws://h/").protocols(names.iter().copied()).map(drop);
     assert_eq!(protocols(&[]), Ok(()));
     assert_eq!(protocols(&["echo"]), Ok(()));
@@ -112,8 +118,9 @@ fn b18_b44_to_b49_subprotocols_are_judged_when_they_are_given() {
     assert_eq!(protocols(&["a", "echo", "eCho"]), Err(InvalidSubprotocol::Duplicate { index: 2 }));
 }
 
+/// B173.
 #[test]
-fn b173_a_close_event_of_ones_own_says_nothing() {
+fn a_close_event_of_ones_own_says_nothing() {
     let event = CloseEvent::default();
     assert_eq!((event.was_clean, event.code, event.reason.as_str()), (false, 0.into(), ""));
 }

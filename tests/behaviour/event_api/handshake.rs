@@ -32,8 +32,9 @@ async fn log_of(protocols: &[&str], answer: Answer) -> (WebSocket, Vec<String>) 
     (ws, log)
 }
 
+/// B32-B41, B43, B53, B146.
 #[tokio::test(start_paused = true)]
-async fn b32_to_b41_b43_b53_b146_every_failed_handshake_looks_the_same() {
+async fn every_failed_handshake_looks_the_same() {
     let cases: &[(&str, &[&str], Answer)] = &[
         ("B32 200", &[], |_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into()),
         ("B32 301", &[], |_| "HTTP/1.1 301 Moved\r\nLocation: ws://h/\r\nContent-Length: 0\r\n\r\n".into()),
@@ -62,8 +63,9 @@ async fn b32_to_b41_b43_b53_b146_every_failed_handshake_looks_the_same() {
     }
 }
 
+/// B14, B31.
 #[tokio::test]
-async fn b14_b31_a_server_that_is_not_there_is_a_failed_handshake() {
+async fn a_server_that_is_not_there_is_a_failed_handshake() {
     let gone = Script::bind().await.url("/");
     for url in [gone.as_str(), "ws://127.0.0.1:0/", "ws://nobody.invalid/"] {
         let (ws, log) = Log::connect(url, |_, _| {});
@@ -72,9 +74,10 @@ async fn b14_b31_a_server_that_is_not_there_is_a_failed_handshake() {
     }
 }
 
+/// B31.
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
-async fn b31_a_server_without_tls_is_a_failed_handshake() {
+async fn a_server_without_tls_is_a_failed_handshake() {
     let server = Script::bind().await;
     let url = server.url("/").replace("ws://", "wss://");
     let (ws, log) = Log::connect(&url, |_, _| {});
@@ -84,8 +87,9 @@ async fn b31_a_server_without_tls_is_a_failed_handshake() {
     assert!(matches!(ws.error(), Some(Error::Tls(_))), "{:?}", ws.error());
 }
 
+/// B30.
 #[tokio::test]
-async fn b30_a_header_that_is_refused_is_a_failed_handshake_and_opens_no_connection() {
+async fn a_header_that_is_refused_is_a_failed_handshake_and_opens_no_connection() {
     let server = Script::bind().await;
     let (builder, log) = Log::watch(plain(&server.url("/")).header("Sec-WebSocket-Key", "x"), |_, _| {});
     let ws = builder.connect();
@@ -99,8 +103,9 @@ async fn b30_a_header_that_is_refused_is_a_failed_handshake_and_opens_no_connect
     log.end(&again).await;
 }
 
+/// B13, B21-B28.
 #[tokio::test]
-async fn b13_b21_to_b28_what_the_server_is_asked() {
+async fn what_the_server_is_asked() {
     let (mut peer, io) = Peer::pipe(1 << 16);
     let builder = WebSocket::builder("http://foo:bar@Example.com:8080/a?b c").unwrap();
     let ws = builder
@@ -137,8 +142,9 @@ async fn b13_b21_to_b28_what_the_server_is_asked() {
     }
 }
 
+/// B24, B49, B50, B51, B52.
 #[tokio::test]
-async fn b24_b49_b50_b51_b52_what_was_agreed_shows_in_open_and_stays() {
+async fn what_was_agreed_shows_in_open_and_stays() {
     let extensions = "permessage-deflate; server_no_context_takeover";
     for (protocols, lines, expected) in [
         (
@@ -163,8 +169,9 @@ async fn b24_b49_b50_b51_b52_what_was_agreed_shows_in_open_and_stays() {
     }
 }
 
+/// B29, B42, B59.
 #[tokio::test]
-async fn b29_b42_b59_what_comes_with_the_head_is_an_event_behind_open() {
+async fn what_comes_with_the_head_is_an_event_behind_open() {
     for piece in [1, 1 << 16] {
         let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
         let mut bytes = peer.request().await.answer("").into_bytes();
@@ -181,8 +188,9 @@ async fn b29_b42_b59_what_comes_with_the_head_is_an_event_behind_open() {
     }
 }
 
+/// B60, B64, B104, B147.
 #[tokio::test]
-async fn b60_b64_b104_b147_close_while_connecting_aborts_and_never_opens() {
+async fn close_while_connecting_aborts_and_never_opens() {
     // Before the request, and when the answer is on its way.
     for is_late in [false, true] {
         let server = Script::bind().await;
@@ -208,8 +216,9 @@ async fn b60_b64_b104_b147_close_while_connecting_aborts_and_never_opens() {
     }
 }
 
+/// B60, B65, B104.
 #[tokio::test]
-async fn b60_b65_b104_a_server_that_never_answers_is_left_at_once() {
+async fn a_server_that_never_answers_is_left_at_once() {
     let server = Script::bind().await;
     let (ws, log) = Log::connect(&server.url("/"), |_, _| {});
     let mut peer = server.peer().await;
@@ -243,8 +252,9 @@ async fn whatever_else_a_client_has_can_be_set() {
     assert!(matches!(ws.error(), Some(Error::Timeout { phase: Phase::Handshake, .. })), "{:?}", ws.error());
 }
 
+/// B20.
 #[tokio::test]
-async fn b20_sockets_to_one_host_connect_at_once_and_do_not_mix() {
+async fn sockets_to_one_host_connect_at_once_and_do_not_mix() {
     let server = Script::bind().await;
     let sockets: Vec<_> = (0..25)
         .map(|i| {
@@ -276,8 +286,9 @@ async fn b20_sockets_to_one_host_connect_at_once_and_do_not_mix() {
     }
 }
 
+/// B43.
 #[tokio::test]
-async fn b43_a_head_that_breaks_off_is_a_failed_handshake() {
+async fn a_head_that_breaks_off_is_a_failed_handshake() {
     let server = Script::bind().await;
     let (ws, log) = Log::connect(&server.url("/"), |_, _| {});
     let mut peer = server.peer().await;

@@ -17,8 +17,9 @@ async fn end(log: &Log) -> Vec<String> {
     log.text()
 }
 
+/// B192, V10.
 #[tokio::test]
-async fn b192_v10_dropped_while_connecting_the_attempt_is_given_up() {
+async fn dropped_while_connecting_the_attempt_is_given_up() {
     let server = Script::bind().await;
     let (ws, log) = Log::connect(&server.url("/"), |ws, _| assert_eq!(ws.ready_state(), ReadyState::Closed));
     let mut peer = server.peer().await;
@@ -28,8 +29,9 @@ async fn b192_v10_dropped_while_connecting_the_attempt_is_given_up() {
     assert_eq!(end(&log).await, ["error[3,0]", "close{0,1006,\"\"}[3,0]"]);
 }
 
+/// B192, B193, V10.
 #[tokio::test]
-async fn b192_b193_v10_dropped_while_open_what_is_queued_is_sent_and_then_a_close_without_code() {
+async fn dropped_while_open_what_is_queued_is_sent_and_then_a_close_without_code() {
     let (ws, log, mut peer) = Log::pipe(1 << 10, Config::default(), |ws: &WebSocket, seen| {
         if *seen == Seen::Open {
             ws.send(vec![1; 100_000]).unwrap();
@@ -52,8 +54,9 @@ async fn b192_b193_v10_dropped_while_open_what_is_queued_is_sent_and_then_a_clos
     assert_eq!(lines[2], "close{1,1005,\"\"}[3,0]");
 }
 
+/// B193, V10.
 #[tokio::test(start_paused = true)]
-async fn b193_v10_the_close_of_a_dropped_socket_keeps_the_deadlines() {
+async fn the_close_of_a_dropped_socket_keeps_the_deadlines() {
     for (capacity, queued) in [(1 << 16, 0), (256, 10 << 20)] {
         let (ws, log, mut peer) = Log::pipe(capacity, Config::default(), move |ws: &WebSocket, seen| {
             if *seen == Seen::Open {
@@ -75,8 +78,9 @@ async fn b193_v10_the_close_of_a_dropped_socket_keeps_the_deadlines() {
     }
 }
 
+/// B192, V10.
 #[tokio::test]
-async fn b192_v10_dropped_while_closing_and_when_closed_nothing_changes() {
+async fn dropped_while_closing_and_when_closed_nothing_changes() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
     peer.accept().await;
     until("open", || ws.ready_state() == ReadyState::Open).await;
@@ -91,8 +95,9 @@ async fn b192_v10_dropped_while_closing_and_when_closed_nothing_changes() {
     peer.expect_eof().await;
 }
 
+/// B192, V10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b192_v10_the_last_handle_dropped_inside_of_each_handler() {
+async fn the_last_handle_dropped_inside_of_each_handler() {
     for in_event in ["open", "message", "error", "close"] {
         let last = Arc::new(Mutex::new(None::<WebSocket>));
         let held = Arc::clone(&last);
@@ -136,8 +141,9 @@ async fn b192_v10_the_last_handle_dropped_inside_of_each_handler() {
     }
 }
 
+/// V10.
 #[tokio::test]
-async fn v10_a_handle_taken_out_of_a_handler_is_one_more_handle() {
+async fn a_handle_taken_out_of_a_handler_is_one_more_handle() {
     let kept = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&kept);
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), move |ws: &WebSocket, seen| {
@@ -157,8 +163,9 @@ async fn v10_a_handle_taken_out_of_a_handler_is_one_more_handle() {
     assert_eq!(end(&log).await.len(), 3);
 }
 
+/// B194.
 #[tokio::test]
-async fn b194_shutdown_leaves_as_a_page_does() {
+async fn shutdown_leaves_as_a_page_does() {
     // Open: 1001, behind what is queued.
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws: &WebSocket, seen| {
         if *seen == Seen::Open {
@@ -291,8 +298,9 @@ async fn a_listener_that_is_set_in_the_last_event_is_dropped_behind_it() {
     until("nobody holds it", || Arc::strong_count(&witness) == 1).await;
 }
 
+/// B202.
 #[tokio::test]
-async fn b202_a_dropped_closed_or_drained_future_is_nothing() {
+async fn a_dropped_closed_or_drained_future_is_nothing() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
     for _ in 0..3 {
         drop(ws.closed());

@@ -121,7 +121,8 @@ fn signal(token: &CancellationToken) -> ListenerOptions {
     ListenerOptions::default().signal(token.clone())
 }
 
-async fn b177_registration_order_and_the_handlers_place(on: On) {
+/// B177.
+async fn registration_order_and_the_handlers_place(on: On) {
     let seen = calls(|ws, calls| {
         on.add(ws, calls.listener('a'));
         on.set(ws, calls.listener('h'));
@@ -130,7 +131,8 @@ async fn b177_registration_order_and_the_handlers_place(on: On) {
     assert_eq!(seen.await, "ahb".repeat(on.times()), "{on:?}");
 }
 
-async fn b178_a_handler_that_is_replaced_keeps_its_place_and_one_that_is_set_anew_is_last(on: On) {
+/// B178.
+async fn a_handler_that_is_replaced_keeps_its_place_and_one_that_is_set_anew_is_last(on: On) {
     let replaced = calls(|ws, calls| {
         on.clear(ws);
         on.set(ws, calls.listener('1'));
@@ -149,7 +151,8 @@ async fn b178_a_handler_that_is_replaced_keeps_its_place_and_one_that_is_set_ane
     assert_eq!(anew.await, "a2".repeat(on.times()), "{on:?}");
 }
 
-async fn b178_b191_what_an_earlier_listener_does_to_the_handler_counts_at_once(on: On) {
+/// B178, B191.
+async fn what_an_earlier_listener_does_to_the_handler_counts_at_once(on: On) {
     let replaced = calls(|ws, calls| {
         on.clear(ws);
         let new = calls.clone();
@@ -181,7 +184,8 @@ async fn b178_b191_what_an_earlier_listener_does_to_the_handler_counts_at_once(o
     assert_eq!(anew.await, first, "{on:?}");
 }
 
-async fn b191_a_handler_that_replaces_or_clears_itself_is_heard_from_the_next_event_on(on: On) {
+/// B191.
+async fn a_handler_that_replaces_or_clears_itself_is_heard_from_the_next_event_on(on: On) {
     let replaced = calls(|ws, calls| {
         on.clear(ws);
         let new = calls.clone();
@@ -196,7 +200,8 @@ async fn b191_a_handler_that_replaces_or_clears_itself_is_heard_from_the_next_ev
     assert_eq!(cleared.await, "1".to_owned() + &"a".repeat(on.times()), "{on:?}");
 }
 
-async fn b180_the_same_function_twice_is_two_listeners_with_a_name_each(on: On) {
+/// B180.
+async fn the_same_function_twice_is_two_listeners_with_a_name_each(on: On) {
     let seen = calls(|ws, calls| {
         let [first, second] = [on.add(ws, calls.listener('a')), on.add(ws, calls.listener('a'))];
         assert_ne!(first, second);
@@ -206,7 +211,8 @@ async fn b180_the_same_function_twice_is_two_listeners_with_a_name_each(on: On) 
     assert_eq!(seen.await, "ab".repeat(on.times()), "{on:?}");
 }
 
-async fn b182_once_is_removed_before_its_call(on: On) {
+/// B182.
+async fn once_is_removed_before_its_call(on: On) {
     let seen = calls(|ws, calls| {
         let mine = Arc::new(Mutex::new(None));
         let (id, again) = (Arc::clone(&mine), calls.clone());
@@ -222,7 +228,8 @@ async fn b182_once_is_removed_before_its_call(on: On) {
     assert_eq!(seen.await, expected, "{on:?}");
 }
 
-async fn b182_once_that_panics_is_gone_all_the_same(on: On) {
+/// B182.
+async fn once_that_panics_is_gone_all_the_same(on: On) {
     let seen = calls(|ws, calls| {
         on.add_with(ws, once(), calls.acting('1', |_| quiet_panic()));
         on.add(ws, calls.listener('a'));
@@ -230,7 +237,8 @@ async fn b182_once_that_panics_is_gone_all_the_same(on: On) {
     assert_eq!(seen.await, "1".to_owned() + &"a".repeat(on.times()), "{on:?}");
 }
 
-async fn b183_a_signal_removes_also_while_the_event_is_handed_out(on: On) {
+/// B183.
+async fn a_signal_removes_also_while_the_event_is_handed_out(on: On) {
     let seen = calls(|ws, calls| {
         let (before, during) = (CancellationToken::new(), CancellationToken::new());
         before.cancel();
@@ -243,7 +251,8 @@ async fn b183_a_signal_removes_also_while_the_event_is_handed_out(on: On) {
     assert_eq!(seen.await, "ab".repeat(on.times()), "{on:?}");
 }
 
-async fn b184_a_listener_that_is_added_meanwhile_waits_for_the_next_event(on: On) {
+/// B184.
+async fn a_listener_that_is_added_meanwhile_waits_for_the_next_event(on: On) {
     let seen = calls(|ws, calls| {
         let new = calls.clone();
         on.add(
@@ -257,7 +266,8 @@ async fn b184_a_listener_that_is_added_meanwhile_waits_for_the_next_event(on: On
     assert_eq!(seen.await, expected, "{on:?}");
 }
 
-async fn b185_b188_a_listener_that_is_removed_meanwhile_is_not_called(on: On) {
+/// B185, B188.
+async fn a_listener_that_is_removed_meanwhile_is_not_called(on: On) {
     let seen = calls(|ws, calls| {
         let victim = Arc::new(Mutex::new(None));
         let id = Arc::clone(&victim);
@@ -280,7 +290,8 @@ async fn b185_b188_a_listener_that_is_removed_meanwhile_is_not_called(on: On) {
     assert_eq!(seen.await, "aob".to_owned() + &"ab".repeat(on.times() - 1), "{on:?}");
 }
 
-async fn b186_a_panic_stops_neither_the_others_nor_the_connection(on: On) {
+/// B186.
+async fn a_panic_stops_neither_the_others_nor_the_connection(on: On) {
     let seen = calls(|ws, calls| {
         on.clear(ws);
         on.add(ws, calls.acting('a', |_| quiet_panic()));
@@ -290,7 +301,8 @@ async fn b186_a_panic_stops_neither_the_others_nor_the_connection(on: On) {
     assert_eq!(seen.await, "ahb".repeat(on.times()), "{on:?}");
 }
 
-async fn b191_whatever_is_called_inside_of_a_listener_returns(on: On) {
+/// B191.
+async fn whatever_is_called_inside_of_a_listener_returns(on: On) {
     let seen = calls(|ws, calls| {
         on.add(
             ws,
@@ -341,22 +353,23 @@ macro_rules! matrix {
 }
 
 matrix! {
-    b177_registration_order_and_the_handlers_place
-    b178_a_handler_that_is_replaced_keeps_its_place_and_one_that_is_set_anew_is_last
-    b178_b191_what_an_earlier_listener_does_to_the_handler_counts_at_once
-    b191_a_handler_that_replaces_or_clears_itself_is_heard_from_the_next_event_on
-    b180_the_same_function_twice_is_two_listeners_with_a_name_each
-    b182_once_is_removed_before_its_call
-    b182_once_that_panics_is_gone_all_the_same
-    b183_a_signal_removes_also_while_the_event_is_handed_out
-    b184_a_listener_that_is_added_meanwhile_waits_for_the_next_event
-    b185_b188_a_listener_that_is_removed_meanwhile_is_not_called
-    b186_a_panic_stops_neither_the_others_nor_the_connection
-    b191_whatever_is_called_inside_of_a_listener_returns
+    registration_order_and_the_handlers_place
+    a_handler_that_is_replaced_keeps_its_place_and_one_that_is_set_anew_is_last
+    what_an_earlier_listener_does_to_the_handler_counts_at_once
+    a_handler_that_replaces_or_clears_itself_is_heard_from_the_next_event_on
+    the_same_function_twice_is_two_listeners_with_a_name_each
+    once_is_removed_before_its_call
+    once_that_panics_is_gone_all_the_same
+    a_signal_removes_also_while_the_event_is_handed_out
+    a_listener_that_is_added_meanwhile_waits_for_the_next_event
+    a_listener_that_is_removed_meanwhile_is_not_called
+    a_panic_stops_neither_the_others_nor_the_connection
+    whatever_is_called_inside_of_a_listener_returns
 }
 
+/// B190.
 #[tokio::test]
-async fn b190_a_listener_added_in_open_gets_the_first_message_and_none_gets_past_events() {
+async fn a_listener_added_in_open_gets_the_first_message_and_none_gets_past_events() {
     let calls = Calls::default();
     let added = calls.clone();
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), move |ws, seen| {

@@ -22,8 +22,9 @@ use wsflow::{
 
 use crate::event_api::log::{Log, Seen, plain, until, within};
 
+/// B11, B171, B172, B174.
 #[tokio::test]
-async fn b11_b171_b172_b174_what_an_event_says() {
+async fn what_an_event_says() {
     for (url, origin) in [
         ("ws://h/path?query", "ws://h"),
         ("ws://h:80/", "ws://h"),
@@ -50,8 +51,9 @@ async fn b11_b171_b172_b174_what_an_event_says() {
 }
 
 /// As an `EventSource` tells of it: a browser's socket follows none.
+/// B172.
 #[tokio::test]
-async fn b172_the_origin_of_a_message_is_that_of_the_last_url_and_url_stays_what_was_given() {
+async fn the_origin_of_a_message_is_that_of_the_last_url_and_url_stays_what_was_given() {
     let (first, last) = (Script::bind().await, Script::bind().await);
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let given = first.url("/a");
@@ -81,8 +83,9 @@ async fn b172_the_origin_of_a_message_is_that_of_the_last_url_and_url_stays_what
     assert_eq!(ws.url(), given);
 }
 
+/// B55, B165.
 #[tokio::test]
-async fn b55_b165_binary_type_is_read_when_the_event_is_made() {
+async fn binary_type_is_read_when_the_event_is_made() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws: &WebSocket, seen| {
         let Seen::Message(Message::Binary(_)) = seen else { return };
         let next = match ws.binary_type() {
@@ -116,8 +119,9 @@ async fn b55_b165_binary_type_is_read_when_the_event_is_made() {
 }
 
 /// Each handler waits until the server is ahead by as much as fits on the way: it never gets further.
+/// B167.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b167_the_next_message_is_read_only_when_the_handlers_have_returned() {
+async fn the_next_message_is_read_only_when_the_handlers_have_returned() {
     const MESSAGES: usize = 300;
     const LEN: usize = 1000;
     const PIPE: usize = 16 << 10;
@@ -149,8 +153,9 @@ async fn b167_the_next_message_is_read_only_when_the_handlers_have_returned() {
     assert_eq!(log.end(&ws).await.len(), MESSAGES + 2);
 }
 
+/// B163, B166.
 #[tokio::test]
-async fn b163_b166_a_message_is_handed_out_when_it_is_whole() {
+async fn a_message_is_handed_out_when_it_is_whole() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
     peer.accept().await;
     peer.frame(false, 0, TEXT, "a").await;
@@ -166,8 +171,9 @@ async fn b163_b166_a_message_is_handed_out_when_it_is_whole() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "\"ab\"[1,0]", "close{1,1005,\"\"}[3,0]"]);
 }
 
+/// B169.
 #[tokio::test(start_paused = true)]
-async fn b169_an_idle_socket_stays_open() {
+async fn an_idle_socket_stays_open() {
     let config = Config::default().keepalive_interval(None);
     let (ws, log, mut peer) = Log::pipe(1 << 16, config, |ws, seen| {
         if matches!(seen, Seen::Message(_)) {
@@ -186,8 +192,9 @@ async fn b169_an_idle_socket_stays_open() {
     assert_eq!(log.end(&ws).await.len(), 3);
 }
 
+/// B162.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b162_a_flood_arrives_whole_and_in_order_whatever_the_handlers_take() {
+async fn a_flood_arrives_whole_and_in_order_whatever_the_handlers_take() {
     let server = Script::bind().await;
     let (ws, log) = Log::connect(&server.url("/"), |_, seen| {
         if let Seen::Message(message) = seen

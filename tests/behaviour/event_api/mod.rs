@@ -1,4 +1,4 @@
-//! The event API, told by dialogues with scripted servers. Row numbers `B…` and decisions `V…` stand in the names.
+//! The event API, told by dialogues with scripted servers. Rows `B…` and decisions `V…` stand in the comments.
 
 mod buffered_amount;
 mod close;

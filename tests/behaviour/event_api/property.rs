@@ -286,8 +286,9 @@ async fn run(case: Case) -> TestCaseResult {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
+    /// B66, B77, B82-B93.
     #[test]
-    fn b66_b77_b82_to_b93_at_every_event_the_amount_is_what_was_accepted_and_not_taken(case in case()) {
+    fn at_every_event_the_amount_is_what_was_accepted_and_not_taken(case in case()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(run(case))?;
     }

@@ -307,8 +307,9 @@ fn violations() -> Vec<Scenario> {
     all.map(scenario).chain(limits).collect()
 }
 
+/// B119-B163.
 #[tokio::test(start_paused = true)]
-async fn b119_to_b163_in_memory() {
+async fn each_scenario_in_memory() {
     for scenario in regular().iter().chain(&codes()).chain(&violations()) {
         for at_once in PIECES {
             scenario.over_memory(at_once).await;
@@ -316,22 +317,25 @@ async fn b119_to_b163_in_memory() {
     }
 }
 
+/// B119-B163.
 #[tokio::test]
-async fn b119_to_b163_over_tcp() {
+async fn each_scenario_over_tcp() {
     for scenario in regular().iter().chain(&codes()).chain(&violations()) {
         scenario.over_tcp().await;
     }
 }
 
+/// B119-B163.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b119_to_b163_over_tcp_on_several_threads() {
+async fn each_scenario_over_tcp_on_several_threads() {
     for scenario in &regular() {
         scenario.over_tcp().await;
     }
 }
 
+/// B141.
 #[tokio::test]
-async fn b141_a_reset_is_a_close_without_an_error_behind_what_came() {
+async fn a_reset_is_a_close_without_an_error_behind_what_came() {
     let server = Script::bind().await;
     let (arrived, arrival) = std::sync::mpsc::channel();
     let (ws, log) = Log::connect(&server.url("/"), move |_, seen| {
@@ -349,8 +353,9 @@ async fn b141_a_reset_is_a_close_without_an_error_behind_what_came() {
 }
 
 /// MiBs are queued and the server reads as much as it had to, which is nothing of the second message.
+/// B157, V3.
 #[tokio::test(start_paused = true)]
-async fn b157_v3_a_close_while_data_waits_is_unclean_with_its_code_and_the_rest_stays_counted() {
+async fn a_close_while_data_waits_is_unclean_with_its_code_and_the_rest_stays_counted() {
     for is_read in [true, false] {
         let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
             if *seen == Seen::Open {
@@ -412,8 +417,9 @@ impl AsyncWrite for Interrupted {
     }
 }
 
+/// B157, V3.
 #[tokio::test]
-async fn b157_v3_a_message_that_crosses_the_servers_close_is_not_sent_and_makes_the_end_unclean() {
+async fn a_message_that_crosses_the_servers_close_is_not_sent_and_makes_the_end_unclean() {
     let (mut peer, io) = Peer::pipe(1 << 16);
     let socket = Arc::new(Mutex::new(None));
     let (builder, log) = Log::watch(plain("ws://h/"), |_, _| {});

@@ -12,8 +12,9 @@ use wsflow::{
 
 use crate::event_api::log::{Log, Seen, plain};
 
+/// B65, B66, B67, B90, B93.
 #[tokio::test]
-async fn b65_b66_b67_b90_b93_send_in_every_state() {
+async fn send_in_every_state() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| match seen {
         Seen::Open => {
             ws.send("four").unwrap();
@@ -41,8 +42,9 @@ async fn b65_b66_b67_b90_b93_send_in_every_state() {
     peer.expect_eof().await;
 }
 
+/// B68, B70, B72, B73, B75, B76.
 #[tokio::test]
-async fn b68_b70_b72_b73_b75_b76_messages_of_every_kind_and_length_arrive_in_order() {
+async fn messages_of_every_kind_and_length_arrive_in_order() {
     let lengths = [0, 1, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 300_000];
     let payload = |len: usize| (0..len).map(|i| i as u8).collect::<Vec<_>>();
     let (ws, log, mut peer) = Log::pipe(1 << 14, Config::default(), move |ws: &WebSocket, seen| {
@@ -77,8 +79,9 @@ async fn b68_b70_b72_b73_b75_b76_messages_of_every_kind_and_length_arrive_in_ord
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,1005,\"\"}[3,0]"]);
 }
 
+/// B79.
 #[tokio::test]
-async fn b79_send_inside_of_a_handler_calls_none() {
+async fn send_inside_of_a_handler_calls_none() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| match seen {
         // That no handler runs inside of another one is watched by the log.
         Seen::Open => ws.send("1").unwrap(),
@@ -97,8 +100,9 @@ async fn b79_send_inside_of_a_handler_calls_none() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "\"2\"[1,0]", "\"3\"[1,0]", "close{1,1000,\"enough\"}[3,0]"]);
 }
 
+/// B77, B160.
 #[tokio::test(start_paused = true)]
-async fn b77_b160_more_than_may_wait_ends_the_connection_and_send_does_not_fail() {
+async fn more_than_may_wait_ends_the_connection_and_send_does_not_fail() {
     let (mut peer, io) = Peer::pipe(256);
     let builder = plain("ws://h/").max_buffered_amount(1000);
     let (builder, log) = Log::watch(builder, |ws, seen| {
@@ -124,8 +128,9 @@ async fn b77_b160_more_than_may_wait_ends_the_connection_and_send_does_not_fail(
     assert!(matches!(ws.error(), Some(Error::Overflow(1000))), "{:?}", ws.error());
 }
 
+/// B77.
 #[tokio::test]
-async fn b77_what_was_sent_makes_room_below_the_limit() {
+async fn what_was_sent_makes_room_below_the_limit() {
     let (mut peer, io) = Peer::pipe(256);
     let (builder, log) = Log::watch(plain("ws://h/").max_buffered_amount(1000), |ws, seen| match seen {
         Seen::Open => ws.send(vec![0; 1000]).unwrap(),
@@ -146,8 +151,9 @@ async fn b77_what_was_sent_makes_room_below_the_limit() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", more, more, more, "close{1,1000,\"\"}[3,0]"]);
 }
 
+/// B78.
 #[tokio::test]
-async fn b78_as_many_bytes_as_any_buffer_holds_do_not_hang() {
+async fn as_many_bytes_as_any_buffer_holds_do_not_hang() {
     for len in [65_536, 65_535, 65_537, 131_072 - 32, 131_072, 16_384, 262_144] {
         let (ws, log, mut peer) = Log::pipe(65_536, Config::default(), move |ws: &WebSocket, seen| {
             if *seen == Seen::Open {

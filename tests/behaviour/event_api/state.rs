@@ -6,8 +6,9 @@ use wsflow::{Config, ReadyState, compat::WebSocket};
 
 use crate::event_api::log::{Log, Seen, until};
 
+/// B58, B59, B61, B62.
 #[tokio::test]
-async fn b58_b59_b61_b62_the_state_at_each_event_and_right_after_close() {
+async fn the_state_at_each_event_and_right_after_close() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| match seen {
         Seen::Message(_) => {
             ws.close().unwrap();
@@ -31,8 +32,9 @@ async fn b58_b59_b61_b62_the_state_at_each_event_and_right_after_close() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "\"now\"[1,0]", "close{1,1005,\"\"}[3,0]"]);
 }
 
+/// B60, B104.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b60_b104_on_several_threads_the_state_may_be_closed_right_after_a_close_while_connecting() {
+async fn on_several_threads_the_state_may_be_closed_right_after_a_close_while_connecting() {
     let (ws, log, _peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
     ws.close().unwrap();
     // Without an await: a page would see CLOSING until its turn ends.
@@ -44,8 +46,9 @@ async fn b60_b104_on_several_threads_the_state_may_be_closed_right_after_a_close
     assert_eq!(log.end(&ws).await, ["error[3,0]", "close{0,1006,\"\"}[3,0]"]);
 }
 
+/// B61.
 #[tokio::test]
-async fn b61_the_peers_close_moves_the_state_without_an_event() {
+async fn the_peers_close_moves_the_state_without_an_event() {
     let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
     peer.accept().await;
     peer.close(1000, "").await;
@@ -56,8 +59,9 @@ async fn b61_the_peers_close_moves_the_state_without_an_event() {
     assert_eq!(log.end(&ws).await, ["open[1,0]", "close{1,1000,\"\"}[3,0]"]);
 }
 
+/// B61, B158.
 #[tokio::test(start_paused = true)]
-async fn b61_b158_the_state_moves_although_the_answer_is_stuck() {
+async fn the_state_moves_although_the_answer_is_stuck() {
     let (ws, log, mut peer) = Log::pipe(256, Config::default(), |ws: &WebSocket, seen| {
         if *seen == Seen::Open {
             ws.send(vec![0; 1 << 20]).unwrap();

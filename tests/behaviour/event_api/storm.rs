@@ -114,8 +114,9 @@ async fn storm(seed: u32, close_at: Option<u32>) -> Vec<u32> {
     std::mem::take(&mut *numbers.lock().unwrap())
 }
 
+/// B161, B162, B186, B191.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn b161_b162_b186_b191_10_000_messages_through_a_storm_of_listeners() {
+async fn ten_thousand_messages_through_a_storm_of_listeners() {
     let mut random = Random(0x2545_f491);
     let storms: Vec<_> = (0..4)
         .map(|i| {

@@ -300,8 +300,9 @@ async fn what_the_transport_did_not_take_is_accounted_for() {
     assert!(sender.drained().await.is_err());
 }
 
+/// B157.
 #[tokio::test(start_paused = true)]
-async fn b157_the_peers_close_before_all_was_sent_is_unclean_with_its_code() {
+async fn the_peers_close_before_all_was_sent_is_unclean_with_its_code() {
     let (mut peer, sender, mut receiver) = halves(64, mark(100_000));
     for _ in 0..100 {
         sender.send(binary(500)).await.unwrap();
@@ -350,8 +351,9 @@ async fn ping_gives_the_round_trip() {
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_err(), "{answers:?}");
 }
 
+/// B193.
 #[tokio::test(start_paused = true)]
-async fn b193_when_all_halves_are_dropped_what_is_queued_is_sent_and_then_a_close_without_a_code() {
+async fn when_all_halves_are_dropped_what_is_queued_is_sent_and_then_a_close_without_a_code() {
     for is_sender_last in [true, false] {
         let (mut peer, sender, receiver) = halves(16, Config::default());
         let clone = sender.clone();

@@ -294,8 +294,9 @@ async fn end(ws: &mut Ws, is_lent: bool, start: Instant) -> Option<(Error, Durat
     timeout(seconds(3600.0), reading).await.ok()
 }
 
+/// V8, B169.
 #[tokio::test(start_paused = true)]
-async fn v8_b169_who_is_found_dead_and_when() {
+async fn who_is_found_dead_and_when() {
     for row in table() {
         for is_lent in [false, true] {
             check(clone(&row), is_lent).await;
@@ -366,8 +367,9 @@ async fn check(row: Row, is_lent: bool) {
 
 // What is not silence.
 
+/// V8.
 #[tokio::test(start_paused = true)]
-async fn v8_a_slow_consumer_makes_no_peer_a_dead_one() {
+async fn a_slow_consumer_makes_no_peer_a_dead_one() {
     for is_lent in [false, true] {
         let (mut ws, script) = open(Config::default().read_buffer_max(1024).message_timeout(seconds(45.0)));
         // More than is read at once, and then nothing.
@@ -657,8 +659,9 @@ async fn a_pong_that_a_dead_peer_owes_yields_the_error_that_ended_the_connection
 
 // The event API.
 
+/// B169.
 #[tokio::test(start_paused = true)]
-async fn b169_the_event_api_has_no_keepalive_unless_it_is_given_a_config() {
+async fn the_event_api_has_no_keepalive_unless_it_is_given_a_config() {
     for config in [None, Some(Config::default())] {
         let (mut peer, io) = Peer::pipe(4096);
         let mut builder = WebSocket::builder("ws://h/").unwrap();

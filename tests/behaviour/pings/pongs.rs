@@ -15,8 +15,9 @@ use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, WebSock
 
 use crate::support::watch::{PIECES, assert_same, close_frame, open, trace};
 
+/// B168.
 #[tokio::test]
-async fn b168_pong_is_sent_while_reader_is_idle() {
+async fn pong_is_sent_while_reader_is_idle() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         let serving = async {
@@ -34,8 +35,9 @@ async fn b168_pong_is_sent_while_reader_is_idle() {
     }
 }
 
+/// B168.
 #[tokio::test]
-async fn b168_pings_behind_a_message_are_answered_when_it_was_read() {
+async fn pings_behind_a_message_are_answered_when_it_was_read() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     peer.raw(
         [encode(true, 0, BINARY, b"first"), encode(true, 0, PING, b"p"), encode(true, 0, BINARY, b"next")].concat(),
@@ -48,8 +50,9 @@ async fn b168_pings_behind_a_message_are_answered_when_it_was_read() {
     peer.expect_pong("p").await;
 }
 
+/// B168.
 #[tokio::test]
-async fn b168_of_more_pings_than_pongs_can_leave_the_latest_are_answered() {
+async fn of_more_pings_than_pongs_can_leave_the_latest_are_answered() {
     let (mut peer, io) = Peer::pipe(1000);
     let mut ws = WebSocketStream::from_upgraded(io, Config::default().fragment_size(10_000));
     ws.feed(Message::binary(vec![5; 100_000])).await.expect("room");

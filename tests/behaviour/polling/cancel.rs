@@ -64,8 +64,9 @@ async fn next_dropped_at_every_byte_loses_nothing() {
     assert_eq!(wire.frames.len(), 2);
 }
 
+/// B227.
 #[tokio::test(start_paused = true)]
-async fn b227_flush_and_ready_dropped_at_every_byte_tear_no_frame() {
+async fn flush_and_ready_dropped_at_every_byte_tear_no_frame() {
     let (mut ws, script, task) = byte_by_byte(Config::default().write_high_water_mark(200).fragment_size(50));
     let messages =
         [Message::text("hello"), Message::binary(vec![1; 120]), Message::text(""), Message::binary(vec![2; 60])];

@@ -319,7 +319,7 @@ async fn a_send_that_timed_out_leaves_the_reader_its_wake_up() {
 
 /// B225: what a write waits for may not come by the transport at all, but by what the reader has read.
 #[tokio::test(start_paused = true)]
-async fn b225_a_writer_that_waits_hears_at_once_of_the_end_that_the_reader_read() {
+async fn a_writer_that_waits_hears_at_once_of_the_end_that_the_reader_read() {
     type Tell = fn(&Script);
     let ends: [(&str, Tell); 4] = [
         ("Close", |script| script.frame(CLOSE, [3, 232])),

@@ -197,8 +197,9 @@ fn config() -> impl Strategy<Value = Config> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
+    /// B211.
     #[test]
-    fn b211_any_cutting_gives_the_same_events(
+    fn any_cutting_gives_the_same_events(
         items in prop::collection::vec(item(), 0..12),
         end in prop::sample::select(ENDS.to_vec()),
         config in config(),

@@ -41,8 +41,9 @@ fn wire_len(frame: &Frame) -> u64 {
     (2 + length + 4 + len) as u64
 }
 
+/// B68, B72, B75, B166, B211.
 #[tokio::test]
-async fn b68_b72_b75_b166_b211_every_length_of_a_length_goes_out_and_comes_back() {
+async fn every_length_of_a_length_goes_out_and_comes_back() {
     let lens = [0, 1, 2, 124, 125, 126, 127, 128, 65_534, 65_535, 65_536, 65_537, 1_000_000];
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
@@ -80,8 +81,9 @@ async fn b68_b72_b75_b166_b211_every_length_of_a_length_goes_out_and_comes_back(
     }
 }
 
+/// B68, B70, B165.
 #[tokio::test]
-async fn b68_b70_b165_text_and_bytes_are_what_was_sent() {
+async fn text_and_bytes_are_what_was_sent() {
     let texts = ["¥¥¥¥¥¥", "匶", "𐑾", "\u{feff}bom", "a\0b", "e\u{301}", "ロボット"];
     let data = Bytes::from_static(b"0123456789");
     for at_once in PIECES {
@@ -99,8 +101,9 @@ async fn b68_b70_b165_text_and_bytes_are_what_was_sent() {
     }
 }
 
+/// B76, B162.
 #[tokio::test]
-async fn b76_b162_the_order_is_kept_both_ways_whatever_the_kind_and_the_size() {
+async fn the_order_is_kept_both_ways_whatever_the_kind_and_the_size() {
     let messages: Vec<Message> = (0..300)
         .map(|i| match i % 5 {
             0 => Message::binary(binary(i)),
@@ -132,8 +135,9 @@ async fn b76_b162_the_order_is_kept_both_ways_whatever_the_kind_and_the_size() {
 }
 
 /// A pipe that holds exactly one message, or one byte more or less, is where a missed wake-up hangs.
+/// B78.
 #[tokio::test(start_paused = true)]
-async fn b78_many_messages_to_a_slow_reader_all_arrive() {
+async fn many_messages_to_a_slow_reader_all_arrive() {
     for size in [4, 16, 64, 128, 256].map(|kib| kib * KIB) {
         for size in [size - 1, size, size + 1] {
             let count = if size == 65_536 { 50 } else { 6 };
@@ -166,8 +170,9 @@ async fn b78_many_messages_to_a_slow_reader_all_arrive() {
     }
 }
 
+/// B78, B210.
 #[tokio::test(start_paused = true)]
-async fn b78_b210_many_messages_to_a_slow_reader_of_ours_all_arrive() {
+async fn many_messages_to_a_slow_reader_of_ours_all_arrive() {
     for size in [4, 16, 64, 128, 256].map(|kib| kib * KIB) {
         for size in [size - 10, size - 4, size - 1, size, size + 1] {
             let (mut peer, io) = Peer::pipe(size);
@@ -195,8 +200,9 @@ async fn b78_b210_many_messages_to_a_slow_reader_of_ours_all_arrive() {
     }
 }
 
+/// B156, B163.
 #[tokio::test]
-async fn b156_b163_fragments_are_one_message_and_control_frames_stand_between_them() {
+async fn fragments_are_one_message_and_control_frames_stand_between_them() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         let script = [
@@ -229,8 +235,9 @@ async fn b156_b163_fragments_are_one_message_and_control_frames_stand_between_th
     }
 }
 
+/// B156, B242.
 #[tokio::test]
-async fn b156_b242_a_close_between_fragments_is_answered_and_an_unclean_end_with_its_code() {
+async fn a_close_between_fragments_is_answered_and_an_unclean_end_with_its_code() {
     for at_once in PIECES {
         let (mut peer, mut ws) = open(Config::default(), at_once);
         let close = encode(true, 0, CLOSE, &close_body(Some(1000), ""));
@@ -242,8 +249,9 @@ async fn b156_b242_a_close_between_fragments_is_answered_and_an_unclean_end_with
     }
 }
 
+/// B228.
 #[tokio::test]
-async fn b228_a_large_message_goes_out_in_fragments_with_a_pong_between_them() {
+async fn a_large_message_goes_out_in_fragments_with_a_pong_between_them() {
     for shared in [false, true] {
         let (mut peer, io) = Peer::pipe(1000);
         let mut ws = WebSocketStream::from_upgraded(io, Config::default().fragment_size(20_000));

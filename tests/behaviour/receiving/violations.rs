@@ -137,8 +137,9 @@ async fn over_tcp(case: &Case, server: &Script) {
     assert_eq!(frames, [close_frame(case.code, "")], "{:?}", case.error);
 }
 
+/// B152.
 #[tokio::test]
-async fn b152_masked_frames_are_refused() {
+async fn masked_frames_are_refused() {
     let frames = [
         vec![0x81, 0x81, 1, 2, 3, 4, b'a' ^ 1],
         vec![0x82, 0x80, 0, 0, 0, 0],
@@ -152,8 +153,9 @@ async fn b152_masked_frames_are_refused() {
     show([Case::new(inside, Violation::MaskedFrame)]).await;
 }
 
+/// B153.
 #[tokio::test]
-async fn b153_reserved_bits_are_refused_on_every_kind_of_frame() {
+async fn reserved_bits_are_refused_on_every_kind_of_frame() {
     for rsv in 1..=7 {
         let refused = Violation::ReservedBits(rsv);
         show([TEXT, BINARY, CLOSE, PING, PONG].map(|opcode| Case::new(encode(true, rsv, opcode, b""), refused))).await;
@@ -164,8 +166,9 @@ async fn b153_reserved_bits_are_refused_on_every_kind_of_frame() {
     }
 }
 
+/// B154.
 #[tokio::test]
-async fn b154_reserved_opcodes_are_refused() {
+async fn reserved_opcodes_are_refused() {
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         let refused = Violation::ReservedOpcode(opcode);
         let between = [encode(false, 0, TEXT, b"a"), encode(true, 0, opcode, b"")].concat();
@@ -179,8 +182,9 @@ async fn b154_reserved_opcodes_are_refused() {
     }
 }
 
+/// B155.
 #[tokio::test]
-async fn b155_control_frames_in_pieces_or_too_long_are_refused() {
+async fn control_frames_in_pieces_or_too_long_are_refused() {
     for opcode in [CLOSE, PING, PONG] {
         show([
             Case::new(encode(false, 0, opcode, b""), Violation::FragmentedControl),
@@ -193,8 +197,9 @@ async fn b155_control_frames_in_pieces_or_too_long_are_refused() {
     }
 }
 
+/// B155.
 #[tokio::test]
-async fn b155_fragments_out_of_order_are_refused() {
+async fn fragments_out_of_order_are_refused() {
     let first = encode(false, 0, TEXT, b"a");
     let last = encode(true, 0, CONTINUATION, b"b");
     let (unexpected, expected) = (Violation::UnexpectedContinuation, Violation::ExpectedContinuation);
@@ -210,8 +215,9 @@ async fn b155_fragments_out_of_order_are_refused() {
     .await;
 }
 
+/// B155.
 #[tokio::test]
-async fn b155_lengths_in_more_bytes_than_they_need_are_refused() {
+async fn lengths_in_more_bytes_than_they_need_are_refused() {
     for len in [0, 1, 125] {
         let short = [&[0x82, 126][..], &(len as u16).to_be_bytes()].concat();
         show([Case::new(short, Violation::NonMinimalLength(len))]).await;
@@ -224,8 +230,9 @@ async fn b155_lengths_in_more_bytes_than_they_need_are_refused() {
     }
 }
 
+/// B148.
 #[tokio::test]
-async fn b148_text_that_is_not_utf_8_is_refused() {
+async fn text_that_is_not_utf_8_is_refused() {
     let texts: [&[u8]; 9] = [
         b"\xff",
         b"\xc0\x80",
@@ -243,8 +250,9 @@ async fn b148_text_that_is_not_utf_8_is_refused() {
     show([Case::new(encode(true, 0, TEXT, &long), Violation::InvalidUtf8)]).await;
 }
 
+/// B149.
 #[tokio::test]
-async fn b149_text_that_is_not_utf_8_over_several_fragments_is_refused() {
+async fn text_that_is_not_utf_8_over_several_fragments_is_refused() {
     let rows: [&[&[u8]]; 6] = [
         &[b"\xe5", b"\x41", b""],
         &[b"\xe5\x8c", b"\xb6\xb6"],
@@ -263,8 +271,9 @@ async fn b149_text_that_is_not_utf_8_over_several_fragments_is_refused() {
 }
 
 /// The peer sends no more until it was told, and waits for it.
+/// B149.
 #[tokio::test]
-async fn b149_bad_text_is_refused_before_its_frame_has_ended() {
+async fn bad_text_is_refused_before_its_frame_has_ended() {
     let rows = [
         [&[0x81, 100][..], b"fine \xff"].concat(),
         [&[0x81, 100][..], b"fine \xed\xa0"].concat(),
@@ -287,8 +296,9 @@ async fn b149_bad_text_is_refused_before_its_frame_has_ended() {
     }
 }
 
+/// B127.
 #[tokio::test]
-async fn b127_close_codes_that_may_not_be_sent_are_refused() {
+async fn close_codes_that_may_not_be_sent_are_refused() {
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2999, 5000, 5001, 65_535] {
         let refused = Violation::CloseCode(code.into());
         show(["", "why"].map(|reason| Case::new(encode(true, 0, CLOSE, &close_body(Some(code), reason)), refused)))
@@ -296,8 +306,9 @@ async fn b127_close_codes_that_may_not_be_sent_are_refused() {
     }
 }
 
+/// B128, B129.
 #[tokio::test]
-async fn b128_b129_close_bodies_of_one_byte_or_with_a_bad_reason_are_refused() {
+async fn close_bodies_of_one_byte_or_with_a_bad_reason_are_refused() {
     show([
         Case::new(encode(true, 0, CLOSE, b"\x03"), Violation::CloseBodyOfOneByte),
         Case::new(encode(true, 0, CLOSE, b"\x03\xe8\xff"), Violation::CloseReasonUtf8),
@@ -308,8 +319,9 @@ async fn b128_b129_close_bodies_of_one_byte_or_with_a_bad_reason_are_refused() {
     .await;
 }
 
+/// B150.
 #[tokio::test]
-async fn b150_messages_and_frames_beyond_their_limits_are_refused() {
+async fn messages_and_frames_beyond_their_limits_are_refused() {
     let message = || Config::default().max_message_size(10);
     let too_big = LimitExceeded::MessageSize { limit: 10 };
     let whole = [encode(true, 0, BINARY, b"0123456789"), encode(true, 0, BINARY, &[0; 11])].concat();
@@ -341,8 +353,9 @@ async fn b150_messages_and_frames_beyond_their_limits_are_refused() {
     show([Case::limit(unlimited, most, limit, 1009)]).await;
 }
 
+/// B151.
 #[tokio::test]
-async fn b151_more_fragments_than_allowed_are_refused() {
+async fn more_fragments_than_allowed_are_refused() {
     let (first, next) = (encode(false, 0, TEXT, b"a"), encode(false, 0, CONTINUATION, b""));
     let last = encode(true, 0, CONTINUATION, b"b");
     let limit = |limit| (Config::default().max_fragments(limit), LimitExceeded::Fragments { limit });
@@ -367,8 +380,9 @@ async fn b151_more_fragments_than_allowed_are_refused() {
     show([Case::limit(none, bytes, LimitExceeded::Fragments { limit: 1 }, 1008).and("w")]).await;
 }
 
+/// B161.
 #[tokio::test]
-async fn b161_the_first_of_several_violations_counts() {
+async fn the_first_of_several_violations_counts() {
     let bytes = [encode(true, 0, TEXT, b"\xff"), encode(true, 0, 3, b""), vec![0x81, 0x80]].concat();
     show([Case::new(bytes, Violation::InvalidUtf8)]).await;
 }

@@ -144,8 +144,9 @@ fn fragment_sizes() -> impl Strategy<Value = Option<usize>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(250) })]
 
+    /// B84, B85, B88.
     #[test]
-    fn b84_b85_b88_sum_in_is_sum_out_under_any_stalls(
+    fn sum_in_is_sum_out_under_any_stalls(
         mark in marks(),
         fragment_size in fragment_sizes(),
         ops in prop::collection::vec(op(), 1..40),
@@ -166,8 +167,9 @@ proptest! {
     }
 
     /// The frame that was begun is finished, nothing else leaves but our Close, and the rest is counted for ever.
+    /// B91, B157.
     #[test]
-    fn b91_b157_after_the_peers_close_the_unsent_stays_counted(
+    fn after_the_peers_close_the_unsent_stays_counted(
         mark in marks(),
         fragment_size in fragment_sizes(),
         ops in prop::collection::vec(op(), 1..20),
@@ -202,8 +204,9 @@ proptest! {
     }
 }
 
+/// B81, B82, B84.
 #[test]
-fn b81_b82_b84_the_amount_falls_byte_by_byte_as_the_transport_takes_them() {
+fn the_amount_falls_byte_by_byte_as_the_transport_takes_them() {
     const LEN: usize = 500;
     let mut model = Model::new(1 << 20, None);
     for text in ["x", "å", "匶", "𐑾"] {
@@ -229,8 +232,9 @@ fn b81_b82_b84_the_amount_falls_byte_by_byte_as_the_transport_takes_them() {
 }
 
 /// Close waits for all that is queued, also for a payload that leaves without being copied.
+/// B89.
 #[test]
-fn b89_after_close_the_amount_counts_down_and_then_close_goes_out() {
+fn after_close_the_amount_counts_down_and_then_close_goes_out() {
     let runtime = runtime();
     let _entered = runtime.enter();
     for len in [0, 100, 16_384, 16_385, 65_536, 300_000, 600_000] {

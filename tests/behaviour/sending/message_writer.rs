@@ -65,8 +65,9 @@ fn end(ws: &mut Ws, task: &Arc<Task>) -> Error {
     error
 }
 
+/// B228.
 #[tokio::test]
-async fn b228_frames_end_where_they_are_full_or_flushed() {
+async fn frames_end_where_they_are_full_or_flushed() {
     use Op::{Flush, Shutdown, Write};
     let default = 256 * KIB;
     let cases: [(Option<usize>, &[Op], &[usize]); 16] = [
@@ -147,8 +148,9 @@ fn a_full_frame_is_written_without_a_flush() {
     assert!(script.write_calls() < 10, "{} writes", script.write_calls());
 }
 
+/// B220.
 #[test]
-fn b220_a_write_waits_at_the_mark_and_is_woken_when_the_transport_takes_a_frame() {
+fn a_write_waits_at_the_mark_and_is_woken_when_the_transport_takes_a_frame() {
     let (mut ws, script) = open(Config::default().fragment_size(400).write_high_water_mark(1000), "");
     script.writes([Step::Pending, Step::Partial(408 + 407), Step::Pending, Step::Partial(1)], Step::Pending);
     let task = Task::new();
@@ -208,8 +210,9 @@ fn stalls() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// B223.
     #[test]
-    fn b223_any_mix_of_writers_and_messages_arrives_in_order(
+    fn any_mix_of_writers_and_messages_arrives_in_order(
         sent in vec(sent(), 1..6),
         fragment_size in prop_oneof![1 => Just(None), 3 => (100..3000usize).prop_map(Some), 2 => (3000..40_000usize).prop_map(Some)],
         mark in prop::sample::select(vec![0usize, 1000, 128 * KIB]),
@@ -369,8 +372,9 @@ proptest! {
     }
 }
 
+/// B148.
 #[tokio::test]
-async fn b148_bytes_that_are_no_text_are_refused_and_the_writer_goes_on() {
+async fn bytes_that_are_no_text_are_refused_and_the_writer_goes_on() {
     for (good, bad, better) in [
         (&b"a"[..], &b"b\xffc"[..], &b"bc"[..]),
         (b"\xe5\x8c", b"x", b"\xb6"),
@@ -477,8 +481,9 @@ async fn an_empty_end_of_a_compressed_message_is_a_frame_that_inflates_to_nothin
     assert_eq!(received.collect::<Vec<_>>(), [&b"text"[..], b"", b"text"]);
 }
 
+/// B224.
 #[tokio::test(start_paused = true)]
-async fn b224_a_writer_on_a_connection_that_has_ended_says_why() {
+async fn a_writer_on_a_connection_that_has_ended_says_why() {
     // Closed by the peer.
     let (mut ws, script) = open(Config::default(), "");
     script.frame(CLOSE, close_body(Some(1008), "no such feed"));
@@ -564,8 +569,9 @@ async fn a_writer_that_was_forgotten_fails_the_connection_when_something_else_is
     }
 }
 
+/// B228.
 #[tokio::test(start_paused = true)]
-async fn b228_control_frames_pass_between_the_frames_of_a_message() {
+async fn control_frames_pass_between_the_frames_of_a_message() {
     // The stream can be read again only because the writer was forgotten.
     let (mut ws, script) = open(Config::default(), "");
     forget(&mut ws).await;
@@ -575,8 +581,9 @@ async fn b228_control_frames_pass_between_the_frames_of_a_message() {
     assert_eq!(script.wire().frames, [half, Frame::new(PONG, "are you there?")]);
 }
 
+/// B225.
 #[tokio::test(start_paused = true)]
-async fn b225_the_peers_close_in_the_middle_of_a_message_is_an_unclean_end() {
+async fn the_peers_close_in_the_middle_of_a_message_is_an_unclean_end() {
     let (mut ws, script) = open(Config::default(), "");
     forget(&mut ws).await;
     script.frame(CLOSE, close_body(Some(1001), "gone"));

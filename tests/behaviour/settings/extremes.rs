@@ -63,8 +63,9 @@ async fn what_came_before_a_write_timeout_is_delivered_before_it() {
     assert!(ws.next().await.is_none());
 }
 
+/// B209.
 #[tokio::test]
-async fn b209_behind_a_large_frame_no_more_is_read_than_the_read_buffer_holds() {
+async fn behind_a_large_frame_no_more_is_read_than_the_read_buffer_holds() {
     const LARGE: usize = 3 << 20;
     let (mut peer, io) = Peer::pipe(8 << 20);
     peer.binary(vec![0; LARGE]).await;
