@@ -17,4 +17,4 @@ eval "$environment"
 cargo llvm-cov clean --workspace
 cargo build --quiet "${FEATURES[@]}" --examples
 cargo test --quiet "${FEATURES[@]}" --lib --tests
-cargo llvm-cov report --ignore-filename-regex '(examples|tests|benches)/' "$@"
+cargo llvm-cov report --ignore-filename-regex '(examples|tests|testkit|benches)/' "$@"
