@@ -100,7 +100,7 @@ pub(crate) async fn serve(
     let (reader, mut writer) = io.into_split();
     let (writes, mut queue) = unbounded_channel::<Vec<u8>>();
     let mut random = random;
-    let mut pauses = random.fork();
+    let (mut pauses, moves) = (random.fork(), board.clone());
     let writing = tokio::spawn(async move {
         while let Some(bytes) = queue.recv().await {
             // A message in pieces is to come in pieces.
@@ -108,6 +108,7 @@ pub(crate) async fn serve(
                 if writer.write_all(piece).await.is_err() {
                     return;
                 }
+                moves.note_move();
                 if pauses.once_in(4) {
                     tokio::task::yield_now().await;
                 }
@@ -221,7 +222,7 @@ impl Server {
                     self.served.has_read_all = true;
                     return;
                 }
-                Ok(_) => {}
+                Ok(_) => self.board.note_move(),
                 Err(_) => return,
             }
         }
