@@ -220,10 +220,44 @@ impl ClientBuilder {
         self
     }
 
-    /// Called with each TCP socket when it is connected, before anything is sent: to set socket options. Only
-    /// [`connect`](Self::connect) calls it.
+    /// How many bytes the system queues of what was not sent, beyond what is on its way (`TCP_NOTSENT_LOWAT`). Default
+    /// 128 KiB; `None`: as the system likes, which may be megabytes.
+    ///
+    /// So a slow peer is felt at the sink's mark and not megabytes later, a pong or a Close frame waits behind little, and
+    /// progress is seen as it happens, which the deadlines of [`Config`] go by. Less costs throughput where the round trip
+    /// is long. It has no effect where the system has no such option, as on Windows. Only [`connect`](Self::connect) uses it.
+    pub fn tcp_notsent_lowat(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.options.dialer.tcp.notsent_lowat = bytes.into();
+        self
+    }
+
+    /// How long what was sent may go unacknowledged by the peer's system (`TCP_USER_TIMEOUT`). Default 60 s; `None`: as long
+    /// as the system likes, which is some 15 minutes on Linux.
+    ///
+    /// Then the connection ends with [`Error::Io`], of the kind [`TimedOut`](io::ErrorKind::TimedOut). It finds a peer whose
+    /// machine, or whose network, is gone, also for who only sends. Linux counts the time for which the peer has room for
+    /// nothing, too: who raises [`Config::write_timeout`], since a peer may read nothing for minutes, raises this one as well.
+    /// It has no effect where the system has no such option. Only [`connect`](Self::connect) uses it.
+    pub fn tcp_user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.options.dialer.tcp.user_timeout = timeout.into();
+        self
+    }
+
+    /// How much the system receives ahead of the connection, in bytes (`SO_RCVBUF`, of which Linux uses about half for
+    /// data). Default `None`: the system adapts it, up to megabytes.
+    ///
+    /// It is for fresh data, and for many connections: behind a consumer that was fast and becomes slow there are megabytes
+    /// of old messages, and with 64 KiB some 30. In return no more than that comes in each round trip: at 50 ms
+    /// 64 KiB are 1.3 MB/s at most. Only [`connect`](Self::connect) uses it.
+    pub fn tcp_recv_buffer_size(mut self, bytes: impl Into<Option<u32>>) -> Self {
+        self.options.dialer.tcp.recv_buffer_size = bytes.into();
+        self
+    }
+
+    /// Called with each TCP socket when it is connected, before anything is sent: to set socket options, also those that
+    /// were set by the methods here. Only [`connect`](Self::connect) calls it.
     pub fn tcp(mut self, options: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
-        self.options.dialer.tcp = Some(Arc::new(options));
+        self.options.dialer.tcp.set = Some(Arc::new(options));
         self
     }
 
@@ -385,6 +419,7 @@ impl ClientBuilder {
     {
         let request = self.request()?;
         let Options { config, handshake_timeout, signal, .. } = *self.options;
+        let config = config.over_caller_io();
         let trace = Trace::to(request.target.url());
         let attempt = pin!(open(io, &request, handshake_timeout, config, &trace));
         trace.attempt(unless_cancelled(signal, attempt)).await
@@ -415,6 +450,7 @@ impl ClientBuilder {
     {
         let request = self.request()?;
         let Options { config, connector, tls_timeout, handshake_timeout, signal, .. } = *self.options;
+        let config = config.over_caller_io();
         let trace = Trace::to(request.target.url());
         let attempt = pin!(async {
             let wrapping = pin!(tls::wrap(tls::connector(connector)?, request.target.server_name(), io));

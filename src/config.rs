@@ -87,12 +87,19 @@ pub struct Config {
     /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
     /// violation to leave.
     pub tcp_end_timeout: Duration,
-    /// How long the transport may refuse to take anything while something waits to be written. Default `None`: no
+    /// How long the transport may refuse to take anything while something waits to be written. Default 60 s; `None`: no
     /// limit.
     ///
-    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. Over TLS it is also the
-    /// time for what the TLS library has taken, some 64 KiB, to reach the network.
+    /// Progress of any size starts it again, so that a slow peer is not cut, only a dead one. What the system calls progress
+    /// may come in steps: see [`tcp_notsent_lowat`](crate::ClientBuilder::tcp_notsent_lowat), which makes them small. Over TLS
+    /// it is also the time for what the TLS library has taken, some 64 KiB, to reach the network.
+    ///
+    /// The default is for sockets that `connect` opens. Over a transport of the caller's it is `None`, since how that one
+    /// makes progress is not known here; what is set counts there, too. The event API has none unless it is given a
+    /// configuration.
     pub write_timeout: Option<Duration>,
+    /// Whether `write_timeout` is the default, for a transport that is not the caller's.
+    write_timeout_source: Source,
     /// After how long without a byte from the peer it is asked by a ping whether it is there. Default 30 s; `None`: never,
     /// there is no keepalive.
     ///
@@ -133,6 +140,16 @@ pub struct Config {
 /// What is longer counts as this: 30 years. A deadline further away need not be a point in time that can be told.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
+/// For sockets that this crate opens: as long as keepalive takes to find a dead peer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Default,
+    Caller,
+}
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -149,7 +166,8 @@ impl Default for Config {
             copy_payloads_up_to: 0,
             close_timeout: Some(Duration::from_secs(10)),
             tcp_end_timeout: Duration::from_secs(2),
-            write_timeout: None,
+            write_timeout: Some(WRITE_TIMEOUT),
+            write_timeout_source: Source::Default,
             keepalive_interval: Some(Duration::from_secs(30)),
             keepalive_timeout: Duration::from_secs(30),
             message_timeout: None,
@@ -161,6 +179,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// For a transport of the caller's, with the defaults for one.
+    pub(crate) fn over_caller_io(self) -> Self {
+        let is_default = self.write_timeout_source == Source::Default && self.write_timeout == Some(WRITE_TIMEOUT);
+        Self { write_timeout: self.write_timeout.filter(|_| !is_default), ..self }
+    }
+
     /// With each value that counts as another one replaced by that one.
     pub(crate) fn in_bounds(self) -> Self {
         let at_most_forever = |timeout: Duration| timeout.min(FOREVER);
@@ -244,6 +268,7 @@ impl Config {
     /// Sets [`write_timeout`](Self#structfield.write_timeout).
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
+        self.write_timeout_source = Source::Caller;
         self
     }
 

@@ -59,6 +59,10 @@ pub(crate) const MAX_MOVED: usize = TLS_RECORD;
 /// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
 pub(crate) const MESSAGE_COST: usize = 32;
 
+/// Bytes that the transport takes behind a ping of keepalive as proof of a peer that reads. More than this is held by no
+/// system and no peer: the ping was read, and only an answer counts.
+pub(crate) const MAX_TAKEN_BEHIND_PING: usize = 16 * KIB * KIB;
+
 // Halves.
 
 /// Places that a queue between tasks keeps while it is empty: those of a burst are freed.

@@ -190,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// It needs a [runtime](Self#runtime) with timers around the task that polls.
     pub fn from_upgraded(io: S, config: Config) -> Self {
-        Self::new(io, Negotiated::default(), config, Trace::upgraded())
+        Self::new(io, Negotiated::default(), config.over_caller_io(), Trace::upgraded())
     }
 
     /// Takes a transport that was upgraded elsewhere, with the bytes that were read too far and what was agreed on. It
@@ -210,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         let deflate = extension::validate(&extensions, Some(&offered))
             .map_err(|what| Error::Handshake(InvalidResponse::Extension(what.into())))?;
         let negotiated = Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf };
-        Ok(Self::new(io, negotiated, config, Trace::upgraded()))
+        Ok(Self::new(io, negotiated, config.over_caller_io(), Trace::upgraded()))
     }
 
     /// Gives the transport back, with the bytes that were read from it and belong to no message yet.

@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     close::{CloseFrame, Closed},
@@ -44,6 +47,14 @@ pub(crate) trait Arrivals {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Turn, Error>>>;
 
+    /// Our Close is queued: when something is taken from a full buffer counts from now on.
+    fn close_begun(&mut self) {}
+
+    /// When the application last took something while there was no room, if our Close is queued.
+    fn last_taken(&self) -> Option<Instant> {
+        None
+    }
+
     /// A turn is over, and the outbox knows what has left: what was taken is handed out.
     fn hand_out(&mut self);
 
@@ -66,6 +77,20 @@ pub(crate) enum Demand {
 pub(crate) enum Turn {
     GoesOn,
     IsOver,
+}
+
+impl Report {
+    #[inline]
+    pub(crate) fn of<S: AsyncRead + AsyncWrite + Unpin>(connection: &Connection<S>) -> Self {
+        Self {
+            ready_state: connection.ready_state(),
+            queued: Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() },
+            is_flushed: connection.is_flushed(),
+            send_error: connection.send_error(),
+            stats: connection.counters(),
+            read_pause: connection.read_pause(),
+        }
+    }
 }
 
 /// What drives one connection. It does not keep the handles alive.
@@ -189,6 +214,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
 
     /// Takes what has come.
     fn receive(&mut self, cx: &mut Context<'_>) -> Received {
+        if let Some(at) = self.arrivals.last_taken() {
+            self.connection.handle_taken(at);
+        }
         match self.arrivals.demand(cx) {
             Demand::Wanted => {}
             Demand::Full => {
@@ -223,6 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
         let Some(frame) = self.taken.close.take() else { return false };
         // The frame was checked when it was asked for.
         let _ = self.connection.close(frame);
+        self.arrivals.close_begun();
         if !A::WANTS_BEHIND_CLOSE {
             self.connection.discard_messages();
         }
@@ -231,18 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
 
     /// Tells the senders what has left. Returns how many entries may be taken.
     fn report(&mut self) -> usize {
-        let connection = &self.connection;
-        let report = Report {
-            ready_state: connection.ready_state(),
-            queued: Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() },
-            is_flushed: connection.is_flushed(),
-            write_failure: connection.write_failure(),
-            stats: connection.counters(),
-            read_pause: connection.read_pause(),
-        };
-        let due = self.arrivals.outbox().report(report, &mut self.aftermath);
+        let due = self.arrivals.outbox().report(Report::of(&self.connection), &mut self.aftermath);
         self.aftermath.settle();
-        if connection.is_open() { due } else { 0 }
+        if self.connection.is_open() { due } else { 0 }
     }
 
     /// The connection has ended, and nothing that it has read is left.

@@ -134,8 +134,8 @@ impl WebSocket {
     pub fn builder(url: &str) -> Result<WebSocketBuilder, InvalidUrl> {
         let target = Target::parse(url)?;
         let shared = Shared::new(target.url());
-        let config = Config::default().deflate(Deflate::default()).keepalive_interval(None);
-        let client = ClientBuilder::new(Ok(target)).config(config);
+        let config = Config::default().deflate(Deflate::default()).keepalive_interval(None).write_timeout(None);
+        let client = ClientBuilder::new(Ok(target)).config(config).tcp_user_timeout(None);
         Ok(WebSocketBuilder { client, shared })
     }
 
@@ -309,8 +309,11 @@ impl WebSocketBuilder {
     }
 
     /// The bounds and deadlines of the connection. Without it they are the defaults with
-    /// [`Config::deflate`] on, since browsers offer compression, and without
-    /// [keepalive](Config::keepalive_interval), since they send no pings; what is given here is taken as it is.
+    /// [`Config::deflate`] on, since browsers offer compression, without
+    /// [keepalive](Config::keepalive_interval), since they send no pings, and without a
+    /// [`write_timeout`](Config::write_timeout), since they wait for ever; what is given here is taken as it is. For the
+    /// same reason TCP has no [`tcp_user_timeout`](ClientBuilder::tcp_user_timeout) here, unless
+    /// [`client`](Self::client) sets one.
     pub fn config(mut self, config: Config) -> Self {
         self.client = self.client.config(config);
         self

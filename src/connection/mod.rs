@@ -160,9 +160,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.is_open()
     }
 
-    /// Why what was queued will not be sent any more, if that is so.
-    pub(crate) fn write_failure(&self) -> Option<Error> {
-        self.protocol.write_failure()
+    /// Why nothing can be sent any more, if that is so.
+    #[inline]
+    pub(crate) fn send_error(&self) -> Option<Error> {
+        if self.is_open() { None } else { self.protocol.send_error() }
     }
 
     /// How much more is worth encoding, in bytes. 0: something waits to be encoded.
@@ -215,6 +216,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// From now on messages that come are counted, and not handed out.
     pub(crate) fn discard_messages(&mut self) {
         self.protocol.discard_messages();
+    }
+
+    /// The application took something at `at` of what waits for it, and for which nothing is read.
+    pub(crate) fn handle_taken(&mut self, at: Instant) {
+        self.protocol.handle_taken(at.into_std());
     }
 
     /// Fails the connection: the peer is told why, and nothing else is sent.

@@ -54,7 +54,7 @@ use crate::close::{CloseCode, Closed};
 /// | a SOCKS proxy cannot reach it | `the proxy 127.0.0.1:9001 refused the tunnel with SOCKS reply 5 (connection refused)` | `Error::Proxy(_)` | yes |
 /// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
 /// | redirects lead in a loop | `a redirect was not followed: they lead in a loop: ws://a.example/ -> ws://a.example/b -> ws://a.example/` | `Error::Redirect(_)` | no |
-/// | a send after the server closed with 1008 | `the connection was closed: the peer sent a Close frame with code 1008 (no such feed)` | `Error::Closed(_)` | no |
+/// | a send after the server closed with 1008 | `the connection was closed with code 1008 (no such feed)` | `Error::Closed(_)` | no |
 /// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
 /// | RST | `transport error: Connection reset by peer (os error …)` | `Error::Io(_)` | yes |
 /// | the server does not read | `writing what was queued timed out after 5s` | `Error::Timeout { phase: Phase::Write, .. }` | yes |

@@ -19,9 +19,9 @@ pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result
                 .write_str("the connection was lost: the transport ended without a Close frame from the peer (1006)");
         }
         CloseCode::NO_STATUS_RECEIVED => {
-            f.write_str("the connection was closed: the peer sent a Close frame without a code")?;
+            f.write_str("the connection was closed without a code")?;
         }
-        code => write!(f, "the connection was closed: the peer sent a Close frame with code {code}")?,
+        code => write!(f, "the connection was closed with code {code}")?,
     }
     if !closed.reason.is_empty() {
         write!(f, " ({})", Excerpt(&closed.reason))?;
@@ -155,10 +155,10 @@ mod tests {
         let told = |code: u16, reason: &str, was_clean| {
             Error::from(Closed { code: code.into(), reason: reason.into(), was_clean }).to_string()
         };
-        assert_eq!(told(1005, "", true), "the connection was closed: the peer sent a Close frame without a code");
+        assert_eq!(told(1005, "", true), "the connection was closed without a code");
         assert_eq!(
             told(4000, "a\u{1b}b", false),
-            "the connection was closed: the peer sent a Close frame with code 4000 (a\\u{1b}b); \
+            "the connection was closed with code 4000 (a\\u{1b}b); \
              not all that was queued here was sent, or a message broke off"
         );
     }

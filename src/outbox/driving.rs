@@ -30,7 +30,7 @@ pub(crate) struct Taken {
     pub(crate) left: usize,
 }
 
-/// What the connection says after the task has worked with it.
+/// How a connection stands: what it says after the task has worked with it.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) ready_state: ReadyState,
@@ -38,8 +38,8 @@ pub(crate) struct Report {
     pub(crate) queued: Amount,
     /// Whether the transport has taken everything, and was flushed.
     pub(crate) is_flushed: bool,
-    /// Why the transport takes nothing any more, if that is so.
-    pub(crate) write_failure: Option<Error>,
+    /// Why nothing can be sent any more, if that is so.
+    pub(crate) send_error: Option<Error>,
     /// What it has counted, but for the times.
     pub(crate) stats: Stats,
     pub(crate) read_pause: Stopwatch,
@@ -83,10 +83,10 @@ impl Outbox {
         if state.queue.cost() < before {
             state.grant(after);
         }
-        match (&state.phase, report.write_failure) {
+        match (&state.phase, report.send_error) {
             // The peer has begun to close, or the connection has failed.
-            (Phase::Open | Phase::Broken(_), _) if report.ready_state > ReadyState::Open => {
-                state.stop(Phase::Closing, after);
+            (Phase::Open | Phase::Broken(_), error) if report.ready_state > ReadyState::Open => {
+                state.stop(Phase::Closing(error.unwrap_or(Error::Closing)), after);
             }
             (Phase::Open, Some(error)) => {
                 state.stop(Phase::Broken(error), after);

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -24,7 +25,7 @@ const TWO: SenderId = SenderId(2);
 
 /// Room for one message of one byte.
 fn outbox() -> Arc<Outbox> {
-    Arc::new(Outbox::new(40, Amount::default(), true, ReadyState::Open, Stats::default()))
+    Arc::new(Outbox::new(40, all_has_left(), Duration::ZERO))
 }
 
 fn message(text: &'static str) -> Message {
@@ -53,20 +54,21 @@ fn texts(taken: &mut Taken) -> Vec<String> {
     taken.entries.drain(..).map(text).collect()
 }
 
+fn all_has_left() -> Report {
+    Report {
+        ready_state: ReadyState::Open,
+        queued: Amount::default(),
+        is_flushed: true,
+        send_error: None,
+        stats: Stats::default(),
+        read_pause: Stopwatch::default(),
+    }
+}
+
 /// All that was taken has left.
 fn report(outbox: &Outbox) {
     let mut after = Aftermath::default();
-    outbox.report(
-        Report {
-            ready_state: ReadyState::Open,
-            queued: Amount::default(),
-            is_flushed: true,
-            write_failure: None,
-            stats: Stats::default(),
-            read_pause: Stopwatch::default(),
-        },
-        &mut after,
-    );
+    outbox.report(all_has_left(), &mut after);
     after.settle();
 }
 

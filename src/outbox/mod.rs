@@ -23,6 +23,8 @@ mod turn;
 mod waiters;
 mod watchers;
 
+use std::time::Duration;
+
 pub use self::try_send_error::TrySendError;
 pub(crate) use self::{
     driving::{Report, Taken},
@@ -63,13 +65,14 @@ impl Outbox {
     /// The sender that an outbox begins with.
     pub(crate) const FIRST_SENDER: SenderId = SenderId(0);
 
-    /// The outbox of a connection that is open, closing or closed. `mark`: how much may be queued before senders wait.
-    /// `queued`: what the connection has from before.
-    pub(crate) fn new(mark: usize, queued: Amount, is_flushed: bool, ready_state: ReadyState, stats: Stats) -> Self {
+    /// The outbox of a connection. `mark`: how much may be queued before senders wait. `from`: how the connection stands,
+    /// and for how long a sender has waited for room so far.
+    pub(crate) fn new(mark: usize, from: Report, write_held_back: Duration) -> Self {
+        let Report { ready_state, queued, is_flushed, send_error, stats, read_pause } = from;
         let phase = match ready_state {
             ReadyState::Connecting => Phase::Connecting,
             ReadyState::Open => Phase::Open,
-            ReadyState::Closing | ReadyState::Closed => Phase::Closing,
+            ReadyState::Closing | ReadyState::Closed => Phase::Closing(send_error.unwrap_or(Error::Closing)),
         };
         let state = Mutex::new(State {
             phase,
@@ -82,8 +85,8 @@ impl Outbox {
             senders: 1,
             last_sender: Self::FIRST_SENDER,
             stats,
-            read_pause: Stopwatch::stopped_at(stats.read_held_back),
-            write_wait: Stopwatch::stopped_at(stats.write_held_back),
+            read_pause,
+            write_wait: Stopwatch::stopped_at(write_held_back),
             watchers: Watchers::default(),
             task: WakerSlot::default(),
         });
@@ -92,7 +95,15 @@ impl Outbox {
 
     /// The outbox of a connection that is not open yet. Its senders never wait for room.
     pub(crate) fn connecting() -> Self {
-        Self::new(usize::MAX, Amount::default(), true, ReadyState::Connecting, Stats::default())
+        let from = Report {
+            ready_state: ReadyState::Connecting,
+            queued: Amount::default(),
+            is_flushed: true,
+            send_error: None,
+            stats: Stats::default(),
+            read_pause: Stopwatch::default(),
+        };
+        Self::new(usize::MAX, from, Duration::ZERO)
     }
 
     // Getters.
@@ -105,7 +116,7 @@ impl Outbox {
         match self.state.lock().phase {
             Phase::Connecting => ReadyState::Connecting,
             Phase::Open | Phase::Broken(_) => ReadyState::Open,
-            Phase::Closing => ReadyState::Closing,
+            Phase::Closing(_) => ReadyState::Closing,
             Phase::Ended { .. } => ReadyState::Closed,
         }
     }
@@ -118,7 +129,7 @@ impl Outbox {
     pub(crate) fn closed(&self) -> Option<Closed> {
         match &self.state.lock().phase {
             Phase::Ended { closed, .. } => Some(closed.clone()),
-            Phase::Connecting | Phase::Open | Phase::Broken(_) | Phase::Closing => None,
+            Phase::Connecting | Phase::Open | Phase::Broken(_) | Phase::Closing(_) => None,
         }
     }
 
@@ -164,7 +175,7 @@ impl Outbox {
     pub(crate) fn close(&self, frame: CloseFrame) -> ReadyState {
         self.change(|state, after| match state.phase {
             Phase::Connecting => {
-                state.stop(Phase::Closing, after);
+                state.stop(Phase::Closing(Error::Closing), after);
                 ReadyState::Connecting
             }
             Phase::Open | Phase::Broken(_) => {
@@ -172,11 +183,11 @@ impl Outbox {
                     state.abandon(0, after);
                 } else {
                     state.requests.close = Some(frame);
-                    state.stop(Phase::Closing, after);
+                    state.stop(Phase::Closing(Error::Closing), after);
                 }
                 ReadyState::Open
             }
-            Phase::Closing => ReadyState::Closing,
+            Phase::Closing(_) => ReadyState::Closing,
             Phase::Ended { .. } => ReadyState::Closed,
         })
     }
@@ -213,7 +224,7 @@ impl Outbox {
                         }
                     }
                 }
-                Phase::Open | Phase::Broken(_) | Phase::Closing | Phase::Ended { .. } => {
+                Phase::Open | Phase::Broken(_) | Phase::Closing(_) | Phase::Ended { .. } => {
                     state.queue.count_unsent(entry.len());
                     after.unsent.push(Want::Message(entry));
                 }

@@ -30,8 +30,8 @@ pub(super) enum Phase {
     Open,
     /// Not any more, since the transport takes nothing: what can still be read comes before the end.
     Broken(Error),
-    /// Not any more, since the connection is closing.
-    Closing,
+    /// Not any more, since the connection is closing, or fails: why nothing can be sent.
+    Closing(Error),
     Ended {
         closed: Closed,
         /// Why nothing can be sent.
@@ -112,8 +112,8 @@ impl State {
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match &self.phase {
             Phase::Open => Ok(()),
-            Phase::Connecting | Phase::Closing => Err(Error::Closing),
-            Phase::Broken(error) | Phase::Ended { error, .. } => Err(error.clone()),
+            Phase::Connecting => Err(Error::Closing),
+            Phase::Broken(error) | Phase::Closing(error) | Phase::Ended { error, .. } => Err(error.clone()),
         }
     }
 
@@ -285,7 +285,7 @@ impl State {
         self.queue.count_unsent(unsent);
         if matches!(self.phase, Phase::Open | Phase::Broken(_)) {
             self.fail(Failure::Abandoned, after);
-            self.stop(Phase::Closing, after);
+            self.stop(Phase::Closing(Error::UnfinishedMessage), after);
         }
     }
 

@@ -322,6 +322,15 @@ impl Closing {
         }
     }
 
+    /// The application took something at `at` of what waits for it: until then the peer's answer may have waited behind that.
+    pub(crate) fn taken(&mut self, at: Instant) {
+        if let State::Sent { ours, since } = &mut self.state
+            && !ours.is_pending()
+        {
+            *since = at.max(*since);
+        }
+    }
+
     /// Our Close frame was flushed or lost: the peer has its time from now on.
     fn close_ended(&mut self, how: OurClose, now: Instant) {
         match &mut self.state {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          a read has        keepalive_interval:     the ping         keepalive_timeout,
-//!          found nothing     a ping is queued        was flushed      noticed late
+//!          found nothing     a ping is queued        was taken        noticed late
 //!   Heard ─────────► Quiet ─────────► Asking ─────────► Asked ─────────► Late
 //!     ▲                │                │                 │                │
 //!     └─ a byte came ──┴────────────────┴─────────────────┴────────────────┘
@@ -11,10 +11,14 @@
 //! ```
 //!
 //! A silence that nobody listened to does not count, so a slow consumer makes no peer a dead one.
+//!
+//! A ping waits behind what the system and the peer hold. Where the transport was full with it, and takes bytes again, the
+//! peer has read something, and has its time anew: a slow peer is not dead. A transport that was not full proves nothing,
+//! and neither does it once more was taken behind the ping than a system and a peer can hold.
 
 use std::time::{Duration, Instant};
 
-use crate::limits::LATE;
+use crate::limits::{LATE, MAX_TAKEN_BEHIND_PING};
 
 #[derive(Debug)]
 pub(super) struct Keepalive {
@@ -31,12 +35,20 @@ enum State {
     /// Nothing comes. Until then nobody minds.
     Quiet { until: Instant },
     /// A ping waits to leave. Until then the transport must have taken something of what goes out.
-    Asking { until: Instant },
-    /// The ping has left. Until then something must have come.
-    Asked { until: Instant },
+    Asking { until: Instant, transport: Transport },
+    /// The transport has taken the ping, and so many bytes behind it. Until then something must have come.
+    Asked { until: Instant, behind: usize, transport: Transport },
     /// Nothing has come, but nobody looked in time: what came meanwhile may still be on its way from the system to the
     /// transport.
-    Late { until: Instant },
+    Late { until: Instant, behind: usize, transport: Transport },
+}
+
+/// Whether the transport has taken nothing for a moment since the peer was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    NeverFull,
+    /// What it takes then it has room for since the peer has read.
+    WasFull,
 }
 
 /// What a silence has come to.
@@ -62,9 +74,10 @@ impl Keepalive {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Heard => None,
-            State::Quiet { until } | State::Asking { until } | State::Asked { until } | State::Late { until } => {
-                Some(until)
-            }
+            State::Quiet { until }
+            | State::Asking { until, .. }
+            | State::Asked { until, .. }
+            | State::Late { until, .. } => Some(until),
         }
     }
 
@@ -82,18 +95,36 @@ impl Keepalive {
         }
     }
 
-    /// The transport took something. While a ping waits this may be of what stands before it.
-    #[inline]
-    pub(super) fn taken(&mut self, now: impl FnOnce() -> Instant) {
-        if let State::Asking { until } = &mut self.state {
-            *until = now() + self.timeout;
+    /// The transport has room for nothing.
+    pub(super) fn stalled(&mut self) {
+        if let State::Asking { transport, .. } | State::Asked { transport, .. } | State::Late { transport, .. } =
+            &mut self.state
+        {
+            *transport = Transport::WasFull;
         }
     }
 
-    /// The transport was flushed: if a ping waited, it has left.
-    pub(super) fn flushed(&mut self, now: impl FnOnce() -> Instant) {
-        if let State::Asking { .. } = self.state {
-            self.state = State::Asked { until: now() + self.timeout };
+    /// The transport took `n` bytes. `behind_ping`: the ping was among them, and so many bytes behind it.
+    #[inline]
+    pub(super) fn taken(&mut self, n: usize, behind_ping: Option<usize>, now: impl FnOnce() -> Instant) {
+        match self.state {
+            State::Heard | State::Quiet { .. } => {}
+            State::Asking { transport, .. } => {
+                let until = now() + self.timeout;
+                self.state = match behind_ping {
+                    Some(behind) => State::Asked { until, behind, transport },
+                    None => State::Asking { until, transport },
+                };
+            }
+            State::Asked { until, behind, transport } | State::Late { until, behind, transport } => {
+                let behind = behind.saturating_add(n);
+                let has_read = transport == Transport::WasFull && behind < MAX_TAKEN_BEHIND_PING;
+                self.state = match self.state {
+                    _ if has_read => State::Asked { until: now() + self.timeout, behind, transport },
+                    State::Late { .. } => State::Late { until, behind, transport },
+                    _ => State::Asked { until, behind, transport },
+                };
+            }
         }
     }
 
@@ -103,16 +134,16 @@ impl Keepalive {
         let is_late = now - deadline > LATE;
         match self.state {
             State::Quiet { .. } => {
-                self.state = State::Asking { until: now + self.timeout };
+                self.state = State::Asking { until: now + self.timeout, transport: Transport::NeverFull };
                 Some(Silence::Ask)
             }
             // Nobody polled, so nobody wrote.
-            State::Asking { .. } if is_late => {
-                self.state = State::Asking { until: now + self.timeout };
+            State::Asking { transport, .. } if is_late => {
+                self.state = State::Asking { until: now + self.timeout, transport };
                 None
             }
-            State::Asked { .. } if is_late => {
-                self.state = State::Late { until: now + LATE };
+            State::Asked { behind, transport, .. } if is_late => {
+                self.state = State::Late { until: now + LATE, behind, transport };
                 None
             }
             State::Asking { .. } | State::Asked { .. } | State::Late { .. } => Some(Silence::Gone),
@@ -144,7 +175,7 @@ mod tests {
         assert_eq!(keepalive.handle_timeout(asked), Some(Silence::Ask));
         assert_eq!(keepalive.deadline(), Some(asked + timeout));
         assert_eq!(keepalive.handle_timeout(asked), None, "it is not dead yet");
-        keepalive.flushed(|| asked);
+        keepalive.taken(6, Some(0), || asked);
         assert_eq!(keepalive.deadline(), Some(asked + timeout));
         assert_eq!(keepalive.handle_timeout(asked + timeout), Some(Silence::Gone));
     }
@@ -153,28 +184,25 @@ mod tests {
     #[test]
     fn who_looks_late_gives_a_peer_more_time() {
         const MOMENT: Duration = Duration::from_millis(1);
-        for (is_flushed, is_late) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (has_left, is_late) in [(false, false), (false, true), (true, false), (true, true)] {
             let (mut keepalive, start) = (keepalive(), Instant::now());
             assert_eq!(keepalive.timeout(), TIMEOUT);
             keepalive.quiet(|| start);
             let asked = start + INTERVAL;
             assert_eq!(keepalive.handle_timeout(asked), Some(Silence::Ask));
             let last = asked + TIMEOUT / 2;
-            keepalive.taken(|| last);
-            if is_flushed {
-                keepalive.flushed(|| last);
-            }
+            keepalive.taken(6, has_left.then_some(0), || last);
             let mut due = last + TIMEOUT;
             assert_eq!(keepalive.deadline(), Some(due));
             assert_eq!(keepalive.handle_timeout(due - MOMENT), None);
             if is_late {
                 let looked = due + LATE + MOMENT;
                 assert_eq!(keepalive.handle_timeout(looked), None);
-                due = looked + if is_flushed { LATE } else { TIMEOUT };
+                due = looked + if has_left { LATE } else { TIMEOUT };
                 assert_eq!(keepalive.deadline(), Some(due));
                 assert_eq!(keepalive.handle_timeout(due - MOMENT), None);
             }
-            assert_eq!(keepalive.handle_timeout(due + LATE), Some(Silence::Gone), "{is_flushed} {is_late}");
+            assert_eq!(keepalive.handle_timeout(due + LATE), Some(Silence::Gone), "{has_left} {is_late}");
         }
     }
 
@@ -183,16 +211,17 @@ mod tests {
         Heard,
         /// A read finds the transport empty, and the reader looks at the clock.
         Read,
-        Taken,
-        Flushed,
+        /// The transport takes so many bytes, with the ping if it waits, or without it.
+        Taken(usize, bool),
+        Stalled,
     }
 
     fn steps() -> impl Strategy<Value = Vec<(Duration, Step)>> {
         let step = prop_oneof![
             1 => Just(Step::Heard),
             8 => Just(Step::Read),
-            3 => Just(Step::Taken),
-            2 => Just(Step::Flushed),
+            4 => (1..6_usize << 20, any::<bool>()).prop_map(|(n, with_ping)| Step::Taken(n, with_ping)),
+            1 => Just(Step::Stalled),
         ];
         let pause = prop_oneof![3 => 0..1500u64, 2 => 0..25_000u64, 1 => 0..90_000u64].prop_map(Duration::from_millis);
         prop::collection::vec((pause, step), 0..60)
@@ -205,17 +234,19 @@ mod tests {
         quiet: Option<Instant>,
         /// When the peer was asked since.
         asked: Option<Instant>,
-        /// When the ping was flushed.
-        flushed: Option<Instant>,
-        /// When the transport took something last while the ping was not flushed.
-        taken: Option<Instant>,
+        /// When the transport took the ping.
+        left: Option<Instant>,
+        /// Whether it was full since the peer was asked, and how many bytes it took behind the ping.
+        was_full: bool,
+        behind: usize,
+        /// When it took something last that proves a peer that reads, or that the ping gets on.
+        progress: Option<Instant>,
     }
 
     impl History {
         /// Before that no peer is dead.
         fn due(&self) -> Option<Instant> {
-            let last = self.asked?.max(self.flushed.or(self.taken).unwrap_or(self.asked?));
-            Some(last + TIMEOUT)
+            Some(self.asked?.max(self.progress.unwrap_or(self.asked?)) + TIMEOUT)
         }
     }
 
@@ -231,17 +262,23 @@ mod tests {
                         history = History::default();
                         prop_assert_eq!(keepalive.deadline(), None);
                     }
-                    Step::Taken => {
-                        keepalive.taken(|| now);
-                        if history.flushed.is_none() {
-                            history.taken = Some(now);
+                    Step::Taken(n, with_ping) => {
+                        let takes_ping = with_ping && history.asked.is_some() && history.left.is_none();
+                        keepalive.taken(n, takes_ping.then_some(n / 2), || now);
+                        if takes_ping {
+                            (history.left, history.behind, history.progress) = (Some(now), n / 2, Some(now));
+                        } else if history.left.is_none() {
+                            history.progress = Some(now);
+                        } else {
+                            history.behind += n;
+                            if history.was_full && history.behind < MAX_TAKEN_BEHIND_PING {
+                                history.progress = Some(now);
+                            }
                         }
                     }
-                    Step::Flushed => {
-                        keepalive.flushed(|| now);
-                        if history.asked.is_some() {
-                            history.flushed.get_or_insert(now);
-                        }
+                    Step::Stalled => {
+                        keepalive.stalled();
+                        history.was_full |= history.asked.is_some();
                     }
                     Step::Read => {
                         keepalive.quiet(|| now);
@@ -274,12 +311,11 @@ mod tests {
             for pause in taken {
                 now += Duration::from_millis(pause);
                 prop_assert_eq!(keepalive.handle_timeout(now), None);
-                keepalive.taken(|| now);
+                keepalive.taken(1000, None, || now);
             }
-            keepalive.flushed(|| now);
-            // What is taken behind the ping does not count.
-            keepalive.taken(|| now + TIMEOUT / 2);
-            keepalive.flushed(|| now + TIMEOUT / 2);
+            keepalive.taken(6, Some(0), || now);
+            // What a transport that was never full takes behind the ping does not count.
+            keepalive.taken(1000, None, || now + TIMEOUT / 2);
             prop_assert_eq!(keepalive.deadline(), Some(now + TIMEOUT));
             prop_assert_eq!(keepalive.handle_timeout(now + TIMEOUT), Some(Silence::Gone));
         }
@@ -294,7 +330,7 @@ mod tests {
                 match keepalive.handle_timeout(now) {
                     Some(Silence::Gone) => break,
                     Some(Silence::Ask) => {
-                        keepalive.flushed(|| now);
+                        keepalive.taken(6, Some(0), || now);
                         asked = Some(now);
                     }
                     None => {}
@@ -305,6 +341,28 @@ mod tests {
                 now += Duration::from_millis(pause);
             }
         }
+    }
+
+    /// Beside a peer that reads slowly: each time that the full transport takes something again the peer has its time anew.
+    #[test]
+    fn a_peer_that_reads_has_its_time_anew_until_it_must_have_read_the_ping() {
+        const STEP: usize = 1 << 20;
+        let (mut keepalive, start) = (keepalive(), Instant::now());
+        keepalive.quiet(|| start);
+        let mut now = start + INTERVAL;
+        assert_eq!(keepalive.handle_timeout(now), Some(Silence::Ask));
+        keepalive.stalled();
+        keepalive.taken(STEP, Some(0), || now);
+        for _ in 1..MAX_TAKEN_BEHIND_PING / STEP {
+            now += TIMEOUT - Duration::from_millis(1);
+            assert_eq!(keepalive.handle_timeout(now), None);
+            keepalive.taken(STEP, None, || now);
+            assert_eq!(keepalive.deadline(), Some(now + TIMEOUT));
+        }
+        let last = now;
+        keepalive.taken(STEP, None, || now + TIMEOUT / 2);
+        assert_eq!(keepalive.deadline(), Some(last + TIMEOUT), "it has read the ping");
+        assert_eq!(keepalive.handle_timeout(last + TIMEOUT), Some(Silence::Gone));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! * input: [`next_front`](Protocol::next_front), [`next_event`](Protocol::next_event),
 //!   [`apply_pending_end`](Protocol::apply_pending_end), [`handle_end`](Protocol::handle_end),
 //!   [`handle_stall`](Protocol::handle_stall), [`handle_timeout`](Protocol::handle_timeout),
-//!   [`handle_quiet`](Protocol::handle_quiet), [`handle_silence`](Protocol::handle_silence);
+//!   [`handle_quiet`](Protocol::handle_quiet), [`handle_silence`](Protocol::handle_silence),
+//!   [`handle_taken`](Protocol::handle_taken);
 //! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`send_part`](Protocol::send_part),
 //!   [`abandon_message`](Protocol::abandon_message), [`set_compression`](Protocol::set_compression),
 //!   [`close`](Protocol::close), [`ping`](Protocol::ping);
@@ -433,7 +434,12 @@ impl Protocol {
             return;
         }
         match self.keepalive.handle_timeout(now) {
-            Some(Silence::Ask) => self.queue_keepalive(now),
+            Some(Silence::Ask) => {
+                self.queue_keepalive(now);
+                if self.write_side.stalled_since().is_some() {
+                    self.keepalive.stalled();
+                }
+            }
             // Nobody is there to be told.
             Some(Silence::Gone) => {
                 self.trace.keepalive_lost(self.keepalive.timeout());
@@ -470,6 +476,7 @@ impl Protocol {
         let is_new = matches!(self.write_side, WriteSide::Flowing);
         let since = self.write_side.stalled_since().unwrap_or(now);
         self.write_side = WriteSide::Stalled { since, held: held.max(self.write_side.held()) };
+        self.keepalive.stalled();
         // There may be a deadline now that was not there when the other role began to wait.
         self.must_wake_other |= is_new && self.deadline().is_some();
     }
@@ -602,6 +609,11 @@ impl Protocol {
         Ok(())
     }
 
+    /// The application took something at `at` of what waits for it, and for which nothing is read.
+    pub(crate) fn handle_taken(&mut self, at: Instant) {
+        self.closing.taken(at);
+    }
+
     /// From now on messages that come are counted, and not kept.
     pub(crate) fn discard_messages(&mut self) {
         self.inbound.discard_messages();
@@ -641,8 +653,8 @@ impl Protocol {
     /// The transport took the first `n` bytes of [`output`](Self::output).
     pub(crate) fn advance(&mut self, n: usize, now: impl FnOnce() -> Instant) {
         self.write_side = WriteSide::Flowing;
-        self.keepalive.taken(now);
         let released = self.outbound.advance(n);
+        self.keepalive.taken(n, released.behind_keepalive, now);
         self.stats.wire_bytes_sent += n as u64;
         self.stats.messages_sent += released.messages;
         self.stats.payload_bytes_sent += released.payload;
@@ -652,9 +664,8 @@ impl Protocol {
     }
 
     /// The transport was flushed: what it took has left.
-    pub(crate) fn handle_flushed(&mut self, now: impl Fn() -> Instant) {
+    pub(crate) fn handle_flushed(&mut self, now: impl FnOnce() -> Instant) {
         self.write_side = WriteSide::Flowing;
-        self.keepalive.flushed(&now);
         if self.closing.flushed(now) {
             self.on_state_change();
         }

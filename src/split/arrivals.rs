@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use super::{
     Shared,
@@ -91,6 +94,14 @@ impl Arrivals for ToInbox {
         self.batch.push_back(arrived);
         let is_over = self.room == 0 || self.batch.len() >= MAX_BATCH;
         Poll::Ready(Some(Ok(if is_over { Turn::IsOver } else { Turn::GoesOn })))
+    }
+
+    fn close_begun(&mut self) {
+        self.shared.inbox.time_takes();
+    }
+
+    fn last_taken(&self) -> Option<Instant> {
+        self.shared.inbox.last_taken()
     }
 
     fn hand_out(&mut self) {

@@ -2,8 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
 };
+
+use tokio::time::Instant;
 
 use crate::{
     connection::MessageOrChunk,
@@ -46,6 +49,8 @@ struct State {
     receiver: WakerSlot,
     /// The task, where it waits for room, or for the receiver's drop.
     task: WakerSlot,
+    /// When something was taken last while this was full.
+    last_taken: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,8 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     mark: usize,
+    /// Whether it counts when something is taken: a close waits for the peer.
+    times_takes: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -78,7 +85,8 @@ impl Inbox {
     pub(super) fn new(mark: usize) -> Self {
         let (queue, phase) = (VecDeque::with_capacity(MAX_IDLE_PLACES), Phase::Open);
         let (receiver, task) = (WakerSlot::default(), WakerSlot::default());
-        Self { mark, state: Mutex::new(State { queue, held: 0, phase, receiver, task }) }
+        let state = State { queue, held: 0, phase, receiver, task, last_taken: None };
+        Self { mark, times_takes: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     pub(super) fn mark(&self) -> usize {
@@ -122,6 +130,22 @@ impl Inbox {
         task.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether [`note_take`](Self::note_take) is to be called.
+    #[inline]
+    pub(super) fn times_takes(&self) -> bool {
+        self.times_takes.load(Ordering::Relaxed)
+    }
+
+    /// Something is handed out.
+    #[cold]
+    pub(super) fn note_take(&self) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if state.held >= self.mark {
+            state.last_taken = Some(now);
+        }
+    }
+
     /// There is no receiver any more.
     pub(super) fn drop_receiver(&self) {
         let mut state = self.state.lock();
@@ -148,6 +172,16 @@ impl Inbox {
                 room => Room::Left(room),
             })
         })
+    }
+
+    /// From now on it counts when something is taken while this is full.
+    pub(super) fn time_takes(&self) {
+        self.times_takes.store(true, Ordering::Relaxed);
+    }
+
+    /// When something was taken last while this was full, if that counts.
+    pub(super) fn last_taken(&self) -> Option<Instant> {
+        if self.times_takes() { self.state.lock().last_taken } else { None }
     }
 
     /// Adds what has come, which costs `cost`, and wakes the receiver.

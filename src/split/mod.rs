@@ -24,7 +24,7 @@ use self::{arrivals::ToInbox, inbox::Inbox};
 pub use self::{receiver::Receiver, sender::Sender, sink::SenderSink};
 use crate::{
     handshake::Negotiated,
-    outbox::{Amount, Outbox},
+    outbox::{Outbox, Report},
     stats::Stats,
     stream::WebSocketStream,
     task::Task,
@@ -98,14 +98,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
         let part_size = self.part_size();
         let (mut connection, config, negotiated) = self.into_inner();
         connection.skip_chunks();
-        let queued = Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() };
         let shared = Arc::new(Shared {
             outbox: Outbox::new(
                 config.write_high_water_mark,
-                queued,
-                connection.is_flushed(),
-                connection.ready_state(),
-                connection.stats(),
+                Report::of(&connection),
+                connection.stats().write_held_back,
             ),
             part_size,
             inbox: Inbox::new(config.read_high_water_mark),

@@ -244,6 +244,9 @@ impl Unread {
 
     fn pop(&mut self) -> Option<MessageOrChunk> {
         let Arrived { item, cost } = self.batch.pop_front()?;
+        if self.shared.inbox.times_takes() {
+            self.shared.inbox.note_take();
+        }
         self.released += cost;
         self.handed_out += 1;
         Some(item)

@@ -5,17 +5,13 @@ use std::{io, path::Path};
 use std::{net::IpAddr, sync::Arc};
 
 use http::uri::Authority;
-use tokio::net::TcpStream;
 
 #[cfg(unix)]
 use crate::error::SharedError;
 use crate::{
     error::Error,
-    transport::{resolver::Resolver, socket::Socket, tcp},
+    transport::{resolver::Resolver, socket::Socket, tcp, tcp_options::TcpOptions},
 };
-
-/// Shows the caller each TCP socket once it is connected.
-pub(crate) type TcpOptions = Arc<dyn Fn(&TcpStream) + Send + Sync>;
 
 /// The options of dialling.
 #[derive(Clone, Default)]
@@ -27,7 +23,7 @@ pub(crate) struct Dialer {
     pub(crate) local_address: Option<IpAddr>,
     /// Asked instead of the system.
     pub(crate) resolver: Option<Resolver>,
-    pub(crate) tcp: Option<TcpOptions>,
+    pub(crate) tcp: TcpOptions,
 }
 
 impl Dialer {
@@ -46,10 +42,7 @@ impl Dialer {
         if let Some(path) = &self.unix {
             return unix(path, server).await;
         }
-        let stream = tcp::connect(server, nodelay, self.local_address, self.resolver.clone()).await?;
-        if let Some(tcp) = &self.tcp {
-            tcp(&stream);
-        }
+        let stream = tcp::connect(server, nodelay, &self.tcp, self.local_address, self.resolver.clone()).await?;
         Ok(Socket::Tcp(stream))
     }
 }

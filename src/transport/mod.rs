@@ -5,6 +5,7 @@ pub(crate) mod resolver;
 pub(crate) mod socket;
 pub(crate) mod target;
 mod tcp;
+pub(crate) mod tcp_options;
 pub(crate) mod tls;
 
 use std::{

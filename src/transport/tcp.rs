@@ -17,16 +17,17 @@ use tower_service::Service;
 
 use crate::{
     error::{Error, SharedError},
-    transport::resolver::Resolver,
+    transport::{resolver::Resolver, tcp_options::TcpOptions},
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Resolves the host of `server` and opens TCP to it, from `local` if it is given. Where the host has addresses of IPv6
+/// Resolves the host of `server` and opens TCP to it, from `local` if it is given, with these options. Where the host has addresses of IPv6
 /// and IPv4 the second family is tried beside the first after 300 ms (RFC 8305).
 pub(crate) async fn connect(
     server: &Arc<Authority>,
     nodelay: bool,
+    options: &TcpOptions,
     local: Option<IpAddr>,
     resolver: Option<Resolver>,
 ) -> Result<TcpStream, Error> {
@@ -36,17 +37,19 @@ pub(crate) async fn connect(
             Some((resolver, port)) if !is_address(server.host()) => {
                 let connector = HttpConnector::new_with_resolver(resolver.for_port(port));
                 // Without a port the connector keeps those of the resolver.
-                open(connector, server.host(), nodelay, local).await
+                open(connector, server.host(), nodelay, options, local).await
             }
-            _ => open(HttpConnector::new(), server.as_str(), nodelay, local).await,
+            _ => open(HttpConnector::new(), server.as_str(), nodelay, options, local).await,
         }
     };
-    connecting.await.map_err(|error| {
+    let stream = connecting.await.map_err(|error| {
         let kind = std::iter::successors(Some(&*error as &dyn std::error::Error), |&cause| cause.source())
             .find_map(|cause| cause.downcast_ref::<io::Error>())
             .map_or(io::ErrorKind::Other, io::Error::kind);
         Error::Connect { server: server.clone(), cause: SharedError::new(io::Error::new(kind, error)) }
-    })
+    })?;
+    options.apply(&stream);
+    Ok(stream)
 }
 
 fn is_address(host: &str) -> bool {
@@ -57,6 +60,7 @@ async fn open<R>(
     mut connector: HttpConnector<R>,
     authority: &str,
     nodelay: bool,
+    options: &TcpOptions,
     local: Option<IpAddr>,
 ) -> Result<TcpStream, BoxError>
 where
@@ -67,6 +71,7 @@ where
     // The scheme is not http.
     connector.enforce_http(false);
     connector.set_nodelay(nodelay);
+    connector.set_recv_buffer_size(options.recv_buffer_size.and_then(|bytes| bytes.try_into().ok()));
     connector.set_local_address(local);
     std::future::poll_fn(|cx| {
         ready!(connector.poll_ready(cx)).map_err(Into::into)?;

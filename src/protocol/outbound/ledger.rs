@@ -75,6 +75,8 @@ pub(crate) struct Released {
     pub(crate) payload: u64,
     /// The Close frame was among it.
     pub(crate) close: bool,
+    /// The ping of keepalive was among it, and so many bytes behind that.
+    pub(crate) behind_keepalive: Option<usize>,
 }
 
 /// Where a frame stands among what is encoded.
@@ -206,7 +208,11 @@ impl Ledger {
                     self.cost -= pop_part(&mut self.lens);
                     None
                 }
-                SegmentKind::Piece | SegmentKind::Keepalive => None,
+                SegmentKind::Piece => None,
+                SegmentKind::Keepalive => {
+                    released.behind_keepalive = Some(end);
+                    None
+                }
                 SegmentKind::Pong => {
                     self.pongs -= 1;
                     None

@@ -1058,7 +1058,7 @@ async fn a_writer_that_is_dropped_or_closed_over_fails_the_connection_with_1011(
         } else {
             drop(writer);
         }
-        assert!(matches!(behind.await, Err(Error::Closing)));
+        assert!(matches!(behind.await, Err(Error::UnfinishedMessage)));
         let frame = peer.expect_frame().await;
         let (fin, opcode) = (frame.fin, frame.opcode);
         if opcode == 2 {

@@ -325,7 +325,7 @@ async fn the_policy_is_the_callers_to_replace_and_sees_every_end() {
             "the server refused the upgrade with status 404 Not Found",
             "the server refused the upgrade with status 403 Forbidden",
             "the server refused the upgrade with status 500 Internal Server Error",
-            "the connection was closed: the peer sent a Close frame with code 1000 (bye)",
+            "the connection was closed with code 1000 (bye)",
         ]
     );
 }
