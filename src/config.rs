@@ -80,7 +80,8 @@ pub struct Config {
     /// How long closing may take. Default 10 s; `None`: no limit.
     ///
     /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
-    /// then again the time until the peer's Close frame has come.
+    /// then again the time until the peer's Close frame has come. Over halves that time begins again with each message that
+    /// the [`Receiver`](crate::Receiver) takes while it has no room for more: the peer's answer may lie behind.
     pub close_timeout: Option<Duration>,
     /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
     ///
@@ -110,9 +111,12 @@ pub struct Config {
     /// How long the peer may stay silent once it was asked by a ping. Default 30 s.
     ///
     /// Then the connection ends at once, with [`Phase::Keepalive`](crate::Phase::Keepalive) and without a Close frame, as
-    /// nobody is there to read it. Any byte is an answer. The time begins when the ping was flushed; before that, with each
-    /// byte that the transport takes, so that neither a long message of ours nor a slow network makes a peer a dead one.
-    /// Raise it for a peer that reads slowly: it comes to the ping only behind what the system still holds for it.
+    /// nobody is there to read it. Any byte is an answer. The time begins when the transport has taken the ping; before that,
+    /// with each byte that it takes, so that neither a long message of ours nor a slow network makes a peer a dead one.
+    ///
+    /// A peer that reads slowly comes to the ping late. Where the transport was full since, the time begins again each time that
+    /// it takes bytes, since the peer has read; but not once 16 MiB were taken behind the ping, which no system and no peer
+    /// holds.
     pub keepalive_timeout: Duration,
     /// How long no byte of a message may come from the peer. Default `None`: for ever.
     ///

@@ -43,6 +43,8 @@
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
 //! | TLS | what the TLS library holds; rustls buffers 64 KiB of output |
+//! | in the operating system, not sent | [`ClientBuilder::tcp_notsent_lowat`], where the system has it; this one is the system's |
+//! | in the operating system, not read | as the system likes, or [`ClientBuilder::tcp_recv_buffer_size`] |
 //!
 //! An idle connection holds less than 10 KiB besides compression and TLS, and the task that owns it is in that: in place,
 //! from [`Reconnect`], by halves, or as the event API. Buffers begin small, and what traffic has made of them is freed one

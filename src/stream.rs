@@ -65,9 +65,9 @@ use crate::{
 /// What goes out without a flush is cut to blocks of 16 KiB, which fill TLS records; the rest waits for more.
 ///
 /// One task that only sends, to a peer that only sends, can wait for ever once all buffers between them are full, since
-/// each waits for the other to read. One task that does both uses [`has_room`](Self::has_room) and
-/// [`next_or_room`](Self::next_or_room), which has an example. Or split the stream between two tasks, or set
-/// [`Config::write_timeout`].
+/// each waits for the other to read, until [`Config::write_timeout`] passes. One task that does both uses
+/// [`has_room`](Self::has_room) and [`next_or_room`](Self::next_or_room), which has an example. Or split the stream between
+/// two tasks.
 ///
 /// # Split
 ///
@@ -130,7 +130,8 @@ use crate::{
 /// deadlines.
 ///
 /// Keepalive runs only while a task polls for reading: an application that is busy for an hour, and does not read,
-/// loses no peer. A task that only writes sets [`Config::write_timeout`]. The server's keepalive needs this side to
+/// loses no peer. For a task that only writes there are [`Config::write_timeout`] and
+/// [`tcp_user_timeout`](crate::ClientBuilder::tcp_user_timeout). The server's keepalive needs this side to
 /// read, too: a ping that is not read is not answered.
 ///
 /// [`Config::message_timeout`] is for a server that is there and says nothing more.

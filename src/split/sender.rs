@@ -30,7 +30,9 @@ use crate::{
 /// # Drop
 ///
 /// Dropping all senders closes nothing, as the [`Receiver`](super::Receiver) may still read. Once the receiver is dropped,
-/// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines.
+/// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines. That is the work of
+/// the connection's task, which ends with its runtime: a `main` that ends then loses what is queued, so it ends with
+/// [`close_with`](Self::close_with).
 pub struct Sender {
     shared: Arc<Shared>,
     id: SenderId,
@@ -51,13 +53,13 @@ impl Sender {
         self.id
     }
 
-    /// Queues a message, once there is [room](Self#room) for it and it is its turn.
+    /// Queues a message, once there is [room](Self#room) for it and it is its turn. Whether it has left says
+    /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Error::Closing`] while the connection is closing; why writing has failed, from then on; and then what ended the
-    /// connection. The message is gone:
-    /// [`try_send`](Self::try_send) gives it back.
+    /// [`Error::Closing`] while the connection is closing; where it fails, or writing has failed, that failure; and then what
+    /// ended the connection. The message is gone: [`try_send`](Self::try_send) gives it back.
     ///
     /// # Cancel safety
     ///
@@ -129,7 +131,8 @@ impl Sender {
     /// Closes the connection: what is queued goes out, then a Close frame; then this waits for the peer's and for the end
     /// of the transport. Senders that wait for room get [`Error::Closing`]; an open [`writer`](Self::writer) fails, and with it
     /// the connection, with 1011. The [`Receiver`](super::Receiver) still gets what comes before the peer's Close; while it
-    /// takes nothing the deadlines run all the same.
+    /// takes nothing the deadlines run all the same, and each message that it takes out of a full inbox starts
+    /// [`close_timeout`](crate::Config::close_timeout) again.
     ///
     /// On a connection that is closing already it sends nothing and waits for the end.
     ///
