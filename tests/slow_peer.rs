@@ -14,7 +14,11 @@ use bytes::BytesMut;
 use futures::{SinkExt as _, StreamExt as _, future::join_all};
 use socket2::SockRef;
 use support::{Script, frame};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use wsflow::{ClientBuilder, CloseFrame, Config, Error, Message, Phase, WebSocketStream};
 
 /// A peer on a thread of its own. It answers pings, and a Close, when it comes to them.
@@ -256,4 +260,93 @@ async fn keepalive_does_not_end_a_peer_that_reads_slowly() {
     pouring.abort();
     let _ = pouring.await;
     assert!(sender.close_with(CloseFrame::new(1000, "")).await.unwrap().was_clean);
+}
+
+/// Goes on for a while and rests for a while, until the end of all moods: `WSFLOW_MOODY_SECONDS=600` is a soak.
+struct Moods {
+    mood: Duration,
+    turn: u32,
+    rests_at: Instant,
+    end: Instant,
+}
+
+impl Moods {
+    fn new() -> Self {
+        let (mood, seconds) = match std::env::var("WSFLOW_MOODY_SECONDS") {
+            Ok(seconds) => (4000, seconds.parse().expect("seconds")),
+            Err(_) => (300, 3.0),
+        };
+        let now = Instant::now();
+        let end = now + Duration::from_secs_f64(seconds);
+        Self { mood: Duration::from_millis(mood), turn: 0, rests_at: now, end }
+    }
+
+    /// Whether it goes on, after its rest if that is due.
+    async fn go_on(&mut self) -> bool {
+        if Instant::now() < self.rests_at {
+            return true;
+        }
+        self.turn += 1;
+        let mood = self.mood * (self.turn * 7 % 5 + 1) / 5;
+        tokio::time::sleep(mood).await;
+        self.rests_at = Instant::now() + mood;
+        Instant::now() < self.end
+    }
+}
+
+/// Both sides send and read as fast as they can for a while, and then not at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_whose_speed_changes_between_nothing_and_all_keeps_its_connection_both_ways() {
+    let server = Script::bind().await;
+    let (ws, peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
+    let (sender, mut receiver) = ws.unwrap().into_split();
+    let (mut io_read, mut io_write) = peer.into_io().into_split();
+
+    let sending = tokio::spawn(async move {
+        let (mut moods, mut sent) = (Moods::new(), 0);
+        while moods.go_on().await {
+            sender.send(message()).await.unwrap();
+            sent += 1;
+        }
+        (sent, sender.close_with(CloseFrame::new(1000, "")).await.unwrap())
+    });
+    let receiving = tokio::spawn(async move {
+        let (mut moods, mut received) = (Moods::new(), 0);
+        while let Some(message) = receiver.next().await {
+            message.unwrap();
+            received += 1;
+            moods.go_on().await;
+        }
+        received
+    });
+    let (close, closed) = oneshot::channel();
+    let pouring = tokio::spawn(async move {
+        let frame = frame::encode(true, 0, frame::BINARY, message().as_bytes());
+        let (mut moods, mut poured) = (Moods::new(), 0);
+        while moods.go_on().await && closed.is_empty() {
+            io_write.write_all(&frame).await.unwrap();
+            poured += 1;
+        }
+        let body: Vec<u8> = closed.await.unwrap();
+        io_write.write_all(&frame::encode(true, 0, frame::CLOSE, &body)).await.unwrap();
+        io_write.shutdown().await.unwrap();
+        poured
+    });
+    let (mut moods, mut seen, mut buffer) = (Moods::new(), 0, BytesMut::new());
+    let body = 'reading: loop {
+        while let Some((frame, _)) = frame::decode(&mut buffer) {
+            match frame.opcode {
+                frame::CLOSE => break 'reading frame.payload,
+                frame::PING => {}
+                _ => seen += usize::from(frame.fin),
+            }
+        }
+        moods.go_on().await;
+        assert_ne!(io_read.read_buf(&mut buffer).await.unwrap(), 0, "the client ended without a Close");
+    };
+    close.send(body).unwrap();
+    let ((sent, end), received, poured) = (sending.await.unwrap(), receiving.await.unwrap(), pouring.await.unwrap());
+    println!("{sent} messages sent, {received} received");
+    assert!(end.is_normal(), "{end}");
+    assert_eq!((seen, received), (sent, poured));
 }
