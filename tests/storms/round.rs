@@ -21,9 +21,6 @@ use tokio::{
 use crate::ledger::HEADER;
 
 /// How long a round may go on without a byte that moves: more than twice what all deadlines of its connection are together.
-///
-/// With small buffers Linux may move 2 000 bytes each 200 ms for as long as the connection lives: where the window stays
-/// below a segment, only the persist timer sends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Xorshift.

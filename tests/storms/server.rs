@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use testkit::{
     deflate,
     frame::{self, BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, close_body, encode},
@@ -62,6 +63,8 @@ pub(crate) async fn tcp(buffer: Option<u32>) -> (TcpStream, TcpStream) {
         if let Some(size) = buffer {
             socket.set_send_buffer_size(size).unwrap();
             socket.set_recv_buffer_size(size).unwrap();
+            // Segments that are small beside the window: else Linux may send 2 000 bytes each 200 ms from then on.
+            SockRef::from(&socket).set_tcp_mss(536).unwrap();
         }
         socket
     };
