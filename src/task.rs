@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             }
             self.arrivals.hand_out();
             let has_more = is_closing || due > 0 && self.connection.room() > 0;
-            if matches!(received, Received::Nothing) && !has_more {
+            if matches!(received, Received::Nothing) && !has_more && self.arrivals.outbox().wait(cx) {
                 self.shrink();
                 return Poll::Pending;
             }
@@ -170,19 +170,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// Takes the requests and the entries that are queued now, and writes them as far as the transport takes them. Entries that
     /// are queued meanwhile wait for the next turn: a sender as fast as the transport would hold up the reader for ever.
     fn send(&mut self, cx: &mut Context<'_>) {
-        let mut due = self.take(usize::MAX, cx);
+        let mut due = self.take(usize::MAX);
         // A poll that was cut off while it wrote begins with reading, the next time.
         if !self.connection.is_reading_due() {
             while self.connection.poll_flush(cx).is_ready() && due > 0 {
-                due = self.take(due, cx);
+                due = self.take(due);
             }
         }
     }
 
     /// Takes what is asked for, and up to `due` entries. Returns how many are left of these, if any was taken.
-    fn take(&mut self, due: usize, cx: &Context<'_>) -> usize {
+    fn take(&mut self, due: usize) -> usize {
         let room = self.connection.is_open().then(|| self.connection.room());
-        self.arrivals.outbox().take(room, &mut self.taken, cx);
+        self.arrivals.outbox().take(room, &mut self.taken);
         match self.taken.failure.as_deref() {
             Some(Failure::Failed(error)) => self.connection.fail(error.clone()),
             Some(Failure::Abandoned) => self.connection.abandon_message(0),

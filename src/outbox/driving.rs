@@ -7,7 +7,7 @@ use super::{
     entry::Entry,
     queue::{Amount, Position},
     requests::{Failure, PingRequest},
-    state::{Aftermath, Phase},
+    state::{Aftermath, Phase, State, TaskState},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -30,6 +30,27 @@ pub(crate) struct Taken {
     pub(crate) left: usize,
 }
 
+impl State {
+    fn take(&mut self, room: Option<usize>, taken: &mut Taken) {
+        taken.has_senders = self.senders > 0;
+        std::mem::swap(&mut taken.pings, &mut self.requests.pings);
+        taken.failure = self.requests.take_failure().or(taken.failure.take());
+        taken.left = 0;
+        let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Aborted(_)));
+        let Some(room) = room.filter(|_| !is_failing) else { return };
+        if self.requests.close.is_some() {
+            self.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
+            taken.close = self.requests.close.take();
+        } else {
+            let due = self.queue.due();
+            taken.left = due;
+            if room > 0 && due > 0 {
+                taken.left -= self.queue.take(due, room, &mut taken.entries);
+            }
+        }
+    }
+}
+
 /// How a connection stands: what it says after the task has worked with it.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -46,32 +67,28 @@ pub(crate) struct Report {
 }
 
 impl Outbox {
-    /// Takes what is asked for, and entries as far as the connection has `room` for them; `None`: it takes none. The task of
-    /// `cx` is woken when there is more.
+    /// Takes what is asked for, and entries as far as the connection has `room` for them; `None`: it takes none. The task
+    /// [waits](Self::wait) when it has nothing more to do.
     ///
     /// All that is queued before our Close goes with it, whatever room there is: only the connection keeps the deadlines of a
     /// close. It is no more memory than the queue was.
-    pub(crate) fn take(&self, room: Option<usize>, taken: &mut Taken, cx: &Context<'_>) {
+    pub(crate) fn take(&self, room: Option<usize>, taken: &mut Taken) {
+        let mut state = self.state.lock();
+        let waited = std::mem::replace(&mut state.task, TaskState::Looking);
+        state.take(room, taken);
+        drop(state);
+        drop(waited);
+    }
+
+    /// Whether nothing was asked for since the last look. If so, the task of `cx` is woken once something is.
+    pub(crate) fn wait(&self, cx: &Context<'_>) -> bool {
         self.state.look_and_wait(cx, |state, task| {
-            task.put(&mut state.task)?;
-            taken.has_senders = state.senders > 0;
-            std::mem::swap(&mut taken.pings, &mut state.requests.pings);
-            taken.failure = state.requests.take_failure().or(taken.failure.take());
-            taken.left = 0;
-            let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Aborted(_)));
-            let Some(room) = room.filter(|_| !is_failing) else { return Ok(()) };
-            if state.requests.close.is_some() {
-                state.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
-                taken.close = state.requests.close.take();
-            } else {
-                let due = state.queue.due();
-                taken.left = due;
-                if room > 0 && due > 0 {
-                    taken.left -= state.queue.take(due, room, &mut taken.entries);
-                }
+            let has_news = matches!(state.task, TaskState::HasNews);
+            if !has_news {
+                state.task = TaskState::Waiting(task.slot()?);
             }
-            Ok(())
-        });
+            Ok(!has_news)
+        })
     }
 
     /// Takes a report of the connection. Returns how many entries it may take now.

@@ -72,15 +72,25 @@ fn report(outbox: &Outbox) {
     after.settle();
 }
 
+/// Looks until `is_it`, or until there is nothing new.
+fn look(outbox: &Outbox, taken: &mut Taken, cx: &Context<'_>, mut is_it: impl FnMut(&mut Taken) -> bool) -> Poll<()> {
+    loop {
+        outbox.take(Some(1000), taken);
+        if is_it(taken) {
+            return Poll::Ready(());
+        }
+        if outbox.wait(cx) {
+            return Poll::Pending;
+        }
+    }
+}
+
 /// A task whose transport takes all, until it has taken so many entries, or more. Returns them.
 fn drive(outbox: &Outbox, entries: usize) -> Vec<String> {
     let mut left = Vec::new();
     while left.len() < entries {
         let mut taken = Taken::default();
-        block_on(poll_fn(|cx| {
-            outbox.take(Some(1000), &mut taken, cx);
-            if taken.entries.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-        }));
+        block_on(poll_fn(|cx| look(outbox, &mut taken, cx, |taken| !taken.entries.is_empty())));
         left.extend(texts(&mut taken));
         report(outbox);
     }
@@ -90,10 +100,7 @@ fn drive(outbox: &Outbox, entries: usize) -> Vec<String> {
 /// A task that sleeps until it was asked for something of which `is_it` knows.
 fn wait_for(outbox: &Outbox, mut is_it: impl FnMut(&mut Taken) -> bool) {
     let mut taken = Taken::default();
-    block_on(poll_fn(|cx| {
-        outbox.take(Some(1000), &mut taken, cx);
-        if is_it(&mut taken) { Poll::Ready(()) } else { Poll::Pending }
-    }));
+    block_on(poll_fn(|cx| look(outbox, &mut taken, cx, &mut is_it)));
 }
 
 /// In a thread of its own.

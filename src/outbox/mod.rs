@@ -7,7 +7,8 @@
 //!  ping, close, fail, abort ──► requests ──► task
 //! ```
 //!
-//! The task takes requests and entries, and registers its waker, in one look: [`Outbox::take`].
+//! The task takes requests and entries ([`Outbox::take`]), and registers its waker in the look that finds nothing new
+//! ([`Outbox::wait`]). While it works nobody wakes it.
 
 mod driving;
 mod entry;
@@ -38,7 +39,7 @@ pub(crate) use self::{
 use self::{
     queue::Queue,
     requests::Requests,
-    state::{Phase, State, Want},
+    state::{Phase, State, TaskState, Want},
     waiters::Waiters,
     watchers::Watchers,
 };
@@ -49,7 +50,7 @@ use crate::{
     protocol::{Compression, ReadyState},
     stats::Stats,
     stopwatch::Stopwatch,
-    sync::{Mutex, WakerSlot},
+    sync::Mutex,
 };
 
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Outbox {
             read_pause,
             write_wait: Stopwatch::stopped_at(write_held_back),
             watchers: Watchers::default(),
-            task: WakerSlot::default(),
+            task: TaskState::HasNews,
         });
         Self { state }
     }
@@ -175,7 +176,7 @@ impl Outbox {
     pub(crate) fn close(&self, frame: CloseFrame) -> ReadyState {
         self.change(|state, after| match state.phase {
             Phase::Connecting => {
-                state.stop(Phase::Closing(Error::Closing), after);
+                state.begin_closing(Error::Closing, after);
                 ReadyState::Connecting
             }
             Phase::Open | Phase::Broken(_) => {
@@ -183,7 +184,7 @@ impl Outbox {
                     state.abandon(0, after);
                 } else {
                     state.requests.close = Some(frame);
-                    state.stop(Phase::Closing(Error::Closing), after);
+                    state.begin_closing(Error::Closing, after);
                 }
                 ReadyState::Open
             }

@@ -82,8 +82,17 @@ pub(super) struct State {
     /// Runs while somebody waits for room.
     pub(super) write_wait: Stopwatch,
     pub(super) watchers: Watchers,
-    /// The task, where it waits.
-    pub(super) task: WakerSlot,
+    pub(super) task: TaskState,
+}
+
+/// How the connection's task stands to what is asked of it.
+#[derive(Debug)]
+pub(super) enum TaskState {
+    /// It has looked at all that was asked for, and looks again before it waits.
+    Looking,
+    /// Something was asked for since.
+    HasNews,
+    Waiting(WakerSlot),
 }
 
 /// What a change leaves to be done without the lock: to drop a payload, or to wake a task, may run code of others.
@@ -182,10 +191,21 @@ impl State {
         }
     }
 
-    /// Wakes the task, if it waits.
+    /// Something is asked of the task: it is woken, if it waits.
     #[inline]
     pub(super) fn wake_task(&mut self, after: &mut Aftermath) {
-        after.task = self.task.take().or(after.task.take());
+        if let TaskState::Waiting(slot) = &mut self.task {
+            after.task = slot.take();
+        }
+        self.task = TaskState::HasNews;
+    }
+
+    /// An entry is about to be queued. What the task has left in the queue it has no room for: then the transport wakes it.
+    #[inline]
+    pub(super) fn wake_for_entry(&mut self, after: &mut Aftermath) {
+        if self.queue.is_empty() {
+            self.wake_task(after);
+        }
     }
 
     // The queue.
@@ -199,8 +219,8 @@ impl State {
                 turn.behind.push(entry);
             }
             None => {
+                self.wake_for_entry(after);
                 self.queue.push_message(entry);
-                self.wake_task(after);
             }
         }
     }
@@ -285,7 +305,7 @@ impl State {
         self.queue.count_unsent(unsent);
         if matches!(self.phase, Phase::Open | Phase::Broken(_)) {
             self.fail(Failure::Abandoned, after);
-            self.stop(Phase::Closing(Error::UnfinishedMessage), after);
+            self.begin_closing(Error::UnfinishedMessage, after);
         }
     }
 
@@ -294,6 +314,15 @@ impl State {
             self.requests.fail(failure);
             self.wake_task(after);
         }
+    }
+
+    /// The connection begins to close, for `reason` unless writing has failed before.
+    pub(super) fn begin_closing(&mut self, reason: Error, after: &mut Aftermath) {
+        let reason = match &self.phase {
+            Phase::Broken(error) => error.clone(),
+            _ => reason,
+        };
+        self.stop(Phase::Closing(reason), after);
     }
 
     /// Nothing can be queued any more. A message that has the turn is left as it is: it will not be finished.

@@ -95,8 +95,8 @@ impl<'a> PartWriter<'a> {
                 return Err(open.err().unwrap_or(Error::Closing));
             };
             let message = turn.message;
+            state.wake_for_entry(after);
             state.queue.push_part(message, entry);
-            state.wake_task(after);
             if is_last {
                 *flush = Some(state.queue.last());
                 state.end_turn(after);

@@ -177,15 +177,19 @@ async fn what_a_sink_sent_behind_a_writer_that_is_dropped_is_told_and_counted() 
 async fn a_writer_that_is_forgotten_is_abandoned_by_what_its_sender_does_next_or_by_a_close() {
     type Next = for<'a> fn(&'a mut Sender, &'a Sender) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
     let all: [(&str, Next); 8] = [
-        ("send", |sender, _| async { assert!(matches!(sender.send("late").await, Err(Error::Closing))) }.boxed_local()),
+        ("send", |sender, _| {
+            async { assert!(matches!(sender.send("late").await, Err(Error::UnfinishedMessage))) }.boxed_local()
+        }),
         ("try_send", |sender, _| {
             async { assert_eq!(sender.try_send("late"), Err(TrySendError::Closed("late".into()))) }.boxed_local()
         }),
         // All that was queued has left.
         ("flush", |sender, _| async { sender.flush().await.unwrap() }.boxed_local()),
-        ("ping", |sender, _| async { assert!(matches!(sender.ping().await, Err(Error::Closing))) }.boxed_local()),
+        ("ping", |sender, _| {
+            async { assert!(matches!(sender.ping().await, Err(Error::UnfinishedMessage))) }.boxed_local()
+        }),
         ("writer", |sender, _| {
-            async { assert!(matches!(sender.writer(Kind::Text).await, Err(Error::Closing))) }.boxed_local()
+            async { assert!(matches!(sender.writer(Kind::Text).await, Err(Error::UnfinishedMessage))) }.boxed_local()
         }),
         ("drop", |sender, other| async { drop(mem::replace(sender, other.clone())) }.boxed_local()),
         ("close", |sender, _| {
@@ -220,7 +224,7 @@ async fn a_writer_that_is_forgotten_is_abandoned_by_what_its_sender_does_next_or
 
             timeout(LONG, next(&mut forgetful, &sender)).await.unwrap_or_else(|_| panic!("{what}: it hangs"));
             let failed = timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("{what}: others hang")).unwrap_err();
-            assert!(matches!(failed, Error::Closing), "{what}: {failed}");
+            assert!(matches!(failed, Error::UnfinishedMessage), "{what}: {failed}");
             peer.expect_close(1011, "").await;
             peer.finish().await;
             assert!(matches!(receiver.next().await, Some(Err(Error::UnfinishedMessage))), "{what}");
