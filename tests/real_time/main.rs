@@ -4,6 +4,7 @@
 
 #[cfg(feature = "rustls-tls")]
 mod faults;
+mod slow_peer;
 #[path = "../support/mod.rs"]
 mod support;
 mod waits;

@@ -5,4 +5,5 @@ mod cut_off;
 mod cut_output;
 mod deadlines;
 mod handshake;
+mod slow_receiver;
 mod traffic;

@@ -2,3 +2,4 @@
 
 mod keepalive;
 mod pongs;
+mod silence;

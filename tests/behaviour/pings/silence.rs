@@ -1,11 +1,9 @@
 //! Peers that say nothing, in memory and with paused time: what proves that they are there, and which deadlines there are.
 
-mod support;
-
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
-use support::{Peer, Script};
+use testkit::{peer::Peer, server::Script};
 use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, interval, timeout},

@@ -1,11 +1,9 @@
 //! Where a connection fails everybody is told the same cause: senders that wait, and those that come later.
 
-mod support;
-
 use std::{future::Future, pin::Pin, time::Duration};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, future::join_all};
-use support::Peer;
+use testkit::peer::Peer;
 use tokio::{io::DuplexStream, task::yield_now};
 use wsflow::{CloseFrame, Config, Error, Kind, Message, WebSocketStream};
 

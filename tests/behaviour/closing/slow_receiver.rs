@@ -1,11 +1,9 @@
 //! A close over halves whose receiver is slow: the peer has its time while the application takes what came before.
 
-mod support;
-
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use support::{Peer, frame};
+use testkit::{frame, peer::Peer};
 use tokio::time::{Instant, sleep};
 use wsflow::{CloseFrame, Config, Error, Receiver, Sender, WebSocketStream};
 
