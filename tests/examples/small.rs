@@ -15,7 +15,6 @@ use testkit::{
     frame::{TEXT, encode},
     peer::{PATIENCE, Peer},
     server::Script,
-    tls::Authority,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -266,7 +265,7 @@ async fn wscat_fails_with_the_error_of_the_connection() {
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
 async fn wscat_trusts_the_authority_that_it_is_given() {
-    let authority = Authority::new();
+    let authority = testkit::tls::Authority::new();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wscat-authority.pem");
     std::fs::write(&file, authority.pem()).expect("a file");
     let server = Script::bind().await;

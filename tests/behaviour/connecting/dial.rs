@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use testkit::{server::Script, tls::Authority};
+use testkit::server::Script;
 use wsflow::{Error, Phase, WebSocketStream};
 
 use crate::support::error;
-use crate::support::tls::ForClient as _;
 
 #[tokio::test]
 async fn a_builder_is_used_again_with_all_of_its_options() {
@@ -199,7 +198,9 @@ mod unix {
     #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
     #[tokio::test]
     async fn wss_adds_tls_for_the_urls_host() {
-        let authority = Authority::new();
+        use crate::support::tls::ForClient as _;
+
+        let authority = testkit::tls::Authority::new();
         let tls = authority.server(&["docker.example"]);
         for connector in authority.connectors(None) {
             let path = path("tls");

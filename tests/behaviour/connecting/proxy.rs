@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use testkit::{peer::Peer, server::Script, tls::Authority};
+use testkit::{peer::Peer, server::Script};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wsflow::{
     Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream, compat::WebSocket,
 };
 
 use crate::support::error;
-use crate::support::tls::ForClient as _;
 
 /// Opens nothing but through the proxy: the name resolves nowhere.
 const SERVER: &str = "server.invalid";
@@ -364,6 +363,8 @@ mod https {
     use super::*;
     use testkit::tls::Authority;
 
+    use crate::support::tls::ForClient as _;
+
     /// What the proxy is called. TCP goes to the script, whatever the name.
     const PROXY: &str = "proxy.invalid";
 
@@ -518,6 +519,10 @@ mod https {
 #[cfg(feature = "rustls-tls")]
 #[tokio::test]
 async fn wss_is_tls_with_the_server_through_either_proxy() {
+    use testkit::tls::Authority;
+
+    use crate::support::tls::ForClient as _;
+
     let authority = Authority::new();
     let tls = authority.server(&[SERVER]);
     for is_http in [true, false] {

@@ -7,7 +7,6 @@ use url::Url;
 use wsflow::{ClientBuilder, Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
 
 use crate::support::error;
-use crate::support::tls::ForClient as _;
 
 /// Answers the next request with a redirect. Its body never comes.
 async fn redirect(server: &Script, status: u16, location: &str) -> Head {
@@ -309,6 +308,8 @@ async fn a_hop_that_does_not_answer_is_timed_out() {
 mod tls {
     use super::*;
     use testkit::tls::Authority;
+
+    use crate::support::tls::ForClient as _;
 
     #[tokio::test]
     async fn from_wss_to_ws_is_refused_and_nothing_is_asked_there() {

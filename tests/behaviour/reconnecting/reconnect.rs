@@ -16,8 +16,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wsflow::{Backoff, CloseFrame, Config, Error, InvalidUrl, Phase, Reconnect, Retry, Violation, WebSocketStream};
 
-use crate::support::tls::ForClient as _;
-
 type Ws = WebSocketStream<DuplexStream>;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -235,6 +233,8 @@ async fn a_final_refusal_ends_the_stream_with_its_error() {
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_ends_the_stream_with_its_error() {
     use testkit::{server::Script, tls::Authority};
+
+    use crate::support::tls::ForClient as _;
 
     let (trusted, other) = (Authority::new(), Authority::new());
     for connector in trusted.connectors(None) {

@@ -7,13 +7,11 @@ use testkit::{
     frame::{TEXT, encode},
     peer::Peer,
     server::Script,
-    tls::Authority,
 };
 use tokio::io::AsyncWriteExt as _;
 use wsflow::{CloseCode, Config, Error, Kind, LimitExceeded, Message, Phase, WebSocketStream};
 
 use crate::support::error;
-use crate::support::tls::ForClient as _;
 
 /// Asserts that the error matches the pattern, and that the docs have this very line for it.
 macro_rules! assert_documented {
@@ -127,7 +125,7 @@ async fn redirects_in_a_loop() {
 #[cfg(all(feature = "rustls-tls", target_os = "linux"))]
 #[tokio::test]
 async fn a_certificate_of_an_unknown_issuer() {
-    let tls = Authority::new().server(&["localhost"]);
+    let tls = testkit::tls::Authority::new().server(&["localhost"]);
     let (peer, io) = Peer::pipe(64 * 1024);
     let opening = WebSocketStream::builder("wss://localhost/").connect_tls_over(io);
     let (ws, _) = tokio::join!(opening, tls.handshake(peer));
@@ -255,8 +253,10 @@ async fn a_host_that_does_not_answer() {
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_tls() {
+    use crate::support::tls::ForClient as _;
+
     let (_peer, io) = Peer::pipe(64 * 1024);
-    let connector = Authority::new().connectors(None).remove(0);
+    let connector = testkit::tls::Authority::new().connectors(None).remove(0);
     let opening = WebSocketStream::builder("wss://user:secret@example.com/?secret").tls(connector);
     let failed = error(opening.connect_tls_over(io).await);
     assert_documented!("the server does not answer TLS", failed, Error::Timeout { phase: Phase::Tls, .. });
@@ -354,7 +354,7 @@ mod proxies {
     #[cfg(all(feature = "rustls-tls", target_os = "linux"))]
     #[tokio::test]
     async fn a_certificate_of_a_proxy_from_an_unknown_issuer() {
-        let tls = Authority::new().server(&["localhost"]);
+        let tls = testkit::tls::Authority::new().server(&["localhost"]);
         let script = Script::bind().await;
         let proxy = Proxy::http(format!("https://localhost:{}", script.addr().port())).expect("a proxy");
         let opening = WebSocketStream::builder("ws://server.invalid/").proxy(proxy).connect();
