@@ -81,7 +81,8 @@ pub struct Config {
     ///
     /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
     /// then again the time until the peer's Close frame has come. Over halves that time begins again with each message that
-    /// the [`Receiver`](crate::Receiver) takes while it has no room for more: the peer's answer may lie behind.
+    /// the [`Receiver`](crate::Receiver) takes while it has no room for more: the peer's answer may lie behind. That holds for
+    /// the 16 MiB that may have been on their way.
     pub close_timeout: Option<Duration>,
     /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
     ///

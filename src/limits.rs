@@ -59,9 +59,10 @@ pub(crate) const MAX_MOVED: usize = TLS_RECORD;
 /// What a message costs besides its payload while it is queued, in bytes: header and bookkeeping.
 pub(crate) const MESSAGE_COST: usize = 32;
 
-/// Bytes that the transport takes behind a ping of keepalive as proof of a peer that reads. More than this is held by no
-/// system and no peer: the ping was read, and only an answer counts.
-pub(crate) const MAX_TAKEN_BEHIND_PING: usize = 16 * KIB * KIB;
+/// Bytes that may be on their way between two programs: more is held by no system, network and peer together. Once so much
+/// was taken behind a ping of keepalive the peer has read it; and what came beyond it after our Close was sent by a peer
+/// that could have answered.
+pub(crate) const MAX_ON_THE_WAY: usize = 16 * KIB * KIB;
 
 // Halves.
 

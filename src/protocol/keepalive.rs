@@ -18,7 +18,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{LATE, MAX_TAKEN_BEHIND_PING};
+use crate::limits::{LATE, MAX_ON_THE_WAY};
 
 #[derive(Debug)]
 pub(super) struct Keepalive {
@@ -118,7 +118,7 @@ impl Keepalive {
             }
             State::Asked { until, behind, transport } | State::Late { until, behind, transport } => {
                 let behind = behind.saturating_add(n);
-                let has_read = transport == Transport::WasFull && behind < MAX_TAKEN_BEHIND_PING;
+                let has_read = transport == Transport::WasFull && behind < MAX_ON_THE_WAY;
                 self.state = match self.state {
                     _ if has_read => State::Asked { until: now() + self.timeout, behind, transport },
                     State::Late { .. } => State::Late { until, behind, transport },
@@ -271,7 +271,7 @@ mod tests {
                             history.progress = Some(now);
                         } else {
                             history.behind += n;
-                            if history.was_full && history.behind < MAX_TAKEN_BEHIND_PING {
+                            if history.was_full && history.behind < MAX_ON_THE_WAY {
                                 history.progress = Some(now);
                             }
                         }
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(keepalive.handle_timeout(now), Some(Silence::Ask));
         keepalive.stalled();
         keepalive.taken(STEP, Some(0), || now);
-        for _ in 1..MAX_TAKEN_BEHIND_PING / STEP {
+        for _ in 1..MAX_ON_THE_WAY / STEP {
             now += TIMEOUT - Duration::from_millis(1);
             assert_eq!(keepalive.handle_timeout(now), None);
             keepalive.taken(STEP, None, || now);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     connection::MessageOrChunk,
     error::Error,
-    limits::{MAX_IDLE_PLACES, MESSAGE_COST},
+    limits::{MAX_IDLE_PLACES, MAX_ON_THE_WAY, MESSAGE_COST},
     sync::{Mutex, WakerSlot, move_all},
 };
 
@@ -51,6 +51,8 @@ struct State {
     task: WakerSlot,
     /// When something was taken last while this was full.
     last_taken: Option<Instant>,
+    /// How much may still be taken, as cost in bytes, so that it counts: the peer had sent it before our Close.
+    counted_takes: usize,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Inbox {
     pub(super) fn new(mark: usize) -> Self {
         let (queue, phase) = (VecDeque::with_capacity(MAX_IDLE_PLACES), Phase::Open);
         let (receiver, task) = (WakerSlot::default(), WakerSlot::default());
-        let state = State { queue, held: 0, phase, receiver, task, last_taken: None };
+        let state = State { queue, held: 0, phase, receiver, task, last_taken: None, counted_takes: MAX_ON_THE_WAY };
         Self { mark, times_takes: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
@@ -136,12 +138,13 @@ impl Inbox {
         self.times_takes.load(Ordering::Relaxed)
     }
 
-    /// Something is handed out.
+    /// Something of this cost is handed out.
     #[cold]
-    pub(super) fn note_take(&self) {
+    pub(super) fn note_take(&self, cost: usize) {
         let now = Instant::now();
         let mut state = self.state.lock();
-        if state.held >= self.mark {
+        state.counted_takes = state.counted_takes.saturating_sub(cost);
+        if state.held >= self.mark && state.counted_takes > 0 {
             state.last_taken = Some(now);
         }
     }

@@ -245,7 +245,7 @@ impl Unread {
     fn pop(&mut self) -> Option<MessageOrChunk> {
         let Arrived { item, cost } = self.batch.pop_front()?;
         if self.shared.inbox.times_takes() {
-            self.shared.inbox.note_take();
+            self.shared.inbox.note_take(cost);
         }
         self.released += cost;
         self.handed_out += 1;

@@ -70,7 +70,7 @@ fn serve(mut io: StdStream, manner: Manner, freed: &Receiver<()>, count: &watch:
     let begun = Instant::now();
     let mut read = 0;
     loop {
-        while let Some((frame, _)) = frame::decode(&mut buffer) {
+        while let Some(frame) = frame::take(&mut buffer) {
             match frame.opcode {
                 frame::PING if matches!(manner, Manner::Mute) => {}
                 frame::PING => io.write_all(&frame::encode(true, 0, frame::PONG, &frame.payload)).unwrap(),
@@ -342,7 +342,7 @@ async fn a_peer_whose_speed_changes_between_nothing_and_all_keeps_its_connection
     });
     let (mut moods, mut seen, mut buffer) = (Moods::new(), 0, BytesMut::new());
     let body = 'reading: loop {
-        while let Some((frame, _)) = frame::decode(&mut buffer) {
+        while let Some(frame) = frame::take(&mut buffer) {
             match frame.opcode {
                 frame::CLOSE => break 'reading frame.payload,
                 frame::PING => {}
