@@ -19,7 +19,7 @@ use tokio::{
 };
 use wsflow::{ClientBuilder, CloseFrame, Config, Error, Message, Phase, WebSocketStream};
 
-use crate::turn;
+use crate::shared_turn;
 
 /// A peer on a thread of its own. It answers pings, and a Close, when it comes to them.
 struct Peer {
@@ -120,7 +120,7 @@ fn message() -> Message {
 
 #[tokio::test]
 async fn the_options_of_tcp_are_set_on_the_socket() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let options = |ws: &WebSocketStream| {
         let socket = SockRef::from(ws.get_ref().get_ref().as_tcp().unwrap());
         (
@@ -150,7 +150,7 @@ async fn the_options_of_tcp_are_set_on_the_socket() {
 /// Without a low-water mark the system takes some 4 MiB at once, and a ping asked for then is answered after 48 s.
 #[tokio::test]
 async fn a_slow_peer_is_felt_before_megabytes_were_taken_and_a_ping_gets_through_soon() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let (ws, mut peer) = connect(Manner::Each(4 << 10), Config::default(), |client| client).await;
     let (sender, mut receiver) = ws.into_split();
     let receiving = tokio::spawn(async move { while receiver.next().await.is_some() {} });
@@ -174,7 +174,7 @@ async fn a_slow_peer_is_felt_before_megabytes_were_taken_and_a_ping_gets_through
 /// Also where the system has queued all that it may before the close: 50, 100 and 1000 KB/s.
 #[tokio::test]
 async fn a_close_with_the_default_deadlines_cuts_no_slow_peer() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let peers = [2500, 5000, 50_000].map(|each| async move {
         let (mut ws, peer) = connect(Manner::Each(each), Config::default(), |client| client).await;
         let mut sent = 0;
@@ -193,7 +193,7 @@ async fn a_close_with_the_default_deadlines_cuts_no_slow_peer() {
 /// As in a program that was stopped: its system still acknowledges what it has room for.
 #[tokio::test]
 async fn who_only_sends_learns_that_the_peer_is_frozen() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let limit = Duration::from_secs(1);
     let config = Config::default().write_timeout(limit);
     let (mut ws, _peer) = connect(Manner::Frozen, config, |client| client).await;
@@ -211,7 +211,7 @@ async fn who_only_sends_learns_that_the_peer_is_frozen() {
 /// The system's own deadline, where there is no other: it takes a window that stays closed for a dead peer.
 #[tokio::test]
 async fn without_a_write_timeout_the_deadline_of_tcp_finds_a_frozen_peer() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let config = Config::default().write_timeout(None);
     let (mut ws, _peer) =
         connect(Manner::Frozen, config, |client| client.tcp_user_timeout(Duration::from_secs(1))).await;
@@ -229,7 +229,7 @@ async fn without_a_write_timeout_the_deadline_of_tcp_finds_a_frozen_peer() {
 /// It reads all that is sent and answers no ping, as a relay that swallows: what it takes proves nothing for long.
 #[tokio::test]
 async fn a_sender_that_never_pauses_finds_a_peer_that_only_reads() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let limit = Duration::from_millis(500);
     let config = Config::default().keepalive_interval(limit).keepalive_timeout(limit);
     let (ws, _peer) = connect(Manner::Mute, config, |client| client).await;
@@ -247,7 +247,7 @@ async fn a_sender_that_never_pauses_finds_a_peer_that_only_reads() {
 /// It reads 80 KB/s, says nothing and comes to the pings late: more than both times of keepalive pass before it answers one.
 #[tokio::test]
 async fn keepalive_does_not_end_a_peer_that_reads_slowly() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let config =
         Config::default().keepalive_interval(Duration::from_millis(200)).keepalive_timeout(Duration::from_secs(3));
     let (ws, mut peer) = connect(Manner::Each(4 << 10), config, |client| client).await;
@@ -304,7 +304,7 @@ impl Moods {
 /// Both sides send and read as fast as they can for a while, and then not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_whose_speed_changes_between_nothing_and_all_keeps_its_connection_both_ways() {
-    let _turn = turn().await;
+    let _turn = shared_turn().await;
     let server = Script::bind().await;
     let (ws, peer) = tokio::join!(WebSocketStream::connect(server.url("/")), server.accept());
     let (sender, mut receiver) = ws.unwrap().into_split();

@@ -10,7 +10,14 @@ use wsflow::{CloseFrame, Config, Error, Kind, Message, WebSocketStream};
 /// Larger than all room on the way.
 const LARGE: usize = 64 << 10;
 
-type Failing = Pin<Box<dyn Future<Output = ()>>>;
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What fails, by whom, and how the error's text begins.
+struct Row {
+    name: &'static str,
+    fail: fn(Peer<DuplexStream>) -> Boxed<()>,
+    text: &'static str,
+}
 
 /// It reads nothing, so that no sender gets room.
 async fn hold(peer: Peer<DuplexStream>) {
@@ -18,37 +25,34 @@ async fn hold(peer: Peer<DuplexStream>) {
     drop(peer);
 }
 
-/// What fails, by whom, and the error by its text.
-fn table() -> Vec<(&'static str, fn(Peer<DuplexStream>) -> Failing, &'static str)> {
-    vec![
-        ("the transport ends", |peer| Box::pin(async { drop(peer) }), "transport error: "),
-        (
-            "a violation",
-            |mut peer| {
-                Box::pin(async move {
-                    peer.frame(true, 7, 1, "x").await;
-                    hold(peer).await;
-                })
-            },
-            "protocol violation by the peer: ",
-        ),
-        (
-            "a message above the limit",
-            |mut peer| {
-                Box::pin(async move {
-                    peer.binary(vec![0; 3000]).await;
-                    hold(peer).await;
-                })
-            },
-            "limit exceeded by the peer: ",
-        ),
-        ("nothing is taken", |peer| Box::pin(hold(peer)), "writing what was queued timed out"),
-    ]
-}
+const ROWS: [Row; 4] = [
+    Row { name: "the transport ends", fail: |peer| Box::pin(async { drop(peer) }), text: "transport error: " },
+    Row {
+        name: "a violation",
+        fail: |mut peer| {
+            Box::pin(async move {
+                peer.frame(true, 7, 1, "x").await;
+                hold(peer).await;
+            })
+        },
+        text: "protocol violation by the peer: ",
+    },
+    Row {
+        name: "a message above the limit",
+        fail: |mut peer| {
+            Box::pin(async move {
+                peer.binary(vec![0; 3000]).await;
+                hold(peer).await;
+            })
+        },
+        text: "limit exceeded by the peer: ",
+    },
+    Row { name: "nothing is taken", fail: |peer| Box::pin(hold(peer)), text: "writing what was queued timed out" },
+];
 
 #[tokio::test(start_paused = true)]
 async fn every_sender_and_the_receiver_are_told_what_failed() {
-    for (name, fail, text) in table() {
+    for Row { name, fail, text } in ROWS {
         for round in 0..20 {
             let (peer, io) = Peer::pipe(1 << 10);
             let config = Config::default()
@@ -58,7 +62,7 @@ async fn every_sender_and_the_receiver_are_told_what_failed() {
                 .write_timeout(Duration::from_secs(5));
             let (sender, mut receiver) = WebSocketStream::from_upgraded(io, config).into_split();
             sender.send(Message::binary(vec![0; LARGE])).await.unwrap();
-            let mut waiting: Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>> = Vec::new();
+            let mut waiting: Vec<Boxed<Result<(), Error>>> = Vec::new();
             for _ in 0..3 {
                 let sender = sender.clone();
                 let mut sink = sender.sink();

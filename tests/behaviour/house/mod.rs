@@ -2,3 +2,5 @@
 
 mod auto_traits;
 mod behaviours;
+#[cfg(target_arch = "x86_64")]
+mod sizes;

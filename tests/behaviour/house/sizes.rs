@@ -1,7 +1,5 @@
 //! How large the futures are that a caller holds: a task has room for the largest that it ever awaits, for as long as it lives.
 
-#![cfg(target_arch = "x86_64")]
-
 use futures::{SinkExt, Stream, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
