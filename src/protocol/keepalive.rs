@@ -13,7 +13,7 @@
 //! A silence that nobody listened to does not count, so a slow consumer makes no peer a dead one.
 //!
 //! A ping waits behind what the system and the peer hold. Where the transport was full with it, and takes bytes again, the
-//! peer has read something, and has its time anew: a slow peer is not dead. A transport that was not full proves nothing,
+//! peer has read something, and its time begins again: a slow peer is not dead. A transport that was not full proves nothing,
 //! and neither does it once more was taken behind the ping than a system and a peer can hold.
 
 use std::time::{Duration, Instant};
@@ -343,7 +343,7 @@ mod tests {
         }
     }
 
-    /// Beside a peer that reads slowly: each time that the full transport takes something again the peer has its time anew.
+    /// The peer reads slowly. Its time begins again each time that the full transport takes something.
     #[test]
     fn a_peer_that_reads_has_its_time_anew_until_it_must_have_read_the_ping() {
         const STEP: usize = 1 << 20;

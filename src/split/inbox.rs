@@ -132,7 +132,7 @@ impl Inbox {
         task.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether [`note_take`](Self::note_take) is to be called.
+    /// Whether the receiver calls [`note_take`](Self::note_take).
     #[inline]
     pub(super) fn times_takes(&self) -> bool {
         self.times_takes.load(Ordering::Relaxed)

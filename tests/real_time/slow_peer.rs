@@ -147,7 +147,7 @@ async fn the_options_of_tcp_are_set_on_the_socket() {
     assert_eq!((lowat, user_timeout), (0, None), "as the system has it");
 }
 
-/// Without a low-water mark the system takes some 4 MiB at once, and a ping asked for then is answered after 48 s.
+/// Without a low-water mark the system takes some 4 MiB at once, and a ping is not answered within 17 s.
 #[tokio::test]
 async fn a_slow_peer_is_felt_before_megabytes_were_taken_and_a_ping_gets_through_soon() {
     let _turn = shared_turn().await;
