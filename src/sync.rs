@@ -5,15 +5,15 @@
 //! stood there is dropped, or woken, afterwards.
 
 #[cfg(not(wsflow_loom))]
-use std::sync::{Mutex as Inner, MutexGuard};
+use std::sync::{Mutex as Inner, MutexGuard, atomic::AtomicBool};
 use std::{
     collections::VecDeque,
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
     task::{Context, Waker},
 };
 
 #[cfg(wsflow_loom)]
-use loom::sync::{Mutex as Inner, MutexGuard};
+use loom::sync::{Mutex as Inner, MutexGuard, atomic::AtomicBool};
 
 use crate::limits::MAX_IDLE_PLACES;
 
@@ -67,6 +67,28 @@ impl<T> Mutex<T> {
                 Err(NoClone) => registration.prepare(),
             }
         }
+    }
+}
+
+/// What a state behind a lock says, for who asks without the lock. It may miss a change that comes at the same time: who
+/// would wait for that looks under the lock.
+#[derive(Debug)]
+pub(crate) struct Hint(AtomicBool);
+
+impl Hint {
+    pub(crate) fn new(is_set: bool) -> Self {
+        Self(AtomicBool::new(is_set))
+    }
+
+    /// The caller holds the lock.
+    #[inline]
+    pub(crate) fn set(&self, is_set: bool) {
+        self.0.store(is_set, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     connection::Connection,
     error::Error,
     limits::MAX_IDLE_PLACES,
-    outbox::{Aftermath, Amount, Entry, Failure, Outbox, Report, Taken},
+    outbox::{Aftermath, Amount, Entry, Failure, Outbox, Report, Standing, Taken},
     trace::Lifespan,
 };
 
@@ -55,8 +55,8 @@ pub(crate) trait Arrivals {
         None
     }
 
-    /// A turn is over, and the outbox knows what has left: what was taken is handed out.
-    fn hand_out(&mut self);
+    /// A turn is over, and the outbox knows what has left: what was taken is handed out. `is_open`: nobody has begun to close.
+    fn hand_out(&mut self, is_open: bool);
 
     /// The connection has ended.
     fn end(&mut self, closed: Closed, end: Result<(), Error>);
@@ -143,8 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
 
     /// Moves what there is to move, both ways. Ready when everybody was told of the end.
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Whoever woke the task may have asked for something. So may event handlers, between two turns.
+        let mut has_news = true;
         loop {
-            self.send(cx);
+            self.send(has_news, cx);
             if let Some(Failure::Aborted(error)) = self.taken.failure.take().map(|failure| *failure) {
                 self.abort(error);
                 self.stage = Stage::Aborted;
@@ -152,25 +154,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             }
             let received = self.receive(cx);
             let is_closing = self.close();
-            let due = self.report();
+            let standing = self.report();
             if let Received::End(end) = received {
                 self.end(end);
                 self.stage = Stage::Ended;
                 return Poll::Ready(());
             }
-            self.arrivals.hand_out();
-            let has_more = is_closing || due > 0 && self.connection.room() > 0;
-            if matches!(received, Received::Nothing) && !has_more && self.arrivals.outbox().wait(cx) {
-                self.shrink();
-                return Poll::Pending;
+            self.arrivals.hand_out(standing.is_open);
+            let is_due = standing.due > 0 && self.connection.is_open() && self.connection.room() > 0;
+            let outbox = self.arrivals.outbox();
+            has_news = is_due || outbox.has_news();
+            if matches!(received, Received::Nothing) && !has_news && !is_closing {
+                if outbox.wait(cx) {
+                    self.shrink();
+                    return Poll::Pending;
+                }
+                has_news = true;
             }
         }
     }
 
     /// Takes the requests and the entries that are queued now, and writes them as far as the transport takes them. Entries that
     /// are queued meanwhile wait for the next turn: a sender as fast as the transport would hold up the reader for ever.
-    fn send(&mut self, cx: &mut Context<'_>) {
-        let mut due = self.take(usize::MAX);
+    fn send(&mut self, has_news: bool, cx: &mut Context<'_>) {
+        let mut due = if has_news { self.take(usize::MAX) } else { 0 };
         // A poll that was cut off while it wrote begins with reading, the next time.
         if !self.connection.is_reading_due() {
             while self.connection.poll_flush(cx).is_ready() && due > 0 {
@@ -258,11 +265,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
         true
     }
 
-    /// Tells the senders what has left. Returns how many entries may be taken.
-    fn report(&mut self) -> usize {
-        let due = self.arrivals.outbox().report(Report::of(&self.connection), &mut self.aftermath);
+    /// Tells the senders what has left.
+    fn report(&mut self) -> Standing {
+        let standing = self.arrivals.outbox().report(Report::of(&self.connection), &mut self.aftermath);
         self.aftermath.settle();
-        if self.connection.is_open() { due } else { 0 }
+        standing
     }
 
     /// The connection has ended, and nothing that it has read is left.

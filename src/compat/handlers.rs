@@ -19,7 +19,6 @@ use crate::{
     error::Error,
     message::Message,
     outbox::Outbox,
-    protocol::ReadyState,
     stream::WebSocketStream,
     task::{Arrivals, Demand, Task, Turn},
 };
@@ -131,11 +130,8 @@ impl Arrivals for Handlers {
     }
 
     /// Calls the handlers of a message, unless the socket was closed meanwhile.
-    fn hand_out(&mut self) {
-        let Some(data) = self.arrived.take() else { return };
-        if self.outbox().ready_state() != ReadyState::Open {
-            return;
-        }
+    fn hand_out(&mut self, is_open: bool) {
+        let Some(data) = self.arrived.take().filter(|_| is_open) else { return };
         self.message.data = match (data, self.shared.binary_type()) {
             (Message::Binary(data), BinaryType::Blob) => Message::Binary(Bytes::copy_from_slice(&data)),
             (data, _) => data,

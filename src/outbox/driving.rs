@@ -7,7 +7,7 @@ use super::{
     entry::Entry,
     queue::{Amount, Position},
     requests::{Failure, PingRequest},
-    state::{Aftermath, Phase, State, TaskState},
+    state::{Aftermath, Phase, State},
 };
 use crate::{
     close::{CloseFrame, Closed},
@@ -66,6 +66,15 @@ pub(crate) struct Report {
     pub(crate) read_pause: Stopwatch,
 }
 
+/// How the outbox stands once it has a report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    /// How many entries the connection may take.
+    pub(crate) due: usize,
+    /// Whether nobody has begun to close, and the connection has not failed.
+    pub(crate) is_open: bool,
+}
+
 impl Outbox {
     /// Takes what is asked for, and entries as far as the connection has `room` for them; `None`: it takes none. The task
     /// [waits](Self::wait) when it has nothing more to do.
@@ -74,25 +83,33 @@ impl Outbox {
     /// close. It is no more memory than the queue was.
     pub(crate) fn take(&self, room: Option<usize>, taken: &mut Taken) {
         let mut state = self.state.lock();
-        let waited = std::mem::replace(&mut state.task, TaskState::Looking);
+        state.has_news = false;
+        self.has_news.set(false);
+        let waited = state.task.take();
         state.take(room, taken);
         drop(state);
         drop(waited);
     }
 
+    /// Whether something was asked for since the last [`take`](Self::take), for a task that works: entries are [due](Standing),
+    /// too, and only [`wait`](Self::wait) misses nothing that comes at the same time.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.has_news.is_set()
+    }
+
     /// Whether nothing was asked for since the last look. If so, the task of `cx` is woken once something is.
     pub(crate) fn wait(&self, cx: &Context<'_>) -> bool {
         self.state.look_and_wait(cx, |state, task| {
-            let has_news = matches!(state.task, TaskState::HasNews);
-            if !has_news {
-                state.task = TaskState::Waiting(task.slot()?);
+            if !state.has_news {
+                task.put(&mut state.task)?;
             }
-            Ok(!has_news)
+            Ok(!state.has_news)
         })
     }
 
-    /// Takes a report of the connection. Returns how many entries it may take now.
-    pub(crate) fn report(&self, report: Report, after: &mut Aftermath) -> usize {
+    /// Takes a report of the connection.
+    pub(crate) fn report(&self, report: Report, after: &mut Aftermath) -> Standing {
         let mut state = self.state.lock();
         (state.stats, state.read_pause) = (report.stats, report.read_pause);
         let (before, was_buffered) = (state.queue.cost(), state.queue.buffered() > 0);
@@ -114,7 +131,7 @@ impl Outbox {
         if is_flush_over || was_buffered && state.queue.buffered() == 0 {
             state.wake_watchers(after);
         }
-        state.queue.due()
+        Standing { due: state.queue.due(), is_open: matches!(state.phase, Phase::Open | Phase::Broken(_)) }
     }
 
     /// Whether messages are queued, or begun, that the connection will not take any more.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use self::try_send_error::TrySendError;
 pub(crate) use self::{
-    driving::{Report, Taken},
+    driving::{Report, Standing, Taken},
     entry::Entry,
     queue::Amount,
     requests::{Failure, PingRequest},
@@ -39,7 +39,7 @@ pub(crate) use self::{
 use self::{
     queue::Queue,
     requests::Requests,
-    state::{Phase, State, TaskState, Want},
+    state::{Phase, State, Want},
     waiters::Waiters,
     watchers::Watchers,
 };
@@ -50,12 +50,14 @@ use crate::{
     protocol::{Compression, ReadyState},
     stats::Stats,
     stopwatch::Stopwatch,
-    sync::Mutex,
+    sync::{Hint, Mutex, WakerSlot},
 };
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
+    /// As the state says, for the task, which asks before each turn.
+    has_news: Hint,
 }
 
 /// One of the senders.
@@ -89,9 +91,10 @@ impl Outbox {
             read_pause,
             write_wait: Stopwatch::stopped_at(write_held_back),
             watchers: Watchers::default(),
-            task: TaskState::HasNews,
+            task: WakerSlot::default(),
+            has_news: true,
         });
-        Self { state }
+        Self { state, has_news: Hint::new(true) }
     }
 
     /// The outbox of a connection that is not open yet. Its senders never wait for room.
@@ -211,7 +214,7 @@ impl Outbox {
             let entry = Entry::Message(message, Compression::Allowed);
             match state.phase {
                 Phase::Connecting => {
-                    after.unsent.push(Want::Message(entry));
+                    after.drop_unsent(Want::Message(entry));
                     return false;
                 }
                 Phase::Open | Phase::Broken(_) if !state.requests.has_failure() => {
@@ -220,14 +223,14 @@ impl Outbox {
                         None => state.push(entry, after),
                         Some(max) => {
                             state.queue.count_unsent(entry.len());
-                            after.unsent.push(Want::Message(entry));
+                            after.drop_unsent(Want::Message(entry));
                             state.fail(Failure::Aborted(Error::Overflow(max)), after);
                         }
                     }
                 }
                 Phase::Open | Phase::Broken(_) | Phase::Closing(_) | Phase::Ended { .. } => {
                     state.queue.count_unsent(entry.len());
-                    after.unsent.push(Want::Message(entry));
+                    after.drop_unsent(Want::Message(entry));
                 }
             }
             true
@@ -248,7 +251,10 @@ impl Outbox {
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut State, &mut Aftermath) -> R) -> R {
         let mut after = Aftermath::default();
-        let answer = change(&mut self.state.lock(), &mut after);
+        let mut state = self.state.lock();
+        let answer = change(&mut state, &mut after);
+        self.has_news.set(state.has_news);
+        drop(state);
         after.settle();
         answer
     }

@@ -29,14 +29,20 @@ pub(crate) struct Amount {
 }
 
 impl Amount {
-    fn add(&mut self, entry: &Entry) {
-        self.cost = self.cost.saturating_add(entry.cost());
-        self.payload += entry.len() as u64;
+    #[inline]
+    fn of(entry: &Entry) -> Self {
+        Self { cost: entry.cost(), payload: entry.len() as u64 }
     }
 
-    fn subtract(&mut self, entry: &Entry) {
-        self.cost = self.cost.saturating_sub(entry.cost());
-        self.payload -= entry.len() as u64;
+    #[inline]
+    fn add(&mut self, other: Self) {
+        self.cost = self.cost.saturating_add(other.cost);
+        self.payload += other.payload;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.cost = self.cost.saturating_sub(other.cost);
+        self.payload -= other.payload;
     }
 }
 
@@ -98,12 +104,12 @@ impl Queue {
 
     /// The entry is queued later, and counts from now on.
     pub(super) fn keep(&mut self, entry: &Entry) {
-        self.kept.add(entry);
+        self.kept.add(Amount::of(entry));
     }
 
     /// Queues a message that was kept until now.
     pub(super) fn push_kept(&mut self, entry: Entry) {
-        self.kept.subtract(&entry);
+        self.kept.subtract(Amount::of(&entry));
         self.push_message(entry);
     }
 
@@ -114,14 +120,14 @@ impl Queue {
 
     #[inline]
     pub(super) fn push_message(&mut self, entry: Entry) {
-        self.waiting.add(&entry);
+        self.waiting.add(Amount::of(&entry));
         self.last = Position::message(self.last.message + 1);
         self.entries.push_back((self.last, entry));
     }
 
     /// Queues a part of the message with this number.
     pub(super) fn push_part(&mut self, message: u64, entry: Entry) {
-        self.waiting.add(&entry);
+        self.waiting.add(Amount::of(&entry));
         let part = if self.last.message == message { self.last.part + 1 } else { 1 };
         self.last = Position { message, part };
         self.entries.push_back((self.last, entry));
@@ -161,23 +167,23 @@ impl Queue {
     /// many.
     pub(super) fn take(&mut self, n: usize, mut room: usize, taken: &mut VecDeque<(Position, Entry)>) -> usize {
         if n >= self.entries.len() && self.waiting.cost <= room {
-            self.connection.cost = self.connection.cost.saturating_add(self.waiting.cost);
-            self.connection.payload += self.waiting.payload;
-            self.waiting = Amount::default();
+            self.connection.add(std::mem::take(&mut self.waiting));
             self.taken = self.last;
             move_all(&mut self.entries, taken);
             return taken.len();
         }
+        let mut moved = Amount::default();
         while taken.len() < n
             && let Some((position, entry)) = self.entries.front()
             && (taken.is_empty() || entry.cost() <= room)
         {
             room = room.saturating_sub(entry.cost());
-            self.waiting.subtract(entry);
-            self.connection.add(entry);
+            moved.add(Amount::of(entry));
             self.taken = *position;
             taken.extend(self.entries.pop_front());
         }
+        self.waiting.subtract(moved);
+        self.connection.add(moved);
         taken.len()
     }
 

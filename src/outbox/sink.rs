@@ -49,7 +49,7 @@ impl Outbox {
         self.change(|state, after| {
             let entry = Entry::Message(message, compression);
             if let Err(error) = state.check_open() {
-                after.unsent.push(Want::Message(entry));
+                after.drop_unsent(Want::Message(entry));
                 return Err(error);
             }
             state.push(entry, after);

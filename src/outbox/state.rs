@@ -82,17 +82,10 @@ pub(super) struct State {
     /// Runs while somebody waits for room.
     pub(super) write_wait: Stopwatch,
     pub(super) watchers: Watchers,
-    pub(super) task: TaskState,
-}
-
-/// How the connection's task stands to what is asked of it.
-#[derive(Debug)]
-pub(super) enum TaskState {
-    /// It has looked at all that was asked for, and looks again before it waits.
-    Looking,
-    /// Something was asked for since.
-    HasNews,
-    Waiting(WakerSlot),
+    /// The task, while it waits.
+    pub(super) task: WakerSlot,
+    /// Whether something was asked of the task since it last took what there was.
+    pub(super) has_news: bool,
 }
 
 /// What a change leaves to be done without the lock: to drop a payload, or to wake a task, may run code of others.
@@ -101,18 +94,41 @@ pub(super) enum TaskState {
 pub(crate) struct Aftermath {
     /// The task's waker: the usual case needs no allocation.
     task: Option<Waker>,
-    pub(super) woken: Vec<Waker>,
-    pub(super) unsent: Vec<Want>,
+    /// Other tasks to wake, and what is not sent any more: what comes now and then.
+    others: Vec<Other>,
+}
+
+#[derive(Debug)]
+enum Other {
+    Woken(Waker),
+    Unsent(Want),
 }
 
 impl Aftermath {
     #[inline]
     pub(crate) fn settle(&mut self) {
         self.task.take().into_iter().for_each(Waker::wake);
-        if !self.woken.is_empty() || !self.unsent.is_empty() {
-            self.unsent.clear();
-            self.woken.drain(..).for_each(Waker::wake);
+        if !self.others.is_empty() {
+            self.settle_others();
         }
+    }
+
+    #[cold]
+    fn settle_others(&mut self) {
+        for other in std::mem::take(&mut self.others) {
+            match other {
+                Other::Woken(waker) => waker.wake(),
+                Other::Unsent(want) => drop(want),
+            }
+        }
+    }
+
+    pub(super) fn wake(&mut self, wakers: impl IntoIterator<Item = Waker>) {
+        self.others.extend(wakers.into_iter().map(Other::Woken));
+    }
+
+    pub(super) fn drop_unsent(&mut self, want: Want) {
+        self.others.push(Other::Unsent(want));
     }
 }
 
@@ -157,13 +173,13 @@ impl State {
         if self.has_room_for_part()
             && let Some(turn) = &mut self.turn
         {
-            after.woken.extend(turn.task.take());
+            after.wake(turn.task.take());
         }
         while let Some(first) = self.waiters.first()
             && self.has_room(first.cost())
             && let Some((place, want, waker)) = self.waiters.pop()
         {
-            after.woken.extend(waker);
+            after.wake(waker);
             self.admit(want, Some(place), after);
         }
         self.stop_wait();
@@ -194,10 +210,10 @@ impl State {
     /// Something is asked of the task: it is woken, if it waits.
     #[inline]
     pub(super) fn wake_task(&mut self, after: &mut Aftermath) {
-        if let TaskState::Waiting(slot) = &mut self.task {
-            after.task = slot.take();
+        if let Some(task) = self.task.take() {
+            after.task = Some(task);
         }
-        self.task = TaskState::HasNews;
+        self.has_news = true;
     }
 
     /// An entry is about to be queued. What the task has left in the queue it has no room for: then the transport wakes it.
@@ -274,7 +290,7 @@ impl State {
             Watched::Drained => queue.buffered() == 0,
             Watched::Ended => false,
         };
-        self.watchers.take(is_over, &mut after.woken);
+        self.watchers.take(is_over, after);
     }
 
     // The turn.
@@ -282,7 +298,7 @@ impl State {
     /// The turn is over: what was queued behind it is next.
     pub(super) fn end_turn(&mut self, after: &mut Aftermath) {
         let Some(mut turn) = self.turn.take() else { return };
-        after.woken.extend(turn.task.take());
+        after.wake(turn.task.take());
         if !turn.behind.is_empty() {
             self.queue.end_message(turn.message);
             turn.behind.into_iter().for_each(|entry| self.queue.push_kept(entry));
@@ -329,11 +345,11 @@ impl State {
     pub(super) fn stop(&mut self, phase: Phase, after: &mut Aftermath) {
         self.phase = phase;
         if let Some(turn) = &mut self.turn {
-            after.woken.extend(turn.task.take());
+            after.wake(turn.task.take());
         }
         for (want, waker) in self.waiters.close() {
-            after.unsent.push(want);
-            after.woken.extend(waker);
+            after.drop_unsent(want);
+            after.wake(waker);
         }
         self.wake_task(after);
         self.stop_wait();

@@ -91,7 +91,7 @@ impl<'a> PartWriter<'a> {
             let open = state.check_open();
             let (Ok(()), Some(turn)) = (&open, &state.turn) else {
                 state.queue.count_unsent(entry.len());
-                after.unsent.push(Want::Message(entry));
+                after.drop_unsent(Want::Message(entry));
                 return Err(open.err().unwrap_or(Error::Closing));
             };
             let message = turn.message;

@@ -1,9 +1,6 @@
 //! The tasks that wait for something to have left, or for the end.
 
-use std::{
-    future::poll_fn,
-    task::{Poll, Waker},
-};
+use std::{future::poll_fn, task::Poll};
 
 use super::{
     Outbox, SenderId,
@@ -74,9 +71,9 @@ impl Watchers {
     }
 
     /// Those for which `is_over` holds watch no more, and are to be woken.
-    pub(super) fn take(&mut self, is_over: impl Fn(Watched) -> bool, woken: &mut Vec<Waker>) {
+    pub(super) fn take(&mut self, is_over: impl Fn(Watched) -> bool, after: &mut Aftermath) {
         let over = self.watchers.extract_if(.., |watcher| is_over(watcher.watched));
-        woken.extend(over.filter_map(|mut watcher| watcher.task.take()));
+        after.wake(over.filter_map(|mut watcher| watcher.task.take()));
     }
 }
 

@@ -104,7 +104,7 @@ impl Arrivals for ToInbox {
         self.shared.inbox.last_taken()
     }
 
-    fn hand_out(&mut self) {
+    fn hand_out(&mut self, _: bool) {
         if !self.batch.is_empty() {
             self.shared.inbox.push(&mut self.batch, std::mem::take(&mut self.held));
             self.batch.shrink_to(MAX_IDLE_PLACES);
@@ -112,7 +112,7 @@ impl Arrivals for ToInbox {
     }
 
     fn end(&mut self, _: Closed, end: Result<(), Error>) {
-        self.hand_out();
+        self.hand_out(false);
         self.shared.inbox.end(end);
     }
 }
