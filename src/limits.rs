@@ -123,6 +123,13 @@ pub(crate) mod work {
     /// Bytes that are copied by one unit of work: read, written or inflated. A read or write of fewer is one unit, too.
     pub(crate) const COPIED_BYTES: usize = 512;
 
+    /// Compressed bytes that are inflated by one unit of work, besides what comes of them: nothing may, and the tables of a
+    /// block are made of a few bytes.
+    pub(crate) const INFLATED_BYTES: usize = 8;
+
+    /// What a final block costs: what goes on behind it begins with a new context and up to 32 KiB of window.
+    pub(crate) const FINAL_BLOCK: usize = 64;
+
     /// Payload bytes that are compressed by one unit of work.
     pub(crate) const DEFLATED_BYTES: usize = 16;
 

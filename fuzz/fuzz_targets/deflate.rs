@@ -24,7 +24,7 @@ use wsflow_fuzz::{judge, poll};
 /// Beyond it a message is a violation.
 const MAX_MESSAGE: usize = 64 * 1024;
 /// Beyond it, too: how many blocks of a message may be said to be the last.
-const MAX_FINAL_BLOCKS: usize = 64;
+const MAX_FINAL_BLOCKS: usize = 8;
 
 #[derive(Debug, Arbitrary)]
 struct Input {

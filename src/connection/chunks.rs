@@ -48,8 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         max: usize,
     ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         if self.budget.is_due() {
-            self.budget.begin_poll();
-            ready!(self.budget.poll(cx));
+            ready!(self.poll_budget(cx));
         }
         let buf = self.read_buffer.unread();
         if let Some(payload) = self.protocol.next_front(buf) {

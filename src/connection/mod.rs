@@ -236,6 +236,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when the connection has ended. Messages that still come are counted and dropped.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.budget.begin_poll();
+        // What a poll has left that was cut off.
+        self.write_control(Role::Writer, cx);
         loop {
             ready!(self.budget.poll(cx));
             // No message is yielded once our Close is queued.

@@ -43,8 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         if self.budget.is_due() {
-            self.budget.begin_poll();
-            ready!(self.budget.poll(cx));
+            ready!(self.poll_budget(cx));
         }
         let buf = self.read_buffer.unread();
         if let Some(payload) = self.protocol.next_front(buf) {
@@ -57,13 +56,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_message(cx).map(Result::transpose)
     }
 
+    /// A poll begins, and pays for what was done.
+    #[cold]
+    pub(super) fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.budget.begin_poll();
+        ready!(self.budget.poll(cx));
+        self.write_control(Role::Reader, cx);
+        Poll::Ready(())
+    }
+
     /// As [`poll_next`](Self::poll_next), for a message that stays where it is: [`lent`](Self::lent) gives it, until the
     /// next call.
     #[inline]
     pub(crate) fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Loan, Error>>> {
         if self.budget.is_due() {
-            self.budget.begin_poll();
-            ready!(self.budget.poll(cx));
+            ready!(self.poll_budget(cx));
         }
         if let Some(payload) = self.protocol.next_front(self.read_buffer.peek()) {
             self.budget.spend(1);
@@ -125,10 +132,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Poll<Result<Option<T>, Error>> {
         self.budget.begin_poll();
         loop {
-            ready!(self.budget.poll(cx));
+            if self.budget.poll(cx).is_pending() {
+                if self.protocol.is_control_due() {
+                    // The next poll pays before it hands anything out, and writes then.
+                    self.budget.spend(work::PER_STEP);
+                }
+                return Poll::Pending;
+            }
             if let Some(event) = self.next_event(delivery) {
                 match pick(event, self.read_buffer.unread()) {
-                    Some(picked) => return Poll::Ready(Ok(Some(picked))),
+                    Some(picked) => {
+                        self.write_control(Role::Reader, cx);
+                        return Poll::Ready(Ok(Some(picked)));
+                    }
                     None => continue,
                 }
             }

@@ -167,6 +167,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.ping(payload, Instant::now().into_std())
     }
 
+    /// Before a message is handed out: offers the transport a pong or a ping that is due, with what goes before it. Who takes
+    /// its time for each message is no reason for the peer to wait.
+    #[inline]
+    pub(super) fn write_control(&mut self, role: Role, cx: &mut Context<'_>) {
+        if self.protocol.is_control_due() {
+            let _ = self.poll_write(role, cx, FlushMode::All);
+            self.wake_other_role(role);
+        }
+    }
+
     /// Ready when nothing is left that `mode` says to write and to flush, or when the transport is broken.
     pub(super) fn poll_write(&mut self, role: Role, cx: &mut Context<'_>, mode: FlushMode) -> Poll<()> {
         let mut has_worked = false;

@@ -39,14 +39,13 @@ use self::{
     write_side::WriteSide,
 };
 pub(crate) use self::{
-    inbound::{Chunk, Delivery, Payload, Received},
+    inbound::{Chunk, Delivery, Payload, Received, append},
     outbound::{Compression, Part, Place},
 };
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl, Phase},
-    limits::work,
     message::{Message, MessageRef},
     stats::Stats,
     trace::{Side, Trace},
@@ -182,6 +181,11 @@ impl Protocol {
     /// Whether the transport may be written to.
     pub(crate) fn wants_write(&self) -> bool {
         !self.write_side.is_broken() && !self.is_done()
+    }
+
+    /// Whether a pong or a ping was not offered to the transport.
+    pub(crate) fn is_control_due(&self) -> bool {
+        matches!(self.write_side, WriteSide::Flowing) && self.outbound.has_unsent_control()
     }
 
     /// Whether the transport's write side is to be shut down.
@@ -535,7 +539,7 @@ impl Protocol {
     /// [`work`].
     #[inline]
     pub(crate) fn take_work(&mut self) -> usize {
-        self.inbound.take_inflated() / work::COPIED_BYTES + self.outbound.take_work()
+        self.inbound.take_work() + self.outbound.take_work()
     }
 
     // Commands.

@@ -112,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketStream<S> {
         let compression = connection.compression();
         let arrivals = ToInbox::new(Arc::clone(&shared), connection.buffer_used(), config.read_buffer_max);
         tokio::spawn(Task::new(connection, arrivals));
-        (Sender::new(Arc::clone(&shared), compression), Receiver::new(shared))
+        let receiver = Receiver::new(Arc::clone(&shared), config.max_message_size.unwrap_or(usize::MAX));
+        (Sender::new(shared, compression), receiver)
     }
 }

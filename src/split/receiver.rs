@@ -38,8 +38,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { unread: Unread::new(Arc::clone(&shared)), shared }
+    pub(super) fn new(shared: Arc<Shared>, max_message_size: usize) -> Self {
+        Self { unread: Unread::new(Arc::clone(&shared), max_message_size), shared }
     }
 
     /// Takes up to `limit` messages at once, and appends them to `messages`; waits for the first. Returns how many: 0 is the

@@ -16,12 +16,14 @@ use crate::{
     error::{Error, Violation},
     limits::{MAX_IDLE_PLACES, work},
     message::{Kind, Message},
-    protocol::Chunk,
+    protocol::{Chunk, append},
     wire::utf8::CheckedText,
 };
 
 pub(crate) struct Unread {
     shared: Arc<Shared>,
+    /// In bytes.
+    max_message_size: usize,
     /// What was taken from the inbox and not handed out.
     batch: VecDeque<Arrived>,
     /// The cost of what was handed out since the inbox was told.
@@ -49,10 +51,10 @@ enum State {
 }
 
 impl Unread {
-    /// The limits of messages come with their chunks.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    /// `max_message_size`: the limits of messages come with their chunks; it bounds the buffer in which one is put together.
+    pub(super) fn new(shared: Arc<Shared>, max_message_size: usize) -> Self {
         let batch = VecDeque::with_capacity(MAX_IDLE_PLACES);
-        Self { shared, batch, released: 0, handed_out: 0, state: State::BetweenMessages }
+        Self { shared, max_message_size, batch, released: 0, handed_out: 0, state: State::BetweenMessages }
     }
 
     /// How the connection ended, once it has.
@@ -184,7 +186,7 @@ impl Unread {
         if let Some(excess) = chunk.excess {
             return self.fail((*excess).into());
         }
-        data.extend_from_slice(&chunk.data);
+        append(data, &chunk.data, self.max_message_size);
         if !chunk.fin {
             return None;
         }

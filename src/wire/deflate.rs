@@ -7,6 +7,7 @@ use zlib_rs::{Deflate as Compressor, DeflateConfig, DeflateFlush, Inflate as Dec
 use crate::{
     config::{Deflate, WindowBits},
     error::Violation,
+    limits::work,
 };
 
 /// How a flush ends, and what a message leaves out (section 7.2.1).
@@ -14,7 +15,7 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// Blocks of one message that may be said to be the last. A sender has use for one; each costs a new context, and a
 /// message of nothing else would take much more time than it took bytes.
-const MAX_FINAL_BLOCKS: usize = 64;
+const MAX_FINAL_BLOCKS: usize = 8;
 
 /// How much is compressed or inflated into at a time, in bytes.
 const SCRATCH: usize = 16 * 1024;
@@ -156,8 +157,17 @@ pub(crate) struct Inflated {
     pub(crate) taken: usize,
     /// Bytes that came of them.
     pub(crate) made: usize,
+    /// Blocks among them that were said to be the last.
+    final_blocks: usize,
     /// Whether all of the input was taken, and nothing more comes of it.
     pub(crate) is_done: bool,
+}
+
+impl Inflated {
+    /// What it took, in units of [`work`].
+    pub(crate) fn work(&self) -> usize {
+        self.made / work::COPIED_BYTES + self.taken / work::INFLATED_BYTES + self.final_blocks * work::FINAL_BLOCK
+    }
 }
 
 impl Inflater {
@@ -177,15 +187,16 @@ impl Inflater {
         mut sink: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Inflated, E> {
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let (mut taken, mut left) = (0, max.max(1));
+            let (mut taken, mut left, mut final_blocks) = (0, max.max(1), 0);
             loop {
                 let out = &mut scratch[..left.min(SCRATCH)];
                 let step = self.step(&piece[taken..], is_last, out)?;
                 sink(&out[..step.made])?;
                 taken += step.taken;
                 left -= step.made;
+                final_blocks += step.final_blocks;
                 if step.is_done || left == 0 {
-                    return Ok(Inflated { taken, made: max.max(1) - left, is_done: step.is_done });
+                    return Ok(Inflated { taken, made: max.max(1) - left, final_blocks, is_done: step.is_done });
                 }
             }
         })
@@ -195,7 +206,7 @@ impl Inflater {
     fn step(&mut self, piece: &[u8], is_last: bool, out: &mut [u8]) -> Result<Inflated, Violation> {
         // A window that is larger than agreed reads everything, and one of 8 bits is not to be had (zlib).
         let context = self.context.get_or_insert_with(|| Decompressor::new(false, WindowBits::MAX.get()));
-        let (mut taken, mut made) = (0, 0);
+        let (mut taken, mut made, before) = (0, 0, self.final_blocks);
         loop {
             let input = match self.position {
                 Position::Tail(put_back) => &TAIL[put_back..],
@@ -203,7 +214,7 @@ impl Inflater {
                 Position::Start | Position::Within => &piece[taken..],
             };
             if made == out.len() {
-                return Ok(Inflated { taken, made, is_done: false });
+                return Ok(Inflated { taken, made, final_blocks: self.final_blocks - before, is_done: false });
             }
             let (total_in, total_out) = (context.total_in(), context.total_out());
             let status = context.decompress(input, &mut out[made..], InflateFlush::SyncFlush);
@@ -244,13 +255,14 @@ impl Inflater {
                 _ if !is_used_up => return Err(Violation::CompressedData),
                 (_, Position::Within) if is_last => self.position = Position::Tail(0),
                 (_, Position::Tail(_)) => break,
-                _ => return Ok(Inflated { taken, made, is_done: true }),
+                _ => break,
             }
         }
+        let final_blocks = self.final_blocks - before;
         if is_last {
             self.end_message();
         }
-        Ok(Inflated { taken, made, is_done: true })
+        Ok(Inflated { taken, made, final_blocks, is_done: true })
     }
 
     fn end_message(&mut self) {
@@ -455,13 +467,13 @@ mod tests {
 
     /// Each costs a new context, and takes two bytes.
     #[test]
-    fn a_message_has_at_most_64_final_blocks() {
+    fn a_message_has_at_most_8_final_blocks() {
         const EMPTY_FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
         let mut inflater = Inflater::new(direction(15, true));
         for _ in 0..2 {
-            assert_eq!(inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(64), &[50]), Ok(Vec::new()));
+            assert_eq!(inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(MAX_FINAL_BLOCKS), &[50]), Ok(Vec::new()));
         }
-        let refused = inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(65), &[50]);
+        let refused = inflated(&mut inflater, &EMPTY_FINAL_BLOCK.repeat(MAX_FINAL_BLOCKS + 1), &[50]);
         assert_eq!(refused, Err(Violation::CompressedData));
     }
 

@@ -22,7 +22,7 @@ use futures::{FutureExt as _, SinkExt as _, Stream, StreamExt as _, future::join
 use testkit::{
     deflate::Compressor,
     flood::Flood,
-    frame::{BINARY, CLOSE, CONTINUATION, TEXT, close_body, encode, long_head},
+    frame::{BINARY, CLOSE, CONTINUATION, PING, RSV1, TEXT, close_body, encode, long_head},
     heap,
 };
 use tokio::{
@@ -77,6 +77,8 @@ struct Server {
     /// Who waits for it to speak.
     reader: Option<Waker>,
     read: Arc<AtomicUsize>,
+    /// How many bytes it took.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -91,6 +93,7 @@ impl Server {
             listens: 0,
             reader: None,
             read: Arc::default(),
+            taken: Arc::default(),
         };
         silent.and(first)
     }
@@ -174,6 +177,7 @@ impl AsyncWrite for Server {
         if n == 0 {
             return Poll::Pending;
         }
+        self.taken.fetch_add(n, Relaxed);
         self.listens = self.listens.saturating_sub(n);
         if self.listens == 0 {
             self.reader.take().into_iter().for_each(Waker::wake);
@@ -389,10 +393,12 @@ struct Most {
     heap: usize,
     /// Seconds, of the CPU: the machine may be busy.
     seconds: u64,
+    /// The most work before another task runs, in time of the CPU.
+    wait: Duration,
 }
 
 /// The most for a server of which nothing is kept: its read buffer, and what is written.
-const LITTLE: Most = Most { heap: 320 * KIB, seconds: 10 };
+const LITTLE: Most = Most { heap: 320 * KIB, seconds: 10, wait: MOST_WORK };
 
 /// A server, and what comes of it.
 struct Row {
@@ -448,6 +454,11 @@ impl Row {
 
     fn seconds(self, seconds: u64) -> Self {
         Self { most: Most { seconds, ..self.most }, ..self }
+    }
+
+    /// Where other tasks run sooner.
+    fn wait(self, wait: Duration) -> Self {
+        Self { most: Most { wait, ..self.most }, ..self }
     }
 
     /// Where it ends in another way by reader.
@@ -566,7 +577,7 @@ where
     let wrong = [
         outcome,
         (peak > most.heap).then(|| format!("{peak} bytes of heap of at most {}", most.heap)),
-        (longest > MOST_WORK).then(|| format!("the other task waited for {longest:?}")),
+        (longest > most.wait).then(|| format!("the other task waited for {longest:?}")),
         (largest > MOST_READ).then(|| format!("the other task waited while {largest} bytes were read")),
     ];
     wrong.into_iter().flatten().map(|wrong| format!("{name}: {wrong}")).collect()
@@ -741,6 +752,109 @@ fn a_deflate_bomb_ends_at_the_limit() {
         .by_reader(End::Enough)
         .heap_by_reader(512 * KIB)
         .run();
+}
+
+/// Bits as deflate has them, the first ones lowest.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Bits {
+    fn push(&mut self, value: u32, count: usize) {
+        for i in 0..count {
+            if self.len.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            self.bytes[self.len / 8] |= u8::from(value >> i & 1 == 1) << (self.len % 8);
+            self.len += 1;
+        }
+    }
+
+    /// A dynamic block with nothing in it (RFC 1951, section 3.2.7): its tables have a code for the end, and one distance.
+    fn push_empty_dynamic_block(&mut self) {
+        self.push(0b100, 3);
+        // 257 lengths, 1 distance, and code lengths up to that of the length 1, which is the 18th.
+        self.push(0, 5);
+        self.push(0, 5);
+        self.push(14, 4);
+        for i in 0..18 {
+            // Codes of one bit: the third is that of "as many zeros", the last that of the length 1.
+            self.push(u32::from(i == 2 || i == 17), 3);
+        }
+        // Of the two, that of the length 1 is 0.
+        for zeros in [138, 118] {
+            self.push(1, 1);
+            self.push(zeros - 11, 7);
+        }
+        self.push(0, 2);
+        // The end of the block.
+        self.push(0, 1);
+    }
+}
+
+/// Messages that are cheap to make, and dear to inflate, or look so. With what comes of each.
+fn dear_messages() -> [(&'static str, Vec<u8>, usize); 6] {
+    let mut dynamic = Bits::default();
+    for _ in 0..320 {
+        dynamic.push_empty_dynamic_block();
+    }
+    // An empty stored block ends each, of which four bytes are left out (RFC 7692, section 7.2.1).
+    dynamic.push(0, 8);
+    [
+        ("final blocks", [0x03, 0].repeat(8), 0),
+        ("final blocks of one letter", [0x4b, 0x04, 0].repeat(8), 8),
+        (
+            "final blocks behind 32 KiB",
+            [Compressor::new(9, true).flushed(&[7; 32 * KIB]), [0x03, 0].repeat(8)].concat(),
+            32 * KIB,
+        ),
+        ("dynamic blocks", dynamic.bytes, 0),
+        ("stored blocks", [[0, 0, 0, 0xff, 0xff].repeat(800), vec![0]].concat(), 0),
+        ("nothing", vec![0], 0),
+    ]
+}
+
+#[test]
+fn messages_of_blocks_that_say_little_keep_nobody_waiting() {
+    Row::run_all(dear_messages().map(|(name, body, len)| {
+        let message = encode(true, RSV1, BINARY, &body);
+        let at_once = 64 * KIB / message.len();
+        let count = 3 * at_once;
+        let server = move || Server::saying([]).and_again(message.repeat(at_once), 3).and_closes();
+        let end =
+            |by_reader| if by_reader && count * len > ENOUGH { End::Enough } else { End::Clean(count, count * len) };
+        Row::new(format!("192 KiB of messages of {name}"), server, end(false))
+            .by_reader(end(true))
+            .wait(Duration::from_millis(25))
+            .config(Config::default().deflate(Deflate::default()))
+            .halves_hold(MESSAGES_HELD)
+    }));
+}
+
+/// It has read them all before it closes, and nothing of them was answered.
+#[test]
+fn of_60_000_pings_before_our_close_the_latest_are_answered() {
+    const PINGS: usize = 60_000;
+    let closing = |server: Server| async move {
+        let mut ws = server.open(Config::default());
+        let first = ws.next().await.expect("a message").expect("a message");
+        let closed = ws.close_with(CloseFrame::new(1000, "bye")).await.expect("a clean end");
+        Outcome { messages: 1, bytes: first.len(), closed: Some(closed), ..Outcome::default() }
+    };
+    let taken = Arc::new(AtomicUsize::new(0));
+    let server = || {
+        let said = [encode(true, 0, BINARY, b"x"), encode(true, 0, PING, b"").repeat(PINGS)].concat();
+        Server { taken: Arc::clone(&taken), ..Server::saying(said).and_closes() }
+    };
+    let start = worked();
+    let wrong = meet("60 000 pings, and our Close", LITTLE, &End::Clean(1, 1), server, closing);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let (taken, worked) = (taken.load(Relaxed), worked() - start);
+    // Each pong is 6 bytes, each batch of them 16.
+    assert!(taken < 6 * PINGS / 50, "{taken} bytes");
+    assert!(worked < Duration::from_millis(300), "{worked:?}");
 }
 
 const STATUS_LINE: &str = "HTTP/1.1 101 Switching Protocols\r\n";

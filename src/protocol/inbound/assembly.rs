@@ -16,6 +16,17 @@ pub(super) struct Assembly {
     utf8: Utf8Checker,
 }
 
+/// Appends the next piece to what has come of a message of at most `limit` bytes.
+pub(crate) fn append(data: &mut Vec<u8>, piece: &[u8], limit: usize) {
+    let needed = data.len() + piece.len();
+    if needed > data.capacity() {
+        // Twice as much each time, so that the whole is copied twice at most; but nothing beyond the limit.
+        let capacity = needed.max((2 * data.capacity()).min(limit));
+        data.reserve_exact(capacity - data.len());
+    }
+    data.extend_from_slice(piece);
+}
+
 impl Assembly {
     /// `data`: a buffer whose content is not needed any more.
     pub(super) fn new(kind: Kind, is_compressed: bool, mut data: Vec<u8>) -> Self {
@@ -36,13 +47,7 @@ impl Assembly {
         if self.kind == Kind::Text {
             self.utf8.check(piece)?;
         }
-        let needed = self.data.len() + piece.len();
-        if needed > self.data.capacity() {
-            // Twice as much each time, so that the whole is copied twice at most; but nothing beyond the limit.
-            let capacity = needed.max(2 * self.data.capacity()).min(limit);
-            self.data.reserve_exact(capacity - self.data.len());
-        }
-        self.data.extend_from_slice(piece);
+        append(&mut self.data, piece, limit);
         Ok(())
     }
 

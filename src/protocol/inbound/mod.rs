@@ -6,6 +6,7 @@ mod received;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+pub(crate) use self::assembly::append;
 use self::{assembly::Assembly, chunked::Chunked};
 pub(crate) use self::{
     chunked::{Chunk, Delivery},
@@ -107,8 +108,8 @@ pub(crate) struct Inbound {
     state: State,
     /// The buffer of the message that was lent, for the next one that is put together.
     lent: Vec<u8>,
-    /// Bytes that were inflated, until they are asked for.
-    inflated: usize,
+    /// What inflating has cost since it was asked last, in units of [`work`](crate::limits::work).
+    work: usize,
 }
 
 impl Inbound {
@@ -126,7 +127,7 @@ impl Inbound {
             inflater,
             state: State::BetweenMessages,
             lent: Vec::new(),
-            inflated: 0,
+            work: 0,
         }
     }
 
@@ -152,9 +153,10 @@ impl Inbound {
         }
     }
 
-    /// How many bytes were inflated since this was asked last.
-    pub(crate) fn take_inflated(&mut self) -> usize {
-        std::mem::take(&mut self.inflated)
+    /// What inflating has cost since this was asked last, in units of [`work`](crate::limits::work).
+    #[inline]
+    pub(crate) fn take_work(&mut self) -> usize {
+        std::mem::take(&mut self.work)
     }
 
     /// From now on nothing that comes means anything.
@@ -426,7 +428,7 @@ impl Inbound {
                 let room = usize::try_from(chunked_from - message.len() as u64).unwrap_or(usize::MAX);
                 let step =
                     inflater.inflate(input, is_last, room.min(MAX_INFLATED), |piece| message.push(piece, limit))?;
-                self.inflated += step.made;
+                self.work += step.work();
                 (step.taken, step.is_done)
             }
             None => {
@@ -476,7 +478,7 @@ impl Inbound {
                 buf.advance(step.taken);
                 message.set_ready(data);
                 self.limits.judge(message, 0);
-                self.inflated += step.made;
+                self.work += step.work();
                 (step.taken, step.is_done)
             }
             None => {

@@ -158,6 +158,12 @@ impl Outbound {
         self.control.has_keepalive() || self.ledger.has_keepalive()
     }
 
+    /// Whether a pong or a ping waits that may go.
+    pub(crate) fn has_unsent_control(&self) -> bool {
+        let is_encoded = self.ledger.has_pongs() || self.ledger.pings() > 0;
+        is_encoded || self.control.has_pongs_or_pings() && !self.control.is_close_encoded()
+    }
+
     #[inline]
     pub(crate) fn is_above_high_water_mark(&self) -> bool {
         self.ledger.cost() >= self.high_water_mark
@@ -405,7 +411,8 @@ impl Outbound {
             }
         }
         if self.is_close_next() {
-            self.encode_control();
+            // The last pongs: none may follow it (RFC 6455, section 5.5.1).
+            self.encode_pongs_and_pings(true);
             if let Some(payload) = self.control.take_close() {
                 self.encode_whole(OpCode::Close, &payload, SegmentKind::Close);
             }
@@ -602,9 +609,11 @@ impl Outbound {
 
     /// Encodes the control frames that may go before the messages that wait.
     fn encode_control(&mut self) {
-        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs. The last one goes
-        // before our Close frame, since none may follow it (RFC 6455, section 5.5.1).
-        let are_pongs_due = !self.ledger.has_pongs() || self.is_close_next();
+        // A further batch is encoded when the one before is out, which bounds what a flood of pings costs.
+        self.encode_pongs_and_pings(!self.ledger.has_pongs());
+    }
+
+    fn encode_pongs_and_pings(&mut self, are_pongs_due: bool) {
         if !are_pongs_due && !self.control.has_pings() {
             return;
         }
