@@ -671,6 +671,18 @@ fn of_a_message_above_the_limit_no_more_is_held_than_what_came_before_the_header
     }));
 }
 
+/// The buffer in which it is put together does not grow beyond the limit.
+#[test]
+fn a_message_as_large_as_the_limit_takes_little_more() {
+    let server = || Server::saying(encode(true, 0, BINARY, &vec![7; LIMIT - 1])).and_closes();
+    Row::new("a message as large as the limit", server, End::Clean(1, LIMIT - 1))
+        .config(Config::default().max_message_size(LIMIT))
+        .heap(LIMIT + MIB)
+        .heap_by_reader(LITTLE.heap)
+        .halves_hold(128 * KIB)
+        .run();
+}
+
 #[test]
 fn a_million_empty_fragments_end_at_the_limit() {
     let end = End::Limit(LimitExceeded::Fragments { limit: 65_536 });

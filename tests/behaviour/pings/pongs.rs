@@ -35,19 +35,41 @@ async fn pong_is_sent_while_reader_is_idle() {
     }
 }
 
-/// B168.
+/// B168. Who takes its time for each message is no reason for the peer to wait.
 #[tokio::test]
-async fn pings_behind_a_message_are_answered_when_it_was_read() {
-    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
-    peer.raw(
-        [encode(true, 0, BINARY, b"first"), encode(true, 0, PING, b"p"), encode(true, 0, BINARY, b"next")].concat(),
-    )
-    .await;
-    for _ in 0..2 {
+async fn a_pong_leaves_before_the_message_behind_its_ping_is_handed_out() {
+    for way in ["next", "next_ref", "next_reader", "chunk"] {
+        let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+        let (first, ping) = (encode(true, 0, BINARY, b"first"), encode(true, 0, PING, b"p"));
+        peer.raw([first, ping, encode(true, 0, BINARY, b"next")].concat()).await;
         assert!(ws.next().await.expect("open").is_ok());
+        ws.feed("fed before".into()).await.expect("room");
+        match way {
+            "next" => assert!(ws.next().await.expect("open").is_ok()),
+            "next_ref" => assert!(ws.next_ref().await.expect("open").is_ok()),
+            "next_reader" => assert!(ws.next_reader().await.expect("open").is_ok()),
+            _ => {
+                let mut reader = ws.next_reader().await.expect("open").expect("a message");
+                assert!(reader.chunk().await.expect("a chunk").is_ok());
+            }
+        }
+        let left = async {
+            peer.expect_text("fed before").await;
+            peer.expect_pong("p").await;
+        };
+        assert!(left.now_or_never().is_some(), "{way}");
     }
-    assert!(ws.next().now_or_never().is_none());
-    peer.expect_pong("p").await;
+}
+
+/// Nobody waits for a transport that takes nothing: messages go on.
+#[tokio::test]
+async fn a_pong_that_cannot_leave_holds_no_message_back() {
+    let (mut peer, io) = Peer::pipe(64);
+    let mut ws = WebSocketStream::from_upgraded(io, Config::default());
+    ws.feed(Message::binary(vec![5; 1000])).await.expect("room");
+    assert!(ws.flush().now_or_never().is_none());
+    peer.raw([encode(true, 0, PING, b"p"), encode(true, 0, BINARY, b"next")].concat()).await;
+    assert!(ws.next().now_or_never().expect("it has come").expect("open").is_ok());
 }
 
 /// B168.
