@@ -115,6 +115,11 @@ impl CloseFrame {
     pub fn reason(&self) -> &str {
         &self.reason
     }
+
+    /// The code, 1005 if there is none (RFC 6455, section 7.1.5).
+    pub(crate) fn effective_code(&self) -> CloseCode {
+        self.code.unwrap_or(CloseCode::NO_STATUS_RECEIVED)
+    }
 }
 
 /// How a connection ended.
@@ -154,7 +159,7 @@ impl Closed {
 
     /// The end of a connection whose peer sent `frame`.
     pub(crate) fn by_peer(frame: &CloseFrame, was_clean: bool) -> Self {
-        Self::new(frame.code.unwrap_or(CloseCode::NO_STATUS_RECEIVED), &*frame.reason, was_clean)
+        Self::new(frame.effective_code(), &*frame.reason, was_clean)
     }
 }
 

@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source<'_, S> {
     fn closed(&self) -> Closed {
         match self {
             Self::InPlace(connection) => connection.closed().cloned(),
-            Self::Half(unread) => unread.closed(),
+            Self::Half(unread) => unread.closed().cloned(),
         }
         .unwrap_or_else(Closed::abnormal)
     }

@@ -34,6 +34,11 @@ impl Stopwatch {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_running(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// What it shows.
     pub(crate) fn elapsed(&self) -> Duration {
         self.total + self.since.map_or(Duration::ZERO, |since| since.elapsed())

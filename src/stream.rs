@@ -17,7 +17,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     connection::{Connection, EndWatch},
-    error::{Error, InvalidResponse},
+    error::{Error, InvalidControl, InvalidResponse},
     handshake::{Negotiated, extension},
     limits::{MAX_DEFLATED_FRAME, WRITER_FRAME},
     message::{Message, MessageRef},
@@ -460,6 +460,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.ping(payload.into())
     }
 
+    /// The peer's Close frame, as soon as it was read: the end comes later, with the answer sent and the transport ended. `None`
+    /// also for a frame that is invalid.
+    pub fn peer_close(&self) -> Option<&CloseFrame> {
+        self.connection.peer_close().map(|frame| &**frame)
+    }
+
+    /// Begins to close, and does not wait: a Close frame is queued behind what is queued. It leaves when the stream is polled;
+    /// `SinkExt::flush` is done when it has left.
+    ///
+    /// What still comes before the peer's Close is yielded, then the end. While messages that were read wait to be taken, the
+    /// time of [`Config::close_timeout`] does not run. [`close_with`](Self::close_with) after it waits, and drops what comes.
+    ///
+    /// A connection that is closing already, or has ended, stays as it is.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), Box<dyn std::error::Error>> {
+    /// use futures::StreamExt;
+    /// use wsflow::CloseFrame;
+    ///
+    /// ws.start_close(CloseFrame::new(1000, "done"))?;
+    /// while let Some(message) = ws.next().await.transpose()? {
+    ///     println!("the rest: {message:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the code may not be sent or the reason is too long: then the connection stays open.
+    pub fn start_close(&mut self, frame: CloseFrame) -> Result<(), InvalidControl> {
+        self.connection.close(frame)
+    }
+
     /// Closes the connection: sends what is queued, then a Close frame, and waits for the peer's and for the end of the
     /// transport. Messages that come meanwhile are counted in [`Stats::discarded_messages`] and dropped.
     ///
@@ -505,7 +538,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Queues our Close frame behind what is queued, without waiting for anything. Messages that still come are counted,
     /// and not yielded.
     fn begin_close(&mut self, frame: CloseFrame) -> Result<(), Error> {
-        self.connection.close(frame)?;
+        self.start_close(frame)?;
         self.connection.discard_messages();
         Ok(())
     }

@@ -87,6 +87,7 @@ impl Report {
             queued: Amount { cost: connection.queued_cost(), payload: connection.buffered_amount() },
             is_flushed: connection.is_flushed(),
             send_error: connection.send_error(),
+            peer_close: connection.peer_close().cloned(),
             stats: connection.counters(),
             read_pause: connection.read_pause(),
         }
@@ -147,7 +148,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
         let mut has_news = true;
         loop {
             self.send(has_news, cx);
-            if let Some(Failure::Aborted(error)) = self.taken.failure.take().map(|failure| *failure) {
+            let abrupt = match self.taken.failure.take().as_deref() {
+                Some(Failure::Overflow(limit)) => Some(Error::Overflow(*limit)),
+                Some(Failure::Aborted) => Some(Error::Aborted),
+                Some(Failure::Failed(_) | Failure::Abandoned) | None => None,
+            };
+            if let Some(error) = abrupt {
                 self.abort(error);
                 self.stage = Stage::Aborted;
                 return Poll::Ready(());
@@ -178,6 +184,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// are queued meanwhile wait for the next turn: a sender as fast as the transport would hold up the reader for ever.
     fn send(&mut self, has_news: bool, cx: &mut Context<'_>) {
         let mut due = if has_news { self.take(usize::MAX) } else { 0 };
+        if matches!(self.taken.failure.as_deref(), Some(Failure::Aborted)) {
+            return;
+        }
         // A poll that was cut off while it wrote begins with reading, the next time.
         if !self.connection.is_reading_due() {
             while self.connection.poll_flush(cx).is_ready() && due > 0 {
@@ -193,8 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
         match self.taken.failure.as_deref() {
             Some(Failure::Failed(error)) => self.connection.fail(error.clone()),
             Some(Failure::Abandoned) => self.connection.abandon_message(0),
-            // What was queued before is offered to the transport once.
-            Some(Failure::Aborted(_)) | None => {}
+            Some(Failure::Overflow(_) | Failure::Aborted) | None => {}
         }
         for request in self.taken.pings.drain(..) {
             // Each has a payload of its own.
@@ -275,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// The connection has ended, and nothing that it has read is left.
     fn end(&mut self, end: Result<(), Error>) {
         let closed = match self.arrivals.outbox().closed() {
-            Some(closed) => closed,
+            Some(closed) => closed.clone(),
             None => self.end_senders(end.clone()),
         };
         let end = if closed.was_clean || end.is_err() { end } else { Err(closed.clone().into()) };
@@ -297,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// The transport is dropped with this task.
     fn abort(&mut self, error: Error) {
         self.report();
+        self.connection.abort();
         let (outbox, closed) = (self.arrivals.outbox(), Closed::abnormal());
         self.lifespan.end(|| (Some(closed.clone()), Some(error.clone()), outbox.stats()));
         outbox.end(closed.clone(), error.clone());

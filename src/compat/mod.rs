@@ -230,6 +230,13 @@ impl WebSocket {
         Ok(())
     }
 
+    /// Drops the transport of a connection: what is queued is lost, and the peer gets no Close frame. `close` fires with 1006,
+    /// unclean, without `error`; in a handler, once the handlers of that event have returned, and no `message` follows. While
+    /// connecting it is [`close`](Self::close). On a connection that has ended it does nothing.
+    pub fn abort(&self) {
+        self.shared().abort();
+    }
+
     /// Leaves, as a page that goes away does: an open connection is closed with code 1001 once what is queued was sent,
     /// an attempt to connect is aborted. On one that is closing or closed it does nothing.
     pub fn shutdown(&self) {

@@ -122,6 +122,13 @@ impl Shared {
         }
     }
 
+    /// Drops the transport, or gives up to connect.
+    pub(super) fn abort(&self) {
+        if self.outbox.abort() == ReadyState::Connecting {
+            self.abort.cancel();
+        }
+    }
+
     /// Waits until the `close` event was handled.
     pub(super) async fn until_finished(&self) {
         let mut finished = pin!(self.finished.notified());

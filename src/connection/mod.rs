@@ -19,6 +19,7 @@ mod writing;
 
 use std::{
     cell::LazyCell,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -196,6 +197,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.closed()
     }
 
+    /// The peer's Close frame, as soon as it was read.
+    pub(crate) fn peer_close(&self) -> Option<&Arc<CloseFrame>> {
+        self.protocol.peer_close()
+    }
+
     /// What made the end unclean.
     pub(crate) fn error(&self) -> Option<&Error> {
         self.protocol.error()
@@ -221,6 +227,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The application took something at `at` of what waits for it, and for which nothing is read.
     pub(crate) fn handle_taken(&mut self, at: Instant) {
         self.protocol.handle_taken(at.into_std());
+    }
+
+    /// Nothing more comes or leaves: the transport is to be dropped.
+    pub(crate) fn abort(&mut self) {
+        self.protocol.abort();
     }
 
     /// Fails the connection: the peer is told why, and nothing else is sent.
@@ -317,6 +328,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         // Several may want to know the time of this, and it is read once.
         let quiet_at = LazyCell::new(Instant::now);
+        if !self.protocol.is_open() {
+            self.note_held_back(*quiet_at);
+        }
         self.read_pause.stop(|| *quiet_at);
         self.late_from = None;
         self.protocol.handle_quiet(self.read_buffer.peek(), || quiet_at.into_std());
@@ -399,6 +413,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn note_reader(&mut self, now: Instant) {
         if now - self.read_at > LATE {
             self.late_from.get_or_insert(self.protocol.stats().wire_bytes_received);
+        }
+    }
+
+    /// The transport is read again: what was read before waited for the application until now.
+    fn note_held_back(&mut self, now: Instant) {
+        if self.read_pause.is_running() {
+            self.protocol.handle_held_back(self.read_at.into_std(), now.into_std());
         }
     }
 

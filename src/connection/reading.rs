@@ -208,6 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let result = ready!(self.wakers.poll(role, cx, |cx| read_buffer.poll_read(io, cx, bytes_needed)));
         let now = Instant::now();
         self.note_reader(now);
+        self.note_held_back(now);
         self.read_at = now;
         self.read_pause.stop(|| now);
         match result {

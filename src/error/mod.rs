@@ -22,7 +22,7 @@ pub use self::{
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
-use crate::close::{CloseCode, Closed};
+use crate::close::{CloseCode, CloseFrame, Closed};
 
 /// All errors, grouped by cause.
 ///
@@ -128,14 +128,17 @@ pub enum Error {
     /// [`max_buffered_amount`](crate::compat::WebSocketBuilder::max_buffered_amount) allows.
     #[error("more than {0} bytes would wait to be sent (max_buffered_amount)")]
     Overflow(u64),
-    /// The attempt to connect was cancelled by its token, or by the event API's `close`.
-    #[error("the attempt to connect was cancelled")]
+    /// The attempt to connect was cancelled by its token, or by the event API's `close`; or the connection by `abort`.
+    #[error("was aborted")]
     Aborted,
 
     // The connection's.
     /// Sending after the closing handshake began (RFC 6455, section 5.5.1).
-    #[error("the connection is closing: nothing more can be sent")]
-    Closing,
+    #[error(fmt = text::closing)]
+    Closing {
+        /// The peer's Close frame, if it has come: [`close_code`](Self::close_code) tells its code.
+        by_peer: Option<Arc<CloseFrame>>,
+    },
     /// The connection ended: by the peer's Close frame, or without one (code 1006). [`Closed`] says how.
     #[error(fmt = text::closed)]
     Closed(Arc<Closed>),
@@ -220,9 +223,9 @@ impl Error {
         }
     }
 
-    /// Whether the connection had ended or was closing: [`Error::Closed`] and [`Error::Closing`].
+    /// Whether the connection had ended or was closing: [`Error::Closed`], [`Error::Closing`] and [`Error::Aborted`].
     pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed(_) | Self::Closing)
+        matches!(self, Self::Closed(_) | Self::Closing { .. } | Self::Aborted)
     }
 
     /// Whether connecting again with the same input may succeed. It is for:
@@ -282,6 +285,7 @@ impl Error {
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Closed(closed) => Some(closed.code),
+            Self::Closing { by_peer } => by_peer.as_deref().map(CloseFrame::effective_code),
             Self::ProtocolViolation(violation) => Some(violation.close_code()),
             Self::Limit(limit) => Some(limit.close_code()),
             Self::UnfinishedMessage | Self::Timeout { phase: Phase::Message, .. } => Some(CloseCode::INTERNAL_ERROR),
@@ -344,7 +348,7 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Io(cause) | Error::Connect { cause, .. } => cause.kind(),
             Error::Timeout { .. } => io::ErrorKind::TimedOut,
-            Error::Closing | Error::Closed(_) | Error::UnfinishedMessage => io::ErrorKind::BrokenPipe,
+            Error::Closing { .. } | Error::Closed(_) | Error::UnfinishedMessage => io::ErrorKind::BrokenPipe,
             Error::InvalidText | Error::ProtocolViolation(_) | Error::Limit(_) => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };
@@ -445,7 +449,7 @@ mod tests {
             Error::UnfinishedMessage => 7,
             Error::Overflow(_) => 8,
             Error::Aborted => 9,
-            Error::Closing => 10,
+            Error::Closing { .. } => 10,
             Error::Closed(_) => 11,
             Error::Connect { .. } => 12,
             Error::Proxy(_) => 13,
@@ -467,7 +471,7 @@ mod tests {
         let tls_cause = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
         let late = |phase| Error::timeout(phase, None);
         // Timeout, connect, TLS, closed; status; close code.
-        let table: [(Error, &str, Option<u16>, Option<u16>); 43] = [
+        let table: [(Error, &str, Option<u16>, Option<u16>); 45] = [
             (InvalidUrl::Fragment.into(), "", None, None),
             (InvalidSubprotocol::Empty.into(), "", None, None),
             (InvalidHeader::Name("".into()).into(), "", None, None),
@@ -477,8 +481,10 @@ mod tests {
             (Error::InvalidText, "", None, None),
             (Error::UnfinishedMessage, "", None, Some(1011)),
             (Error::Overflow(1), "", None, None),
-            (Error::Aborted, "", None, None),
-            (Error::Closing, "closed", None, None),
+            (Error::Aborted, "closed", None, None),
+            (Error::Closing { by_peer: None }, "closed", None, None),
+            (Error::Closing { by_peer: Some(Arc::new(CloseFrame::new(4013, ""))) }, "closed", None, Some(4013)),
+            (Error::Closing { by_peer: Some(Arc::new(CloseFrame::empty())) }, "closed", None, Some(1005)),
             (Closed::abnormal().into(), "closed", None, Some(1006)),
             (Closed { code: 1008.into(), ..Closed::abnormal() }.into(), "closed", None, Some(1008)),
             (connect(io::ErrorKind::ConnectionRefused), "connect", None, None),
@@ -554,7 +560,7 @@ mod tests {
             Error::TooManyPings { limit: 16 },
             Error::Overflow(1),
             Error::Aborted,
-            Error::Closing,
+            Error::Closing { by_peer: None },
             Error::InvalidText,
             Error::UnfinishedMessage,
             Error::tls("no TLS in this build"),

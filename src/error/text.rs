@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 
 use super::Phase;
-use crate::close::{CloseCode, Closed};
+use crate::close::{CloseCode, CloseFrame, Closed};
 
 pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match closed.code {
@@ -31,6 +31,16 @@ pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result
     } else {
         f.write_str("; not all that was queued here was sent, or a message broke off")
     }
+}
+
+pub(super) fn closing(by_peer: &Option<Arc<CloseFrame>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("the connection is closing: nothing more can be sent")?;
+    let Some(frame) = by_peer else { return Ok(()) };
+    match frame.code() {
+        Some(code) => write!(f, "; the peer closed with code {code}")?,
+        None => f.write_str("; the peer closed without a code")?,
+    }
+    if frame.reason().is_empty() { Ok(()) } else { write!(f, " ({})", Excerpt(frame.reason())) }
 }
 
 pub(super) fn timeout(

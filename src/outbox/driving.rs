@@ -1,6 +1,6 @@
 //! What the task does with the outbox: it takes what is asked for, and reports what has left.
 
-use std::{collections::VecDeque, task::Context};
+use std::{collections::VecDeque, sync::Arc, task::Context};
 
 use super::{
     Outbox,
@@ -36,7 +36,7 @@ impl State {
         std::mem::swap(&mut taken.pings, &mut self.requests.pings);
         taken.failure = self.requests.take_failure().or(taken.failure.take());
         taken.left = 0;
-        let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Aborted(_)));
+        let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Overflow(_)));
         let Some(room) = room.filter(|_| !is_failing) else { return };
         if self.requests.close.is_some() {
             self.queue.take(usize::MAX, usize::MAX, &mut taken.entries);
@@ -61,6 +61,8 @@ pub(crate) struct Report {
     pub(crate) is_flushed: bool,
     /// Why nothing can be sent any more, if that is so.
     pub(crate) send_error: Option<Error>,
+    /// The peer's Close frame, once it has come.
+    pub(crate) peer_close: Option<Arc<CloseFrame>>,
     /// What it has counted, but for the times.
     pub(crate) stats: Stats,
     pub(crate) read_pause: Stopwatch,
@@ -110,6 +112,9 @@ impl Outbox {
 
     /// Takes a report of the connection.
     pub(crate) fn report(&self, report: Report, after: &mut Aftermath) -> Standing {
+        if let Some(frame) = report.peer_close {
+            let _ = self.peer_close.set(frame);
+        }
         let mut state = self.state.lock();
         (state.stats, state.read_pause) = (report.stats, report.read_pause);
         let (before, was_buffered) = (state.queue.cost(), state.queue.buffered() > 0);
@@ -120,7 +125,7 @@ impl Outbox {
         match (&state.phase, report.send_error) {
             // The peer has begun to close, or the connection has failed.
             (Phase::Open | Phase::Broken(_), error) if report.ready_state > ReadyState::Open => {
-                state.stop(Phase::Closing(error.unwrap_or(Error::Closing)), after);
+                state.stop(Phase::Closing(error.unwrap_or(Error::Closing { by_peer: None })), after);
             }
             (Phase::Open, Some(error)) => {
                 state.stop(Phase::Broken(error), after);
@@ -142,11 +147,12 @@ impl Outbox {
 
     /// The connection has ended. What is queued is dropped, and stays in the amount.
     pub(crate) fn end(&self, closed: Closed, error: Error) {
+        let closed = self.closed.get_or_init(|| closed);
         let dropped = self.change(|state, after| {
             if matches!(state.phase, Phase::Ended { .. }) {
                 return None;
             }
-            state.stop(Phase::Ended { closed, error }, after);
+            state.stop(Phase::Ended { closed: closed.clone(), error }, after);
             state.wake_watchers(after);
             let last = state.last_queued();
             Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))

@@ -60,6 +60,7 @@ fn all_has_left() -> Report {
         queued: Amount::default(),
         is_flushed: true,
         send_error: None,
+        peer_close: None,
         stats: Stats::default(),
         read_pause: Stopwatch::default(),
     }
@@ -164,7 +165,7 @@ fn a_close_reaches_who_waits_and_the_task() {
         let closing = meanwhile(&outbox, |outbox| _ = outbox.close(CloseFrame::empty()));
         wait_for(&outbox, |taken| taken.close.is_some());
         // Its room was not given back, so it waits in vain.
-        assert!(matches!(waiting.join().unwrap(), Err(Error::Closing)));
+        assert!(matches!(waiting.join().unwrap(), Err(Error::Closing { .. })));
         closing.join().unwrap();
     });
 }

@@ -24,7 +24,10 @@ mod turn;
 mod waiters;
 mod watchers;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 pub use self::try_send_error::TrySendError;
 pub(crate) use self::{
@@ -58,6 +61,10 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// As the state says, for the task, which asks before each turn.
     has_news: Hint,
+    /// The peer's Close frame, once it has come.
+    peer_close: OnceLock<Arc<CloseFrame>>,
+    /// How the connection has ended.
+    closed: OnceLock<Closed>,
 }
 
 /// One of the senders.
@@ -71,11 +78,13 @@ impl Outbox {
     /// The outbox of a connection. `mark`: how much may be queued before senders wait. `from`: how the connection stands,
     /// and for how long a sender has waited for room so far.
     pub(crate) fn new(mark: usize, from: Report, write_held_back: Duration) -> Self {
-        let Report { ready_state, queued, is_flushed, send_error, stats, read_pause } = from;
+        let Report { ready_state, queued, is_flushed, send_error, peer_close, stats, read_pause } = from;
         let phase = match ready_state {
             ReadyState::Connecting => Phase::Connecting,
             ReadyState::Open => Phase::Open,
-            ReadyState::Closing | ReadyState::Closed => Phase::Closing(send_error.unwrap_or(Error::Closing)),
+            ReadyState::Closing | ReadyState::Closed => {
+                Phase::Closing(send_error.unwrap_or(Error::Closing { by_peer: None }))
+            }
         };
         let state = Mutex::new(State {
             phase,
@@ -94,7 +103,8 @@ impl Outbox {
             task: WakerSlot::default(),
             has_news: true,
         });
-        Self { state, has_news: Hint::new(true) }
+        let peer_close = peer_close.map_or_else(OnceLock::new, OnceLock::from);
+        Self { state, has_news: Hint::new(true), peer_close, closed: OnceLock::new() }
     }
 
     /// The outbox of a connection that is not open yet. Its senders never wait for room.
@@ -104,6 +114,7 @@ impl Outbox {
             queued: Amount::default(),
             is_flushed: true,
             send_error: None,
+            peer_close: None,
             stats: Stats::default(),
             read_pause: Stopwatch::default(),
         };
@@ -130,11 +141,14 @@ impl Outbox {
         Stats { read_held_back: state.read_pause.elapsed(), write_held_back: state.write_wait.elapsed(), ..state.stats }
     }
 
-    pub(crate) fn closed(&self) -> Option<Closed> {
-        match &self.state.lock().phase {
-            Phase::Ended { closed, .. } => Some(closed.clone()),
-            Phase::Connecting | Phase::Open | Phase::Broken(_) | Phase::Closing(_) => None,
-        }
+    /// How the connection has ended, once it has.
+    pub(crate) fn closed(&self) -> Option<&Closed> {
+        self.closed.get()
+    }
+
+    /// The peer's Close frame, once it has come.
+    pub(crate) fn peer_close(&self) -> Option<&CloseFrame> {
+        self.peer_close.get().map(|frame| &**frame)
     }
 
     /// Why nothing can be sent, if that is so.
@@ -179,7 +193,7 @@ impl Outbox {
     pub(crate) fn close(&self, frame: CloseFrame) -> ReadyState {
         self.change(|state, after| match state.phase {
             Phase::Connecting => {
-                state.begin_closing(Error::Closing, after);
+                state.begin_closing(Error::Closing { by_peer: None }, after);
                 ReadyState::Connecting
             }
             Phase::Open | Phase::Broken(_) => {
@@ -187,13 +201,28 @@ impl Outbox {
                     state.abandon(0, after);
                 } else {
                     state.requests.close = Some(frame);
-                    state.begin_closing(Error::Closing, after);
+                    state.begin_closing(Error::Closing { by_peer: None }, after);
                 }
                 ReadyState::Open
             }
             Phase::Closing(_) => ReadyState::Closing,
             Phase::Ended { .. } => ReadyState::Closed,
         })
+    }
+
+    /// Drops the transport at once, unless the connection has ended, or is not open yet: then it begins to close. Returns the
+    /// state before.
+    pub(crate) fn abort(&self) -> ReadyState {
+        let before = self.ready_state();
+        match before {
+            ReadyState::Connecting => return self.close(CloseFrame::empty()),
+            ReadyState::Open | ReadyState::Closing => self.change(|state, after| {
+                state.fail(Failure::Aborted, after);
+                state.begin_closing(Error::Aborted, after);
+            }),
+            ReadyState::Closed => {}
+        }
+        before
     }
 
     /// What came cannot be taken: the connection fails.
@@ -224,7 +253,7 @@ impl Outbox {
                         Some(max) => {
                             state.queue.count_unsent(entry.len());
                             after.drop_unsent(Want::Message(entry));
-                            state.fail(Failure::Aborted(Error::Overflow(max)), after);
+                            state.fail(Failure::Overflow(max), after);
                         }
                     }
                 }

@@ -14,8 +14,18 @@ pub(crate) enum Failure {
     Failed(Error),
     /// A message in parts will not be finished.
     Abandoned,
+    /// More was to be buffered than this limit, in bytes. What was queued before is offered to the transport once, which is
+    /// dropped then.
+    Overflow(u64),
     /// The transport is dropped, and nobody is told.
-    Aborted(Error),
+    Aborted,
+}
+
+impl Failure {
+    /// Whether the peer is not told.
+    pub(super) fn is_abrupt(&self) -> bool {
+        matches!(self, Self::Overflow(_) | Self::Aborted)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +40,7 @@ impl Requests {
     /// The first failure counts, but for one that leaves nothing to do.
     pub(super) fn fail(&mut self, failure: Failure) {
         match self.failure {
-            Some(_) if !matches!(failure, Failure::Aborted(_)) => {}
+            Some(_) if !failure.is_abrupt() => {}
             _ => self.failure = Some(Box::new(failure)),
         }
     }

@@ -128,7 +128,9 @@ impl Outbox {
             Ok(match state.waiters.poll(place, task)? {
                 Waiting::Waits => Poll::Pending,
                 Waiting::Granted => Poll::Ready(Ok(())),
-                Waiting::InVain => Poll::Ready(Err(state.check_open().err().unwrap_or(Error::Closing))),
+                Waiting::InVain => {
+                    Poll::Ready(Err(state.check_open().err().unwrap_or(Error::Closing { by_peer: None })))
+                }
             })
         })
     }

@@ -137,7 +137,7 @@ impl State {
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match &self.phase {
             Phase::Open => Ok(()),
-            Phase::Connecting => Err(Error::Closing),
+            Phase::Connecting => Err(Error::Closing { by_peer: None }),
             Phase::Broken(error) | Phase::Closing(error) | Phase::Ended { error, .. } => Err(error.clone()),
         }
     }

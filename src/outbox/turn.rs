@@ -92,7 +92,7 @@ impl<'a> PartWriter<'a> {
             let (Ok(()), Some(turn)) = (&open, &state.turn) else {
                 state.queue.count_unsent(entry.len());
                 after.drop_unsent(Want::Message(entry));
-                return Err(open.err().unwrap_or(Error::Closing));
+                return Err(open.err().unwrap_or(Error::Closing { by_peer: None }));
             };
             let message = turn.message;
             state.wake_for_entry(after);

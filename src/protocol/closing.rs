@@ -20,7 +20,10 @@
 //!
 //! What is asked of a connection's state is asked here and stored nowhere else.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     close::{CloseFrame, Closed},
@@ -75,11 +78,12 @@ enum State {
         ours: OurClose,
         since: Instant,
     },
-    /// The peer's Close has come. `ended`: the transport's end, too.
+    /// The peer's Close has come. `ended`: the transport's end, too. `since`: when it came, and then when our Close frame was
+    /// flushed.
     Received {
         ours: OurClose,
         ended: bool,
-        until: Instant,
+        since: Instant,
         closed: Closed,
         unclean: Option<Unclean>,
     },
@@ -126,13 +130,15 @@ pub(super) enum Loss {
 #[derive(Debug)]
 pub(crate) struct Closing {
     state: State,
+    /// The peer's Close frame.
+    peer: Option<Arc<CloseFrame>>,
     close_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
 }
 
 impl Closing {
     pub(crate) fn new(close_timeout: Option<Duration>, tcp_end_timeout: Duration) -> Self {
-        Self { state: State::Open, close_timeout, tcp_end_timeout }
+        Self { state: State::Open, peer: None, close_timeout, tcp_end_timeout }
     }
 
     // What is asked of it.
@@ -197,12 +203,12 @@ impl Closing {
     pub(crate) fn send_error(&self) -> Option<Error> {
         match &self.state {
             State::Open => None,
-            State::Sent { .. } => Some(Error::Closing),
+            State::Sent { .. } => Some(Error::Closing { by_peer: None }),
             State::Failed { error, .. } => Some(error.clone()),
             State::Received { unclean: Some(unclean), .. } | State::Done { unclean: Some(unclean), .. } => {
                 Some(unclean.error().clone())
             }
-            State::Received { unclean: None, .. } => Some(Error::Closing),
+            State::Received { unclean: None, .. } => Some(Error::Closing { by_peer: self.peer.clone() }),
             State::Done { unclean: None, closed } => Some(closed.clone().into()),
         }
     }
@@ -222,6 +228,11 @@ impl Closing {
                 Some(unclean.as_ref().map_or_else(|| closed.clone().into(), |unclean| unclean.error().clone()))
             }
         }
+    }
+
+    /// The peer's Close frame, once it was dealt with.
+    pub(crate) fn peer_close(&self) -> Option<&Arc<CloseFrame>> {
+        self.peer.as_ref()
     }
 
     /// How the connection ended, once that is certain.
@@ -246,7 +257,11 @@ impl Closing {
             State::Open | State::Done { .. } => None,
             State::Sent { ours, since } if ours.is_pending() => Some(stalled_since?.max(since) + self.close_timeout?),
             State::Sent { since, .. } => Some(since + self.close_timeout?),
-            State::Received { until, .. } | State::Failed { until, .. } => Some(until),
+            State::Received { ours, since, .. } if ours.is_pending() => {
+                Some(stalled_since?.max(since) + self.close_timeout?)
+            }
+            State::Received { since, .. } => Some(since + self.tcp_end_timeout),
+            State::Failed { until, .. } => Some(until),
         }
     }
 
@@ -262,7 +277,7 @@ impl Closing {
     }
 
     /// The peer's Close. Returns whether a Close frame is to be queued, if none is on its way.
-    pub(crate) fn peer_close(&mut self, frame: &CloseFrame, loss: Loss, now: Instant) -> bool {
+    pub(crate) fn handle_peer_close(&mut self, frame: &Arc<CloseFrame>, loss: Loss, now: Instant) -> bool {
         let ours = match self.state {
             State::Sent { ours, .. } => ours,
             _ => OurClose::Queued,
@@ -274,7 +289,8 @@ impl Closing {
             Loss::Cut => Some(Unclean::Cut(closed.clone().into())),
             Loss::Nothing | Loss::Unsent => None,
         };
-        self.state = State::Received { ours, ended: false, until: now + self.tcp_end_timeout, closed, unclean };
+        self.peer = Some(Arc::clone(frame));
+        self.state = State::Received { ours, ended: false, since: now, closed, unclean };
         ours == OurClose::Queued
     }
 
@@ -331,14 +347,22 @@ impl Closing {
         }
     }
 
+    /// What was read waited for the application between these times, and the peer's answer may have waited behind it.
+    pub(crate) fn held_back(&mut self, from: Instant, until: Instant) {
+        if let State::Sent { ours, since } = &mut self.state
+            && !ours.is_pending()
+        {
+            *since += until.saturating_duration_since(from.max(*since));
+        }
+    }
+
     /// Our Close frame was flushed or lost: the peer has its time from now on.
     fn close_ended(&mut self, how: OurClose, now: Instant) {
         match &mut self.state {
             State::Sent { ours, since } => (*ours, *since) = (how, now),
             State::Received { ended: true, .. } => self.finish(),
-            State::Received { ours, until, .. } | State::Failed { ours, until, .. } => {
-                (*ours, *until) = (how, now + self.tcp_end_timeout);
-            }
+            State::Received { ours, since, .. } => (*ours, *since) = (how, now),
+            State::Failed { ours, until, .. } => (*ours, *until) = (how, now + self.tcp_end_timeout),
             State::Open | State::Done { .. } => {}
         }
     }
@@ -409,7 +433,10 @@ mod tests {
         ] {
             let now = Instant::now();
             let mut closing = Closing::new(None, Duration::from_secs(2));
-            assert!(closing.peer_close(&CloseFrame::new(1001, "bye"), Loss::Nothing, now), "an answer is due");
+            assert!(
+                closing.handle_peer_close(&Arc::new(CloseFrame::new(1001, "bye")), Loss::Nothing, now),
+                "an answer is due"
+            );
             let flush = |closing: &mut Closing| {
                 closing.close_taken();
                 assert!(closing.flushed(|| now));
@@ -430,7 +457,8 @@ mod tests {
     /// What can be asked of `closing`, in words; the deadline in seconds since `begun`.
     fn answers(closing: &Closing, begun: Instant) -> String {
         let name = |error: &Error| match error {
-            Error::Closing => "closing".into(),
+            Error::Closing { by_peer: None } => "closing".into(),
+            Error::Closing { by_peer: Some(frame) } => format!("closing:{}", frame.effective_code()),
             Error::Closed(closed) => closed.code.to_string(),
             Error::Io(_) => "io".into(),
             Error::Timeout { .. } => "timeout".into(),
@@ -477,9 +505,9 @@ mod tests {
             ("close+ overdue", "closed shut done error=timeout send=timeout outcome=timeout 1006 unclean"),
             ("close+ end", "closed shut done error=1006 send=1006 outcome=1006 1006 unclean"),
             ("close+ reset", "closed shut done error=io send=io outcome=io 1006 unclean"),
-            ("close+ peer+", "closing pending send=closing outcome=1001 until=3"),
-            ("close+ taken peer", "closing pending send=closing outcome=1001 until=4"),
-            ("close+ taken flushed peer", "closing send=closing outcome=1001 until=5"),
+            ("close+ peer+", "closing pending send=closing:1001 outcome=1001"),
+            ("close+ taken peer", "closing pending send=closing:1001 outcome=1001"),
+            ("close+ taken flushed peer", "closing send=closing:1001 outcome=1001 until=5"),
             ("close+ taken flushed peer end", "closed shut done send=1001 outcome=1001 1001 clean"),
             ("close+ taken flushed peer reset", "closed shut done send=1001 outcome=1001 1001 clean"),
             ("close+ taken flushed peer overdue", "closed shut done send=1001 outcome=1001 1001 clean"),
@@ -489,20 +517,20 @@ mod tests {
             ),
             ("close+ taken fail", "closing pending send=violation outcome=violation until=4"),
             ("close+ fail+", "closing pending send=violation outcome=violation until=3"),
-            ("peer+", "closing pending send=closing outcome=1001 until=2"),
-            ("peer+ close", "closing pending send=closing outcome=1001 until=2"),
-            ("peer+ taken flushed", "closing send=closing outcome=1001 until=4"),
+            ("peer+", "closing pending send=closing:1001 outcome=1001"),
+            ("peer+ close", "closing pending send=closing:1001 outcome=1001"),
+            ("peer+ taken flushed", "closing send=closing:1001 outcome=1001 until=4"),
             ("peer+ lost", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
             ("peer+ overdue", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
-            ("peer+ end", "closing pending ended send=closing outcome=1001 until=2"),
+            ("peer+ end", "closing pending ended send=closing:1001 outcome=1001"),
             ("peer+ end taken flushed", "closed shut done send=1001 outcome=1001 1001 clean"),
             ("peer+ end overdue", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
             ("peer+ reset", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
-            ("peer+ fail", "closing pending send=closing outcome=1001 until=2"),
-            ("unsent+", "closing pending send=1001 outcome=1001 until=2"),
+            ("peer+ fail", "closing pending send=closing:1001 outcome=1001"),
+            ("unsent+", "closing pending send=1001 outcome=1001"),
             ("unsent+ taken flushed", "closed error=1001 send=1001 outcome=1001 1001 unclean until=4"),
             ("unsent+ taken flushed end", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
-            ("cut+", "closing pending cut send=1001 outcome=1001 until=2"),
+            ("cut+", "closing pending cut send=1001 outcome=1001"),
             ("cut+ taken flushed", "closed cut error=1001 send=1001 outcome=1001 1001 unclean until=4"),
             ("cut+ taken flushed end", "closed shut done cut error=1001 send=1001 outcome=1001 1001 unclean"),
             ("cut+ lost", "closed shut done error=1001 send=1001 outcome=1001 1001 unclean"),
@@ -530,12 +558,12 @@ mod tests {
             let mut closing = Closing::new(Some(Duration::from_secs(10)), Duration::from_secs(2));
             for (second, step) in steps.split_whitespace().enumerate() {
                 let now = begun + Duration::from_secs(second as u64);
-                let frame = CloseFrame::new(1001, "");
+                let frame = Arc::new(CloseFrame::new(1001, ""));
                 let is_close_due = match step.trim_end_matches('+') {
                     "close" => closing.close(now),
-                    "peer" => closing.peer_close(&frame, Loss::Nothing, now),
-                    "unsent" => closing.peer_close(&frame, Loss::Unsent, now),
-                    "cut" => closing.peer_close(&frame, Loss::Cut, now),
+                    "peer" => closing.handle_peer_close(&frame, Loss::Nothing, now),
+                    "unsent" => closing.handle_peer_close(&frame, Loss::Unsent, now),
+                    "cut" => closing.handle_peer_close(&frame, Loss::Cut, now),
                     "fail" => closing.fail(Violation::MaskedFrame.into(), now),
                     other => {
                         match other {

@@ -24,7 +24,10 @@ mod outbound;
 mod pings;
 mod write_side;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -46,6 +49,7 @@ use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl, Phase},
+    limits::MAX_ON_THE_WAY,
     message::{Message, MessageRef},
     stats::Stats,
     trace::{Side, Trace},
@@ -61,6 +65,8 @@ pub(crate) struct Protocol {
     keepalive: Keepalive,
     message_timer: MessageTimer,
     stats: Stats,
+    /// How many bytes had come when we began to close.
+    received_before_close: u64,
     write_timeout: Option<Duration>,
     tcp_end_timeout: Duration,
     write_side: WriteSide,
@@ -76,7 +82,7 @@ pub(crate) struct Protocol {
 enum PendingEnd {
     /// The peer's Close.
     Close {
-        frame: CloseFrame,
+        frame: Arc<CloseFrame>,
         cuts_message: bool,
     },
     Failure(Error),
@@ -116,6 +122,7 @@ impl Protocol {
             keepalive: Keepalive::new(if_timed(config.keepalive_interval), config.keepalive_timeout),
             message_timer: MessageTimer::new(if_timed(config.message_timeout)),
             stats: Stats::default(),
+            received_before_close: 0,
             write_timeout: config.write_timeout,
             tcp_end_timeout: config.tcp_end_timeout,
             write_side: WriteSide::Flowing,
@@ -146,6 +153,14 @@ impl Protocol {
 
     pub(crate) fn closed(&self) -> Option<&Closed> {
         self.closing.closed()
+    }
+
+    /// The peer's Close frame, as soon as it was read.
+    pub(crate) fn peer_close(&self) -> Option<&Arc<CloseFrame>> {
+        match &self.pending_end {
+            Some(PendingEnd::Close { frame, .. }) => Some(frame),
+            _ => self.closing.peer_close(),
+        }
     }
 
     /// What makes this an unclean end, once the peer was told as well as it could be.
@@ -361,7 +376,7 @@ impl Protocol {
             }
             Item::Close { frame, cuts_message } => {
                 self.stats.discarded_messages += u64::from(cuts_message);
-                self.end_input(PendingEnd::Close { frame, cuts_message });
+                self.end_input(PendingEnd::Close { frame: Arc::new(frame), cuts_message });
             }
         }
     }
@@ -388,7 +403,7 @@ impl Protocol {
         }
     }
 
-    fn handle_close(&mut self, frame: CloseFrame, cuts_message: bool, now: Instant) {
+    fn handle_close(&mut self, frame: Arc<CloseFrame>, cuts_message: bool, now: Instant) {
         if self.closing.is_open() {
             self.trace.closing(Side::Remote, frame.code());
         } else {
@@ -399,8 +414,8 @@ impl Protocol {
             true => Loss::Cut,
             false => Loss::Nothing,
         };
-        let is_answer_due = self.closing.peer_close(&frame, loss, now);
-        self.end_output(is_answer_due.then_some(frame), now);
+        let is_answer_due = self.closing.handle_peer_close(&frame, loss, now);
+        self.end_output(is_answer_due.then(|| (*frame).clone()), now);
     }
 
     /// The closing handshake has begun by the peer's Close, or by a failure: our Close frame comes next.
@@ -596,7 +611,7 @@ impl Protocol {
 
     #[inline]
     fn check_open(&self) -> Result<(), Error> {
-        if self.is_open() { Ok(()) } else { Err(self.send_error().unwrap_or(Error::Closing)) }
+        if self.is_open() { Ok(()) } else { Err(self.send_error().unwrap_or(Error::Closing { by_peer: None })) }
     }
 
     /// Begins to close, if the connection is open: messages that are queued go out before the Close frame.
@@ -605,6 +620,7 @@ impl Protocol {
         self.abandon_unfinished(now);
         if self.closing.close(now) {
             self.trace.closing(Side::Local, frame.code());
+            self.received_before_close = self.stats.wire_bytes_received;
             self.outbound.push_close(frame);
             if self.write_side.is_broken() {
                 self.closing.close_lost(now);
@@ -616,6 +632,19 @@ impl Protocol {
     /// The application took something at `at` of what waits for it, and for which nothing is read.
     pub(crate) fn handle_taken(&mut self, at: Instant) {
         self.closing.taken(at);
+    }
+
+    /// What was read waited for the application between these times, and nothing was read.
+    pub(crate) fn handle_held_back(&mut self, from: Instant, until: Instant) {
+        // What comes beyond was sent by a peer that could have answered.
+        if self.stats.wire_bytes_received - self.received_before_close <= MAX_ON_THE_WAY as u64 {
+            self.closing.held_back(from, until);
+        }
+    }
+
+    /// The transport is to be dropped at once: who waits for a pong is told.
+    pub(crate) fn abort(&mut self) {
+        self.handle_end(Some(Error::Aborted));
     }
 
     /// From now on messages that come are counted, and not kept.

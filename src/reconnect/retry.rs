@@ -49,7 +49,7 @@ impl Retry {
                 _ => !end.is_transient(),
             },
             Error::Closed(closed) => matches!(u16::from(closed.code), 1002 | 1003 | 1007..=1010),
-            Error::Closing => false,
+            Error::Closing { .. } => false,
             other => !other.is_transient(),
         };
         if is_final { Self::Never } else { Self::Backoff }
@@ -138,7 +138,7 @@ mod tests {
             Error::timeout(Phase::ProxyTls, None),
             proxy_tls(io::Error::from(io::ErrorKind::UnexpectedEof)),
             proxy(ProxyCause::Response(InvalidResponse::Truncated { received: 7 })),
-            Error::Closing,
+            Error::Closing { by_peer: None },
             InvalidResponse::Truncated { received: 7 }.into(),
         ] {
             assert!(!is_final(end.clone()), "{end}");

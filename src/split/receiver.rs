@@ -12,7 +12,13 @@ use futures_core::{FusedStream, Stream};
 use url::Url;
 
 use super::{Shared, Unread};
-use crate::{close::Closed, error::Error, message::Message, protocol::ReadyState, stats::Stats};
+use crate::{
+    close::{CloseFrame, Closed},
+    error::Error,
+    message::Message,
+    protocol::ReadyState,
+    stats::Stats,
+};
 
 /// The half of a connection that receives: see [`WebSocketStream::into_split`](crate::WebSocketStream::into_split).
 ///
@@ -70,8 +76,23 @@ impl Receiver {
     }
 
     /// How the connection ended, once it has. What was read before may still be to be taken.
-    pub fn closed(&self) -> Option<Closed> {
+    pub fn closed(&self) -> Option<&Closed> {
         self.shared.outbox.closed()
+    }
+
+    /// The peer's Close frame, as soon as the connection's task has read it: what came before may still be to be taken, and
+    /// the end comes later. `None` also for a frame that is invalid.
+    pub fn peer_close(&self) -> Option<&CloseFrame> {
+        self.shared.outbox.peer_close()
+    }
+
+    /// Drops the transport: the peer gets no Close frame. What was read before is still yielded, then [`Error::Aborted`].
+    ///
+    /// Use it for a peer that is not worth waiting for: [`close_with`](super::Sender::close_with), and a drop of both halves,
+    /// wait for its answer as long as [`close_timeout`](crate::Config::close_timeout) says. The connection's task does it when
+    /// it runs next. On a connection that has ended it does nothing.
+    pub fn abort(&self) {
+        self.shared.outbox.abort();
     }
 
     /// The URL, as a browser's `url` shows it; after redirects the last one. `None` when the transport was upgraded elsewhere.

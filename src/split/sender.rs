@@ -8,7 +8,7 @@ use url::Url;
 use super::{Shared, sink::SenderSink};
 use crate::{
     close::{CloseFrame, Closed},
-    error::Error,
+    error::{Error, InvalidControl},
     message::Message,
     outbox::{Outbox, SenderId, TrySendError},
     protocol::{Compression, ReadyState, validate_close},
@@ -144,9 +144,38 @@ impl Sender {
     ///
     /// Once it was polled the connection closes, whether or not somebody waits.
     pub async fn close_with(&self, frame: CloseFrame) -> Result<Closed, Error> {
+        self.start_close(frame)?;
+        Ok(self.closed().await)
+    }
+
+    /// Begins to close, and does not wait: what is queued goes out, then a Close frame. The [`Receiver`](super::Receiver) still
+    /// gets what comes before the peer's; [`closed`](Self::closed) waits for the end.
+    ///
+    /// A connection that is closing already, or has ended, stays as it is. For senders that wait and for an open writer it is
+    /// [`close_with`](Self::close_with).
+    ///
+    /// # Errors
+    ///
+    /// If the code may not be sent or the reason is too long: the connection stays open.
+    pub fn start_close(&self, frame: CloseFrame) -> Result<(), InvalidControl> {
         validate_close(&frame)?;
         self.shared.outbox.close(frame);
-        Ok(self.closed().await)
+        Ok(())
+    }
+
+    /// Drops the transport: what is queued is lost, and the peer gets no Close frame.
+    ///
+    /// Senders, pings and flushes get [`Error::Aborted`], [`closed`](Self::closed) gives 1006, and
+    /// [`buffered_amount`](Self::buffered_amount) stays. The [`Receiver`](super::Receiver) gets what was read before, then
+    /// [`Error::Aborted`]. The connection's task does it when it runs next. On a connection that has ended it does nothing.
+    pub fn abort(&self) {
+        self.shared.outbox.abort();
+    }
+
+    /// The peer's Close frame, as soon as the connection's task has read it. The end comes later. `None` also for a frame that
+    /// is invalid.
+    pub fn peer_close(&self) -> Option<&CloseFrame> {
+        self.shared.outbox.peer_close()
     }
 
     /// Payload bytes that were queued and that the transport has not taken. Framing is not counted, nor are messages that

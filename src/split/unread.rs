@@ -58,7 +58,7 @@ impl Unread {
     }
 
     /// How the connection ended, once it has.
-    pub(crate) fn closed(&self) -> Option<Closed> {
+    pub(crate) fn closed(&self) -> Option<&Closed> {
         self.shared.outbox.closed()
     }
 

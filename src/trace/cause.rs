@@ -15,7 +15,7 @@ pub(super) fn kind(error: &Error) -> &'static str {
         Error::UnfinishedMessage => "unfinished_message",
         Error::Overflow(_) => "overflow",
         Error::Aborted => "aborted",
-        Error::Closing => "closing",
+        Error::Closing { .. } => "closing",
         Error::Closed(_) => "closed",
         Error::Connect { .. } => "connect",
         Error::Proxy(_) => "proxy",
@@ -102,7 +102,7 @@ mod tests {
             (Error::UnfinishedMessage, "unfinished_message", ""),
             (Error::Overflow(1), "overflow", ""),
             (Error::Aborted, "aborted", ""),
-            (Error::Closing, "closing", ""),
+            (Error::Closing { by_peer: None }, "closing", ""),
             (
                 Closed { code: 1008.into(), reason: SECRET.into(), ..Closed::abnormal() }.into(),
                 "closed",

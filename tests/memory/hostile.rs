@@ -345,7 +345,7 @@ impl Way {
                 true => Outcome::of_chunks(&mut receiver).await,
                 false => Outcome::of_messages(&mut receiver).await,
             };
-            Outcome { closed: receiver.closed(), ..outcome }
+            Outcome { closed: receiver.closed().cloned(), ..outcome }
         };
         join(deed.by(&sender), receiving).await.1
     }

@@ -373,7 +373,7 @@ where
 
 /// The next message, or the error that stands for its absence.
 async fn next(ws: &mut WebSocketStream) -> Result<Message, Error> {
-    ws.next().await.unwrap_or_else(|| Err(Error::Closing))
+    ws.next().await.unwrap_or_else(|| Err(Error::Closing { by_peer: None }))
 }
 
 async fn echo(ws: &mut WebSocketStream, account: &mut Account, job: Job) -> Result<(), Error> {
@@ -401,7 +401,7 @@ async fn by_reference(ws: &mut WebSocketStream, account: &mut Account) -> Result
     }
     ws.flush().await?;
     for _ in 0..Job::ByReference.messages() {
-        let echo = ws.next_ref().await.unwrap_or_else(|| Err(Error::Closing))?;
+        let echo = ws.next_ref().await.unwrap_or_else(|| Err(Error::Closing { by_peer: None }))?;
         account.echo(&echo.to_message());
     }
     Ok(())

@@ -87,7 +87,7 @@ pub fn assert_same(left: &Error, right: &Error) {
         }
         (Error::ProtocolViolation(left), Error::ProtocolViolation(right)) => left == right,
         (Error::Limit(left), Error::Limit(right)) => left == right,
-        (Error::Closing, Error::Closing) => true,
+        (Error::Closing { by_peer: a }, Error::Closing { by_peer: b }) => a == b,
         _ => false,
     };
     assert!(is_same, "{left:?} is not {right:?}");

@@ -253,7 +253,7 @@ async fn frames_not_begun_are_not_sent_after_the_peers_close() {
 
 /// B157, B158.
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_closes_and_stops_reading_ends_with_its_code_after_tcp_end_timeout() {
+async fn a_peer_that_closes_and_stops_reading_ends_with_its_code_after_close_timeout() {
     for ends_its_side in [false, true] {
         for closes in [false, true] {
             let (mut peer, mut ws) = over_pipe(1000, Config::default());
@@ -273,7 +273,7 @@ async fn a_peer_that_closes_and_stops_reading_ends_with_its_code_after_tcp_end_t
                 assert_eq!(ws.ready_state(), ReadyState::Closing);
             }
             let trace = trace(&mut ws).await;
-            assert_eq!(start.elapsed(), seconds(2));
+            assert_eq!(start.elapsed(), seconds(10));
             assert!(matches!(trace.error, Some(Error::Closed(end)) if *end == closed(4567, "full", false)));
             assert_eq!(trace.closed, closed(4567, "full", false));
             assert_eq!(ws.buffered_amount(), (3 << 20) - (1000 - 14));

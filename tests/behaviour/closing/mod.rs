@@ -6,4 +6,5 @@ mod cut_output;
 mod deadlines;
 mod handshake;
 mod slow_receiver;
+mod started;
 mod traffic;

@@ -124,9 +124,9 @@ async fn closing_with_full_buffers_both_ways_does_not_hang() {
 async fn sending_after_close_is_a_typed_error() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     assert!(ws.close().now_or_never().is_none());
-    assert!(matches!(ws.send("x".into()).await, Err(Error::Closing)));
-    assert!(matches!(ws.feed("x".into()).await, Err(Error::Closing)));
-    assert!(matches!(ws.send_ping("x"), Err(Error::Closing)));
+    assert!(matches!(ws.send("x".into()).await, Err(Error::Closing { .. })));
+    assert!(matches!(ws.feed("x".into()).await, Err(Error::Closing { .. })));
+    assert!(matches!(ws.send_ping("x"), Err(Error::Closing { .. })));
     ws.flush().await.expect("what was queued before can be flushed");
     assert_eq!(ws.buffered_amount(), 0);
     peer.expect_close(None, "").await;
@@ -140,8 +140,8 @@ async fn sending_after_close_is_a_typed_error() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
     peer.close(1000, "").await;
     assert!(ws.next().now_or_never().is_none());
-    assert!(matches!(ws.send("x".into()).await, Err(Error::Closing)), "the peer has closed");
-    assert!(matches!(ws.send_ping("x"), Err(Error::Closing)));
+    assert!(matches!(ws.send("x".into()).await, Err(Error::Closing { by_peer: Some(_) })), "the peer has closed");
+    assert!(matches!(ws.send_ping("x"), Err(Error::Closing { by_peer: Some(_) })));
     drop(ws);
     assert_eq!(peer.rest().await, [close_frame(1000, "")]);
 }

@@ -239,3 +239,26 @@ async fn the_peers_close_within_a_message_is_a_clean_close_event_and_error_tells
         assert!(matches!(&error, Error::Closed(end) if **end == Closed::new(shown, reason, false)), "{error}");
     }
 }
+
+/// B294.
+#[tokio::test]
+async fn abort_from_a_handler_fires_close_and_no_further_message() {
+    let (ws, log, mut peer) = Log::pipe(1 << 16, Config::default(), |ws, seen| {
+        if matches!(seen, Seen::Message(_)) {
+            ws.abort();
+        }
+    });
+    peer.accept().await;
+    peer.raw(encode(true, 0, TEXT, b"one").repeat(2)).await;
+    assert_eq!(log.end(&ws).await, ["open[1,0]", "\"one\"[1,0]", "close{0,1006,\"\"}[3,0]"]);
+    peer.expect_gone().await;
+    ws.abort();
+}
+
+/// B294, B104.
+#[tokio::test]
+async fn abort_while_connecting_is_a_close() {
+    let (ws, log, _peer) = Log::pipe(1 << 16, Config::default(), |_, _| {});
+    ws.abort();
+    assert_eq!(log.end(&ws).await, ["error[3,0]", "close{0,1006,\"\"}[3,0]"]);
+}

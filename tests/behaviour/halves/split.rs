@@ -107,7 +107,7 @@ async fn pings_and_the_peers_close_are_answered_while_the_application_is_busy() 
     assert_eq!(sender.closed().await, closed(1001, "bye", true));
     assert_eq!(receiver.next().await.unwrap().unwrap().as_text(), Some("unread"));
     assert!(receiver.next().await.is_none());
-    assert_eq!(receiver.closed(), Some(closed(1001, "bye", true)));
+    assert_eq!(receiver.closed(), Some(&closed(1001, "bye", true)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,8 +198,8 @@ async fn what_is_queued_goes_out_before_the_close_and_who_waits_for_room_gets_cl
     assert!(after_settling(&mut waiting).await.is_pending());
     let mut close = pin!(sender.close_with(CloseFrame::new(1000, "done")));
     assert!(poll!(&mut close).is_pending());
-    assert!(matches!(waiting.await, Err(Error::Closing)));
-    assert!(matches!(sender.send("late").await, Err(Error::Closing)));
+    assert!(matches!(waiting.await, Err(Error::Closing { .. })));
+    assert!(matches!(sender.send("late").await, Err(Error::Closing { .. })));
     let refused = sender.try_send("late").expect_err("it has ended");
     assert_eq!(refused, TrySendError::Closed("late".into()));
     assert_eq!(refused.to_string(), "the connection is closing or has ended: nothing more can be sent");
@@ -462,7 +462,7 @@ async fn a_peer_that_takes_nothing_ends_a_close_within_its_timers() {
     let start = Instant::now();
     assert_eq!(sender.close_with(CloseFrame::new(1000, "")).await.unwrap(), closed(1006, "", false));
     assert_eq!(start.elapsed(), Duration::from_secs(10));
-    assert!(matches!(waiting.await.unwrap(), Err(Error::Closing)));
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Closing { .. })));
     assert!(matches!(flushing.await.unwrap(), Err(Error::Timeout { phase: Phase::Close, .. })));
     assert!(matches!(receiver.next().await, Some(Err(Error::Timeout { phase: Phase::Close, .. }))));
     // 8 of the 16 bytes that left are the header.
@@ -963,7 +963,7 @@ async fn the_peers_close_within_a_message_is_an_unclean_end_with_its_code() {
             let (error, ()) = tokio::join!(receive, serve);
             assert!(matches!(&error, Error::Closed(closed) if **closed == end), "{len}, {is_read}: {error:?}");
             assert!(receiver.next().await.is_none());
-            assert_eq!((sender.closed().await, receiver.closed()), (end.clone(), Some(end.clone())));
+            assert_eq!((sender.closed().await, receiver.closed()), (end.clone(), Some(&end)));
             assert_eq!(sender.stats().discarded_messages, 1);
         }
     }

@@ -262,7 +262,7 @@ fn table() -> Vec<Row> {
             what: "it closes, and stops reading",
             config: message_timeout(),
             peer: || at(10, |script| script.frame(CLOSE, close_body(Some(4000), ""))),
-            end: End::Closed { code: 4000, at: 12.5 },
+            end: End::Closed { code: 4000, at: 20.5 },
             ..clone(&stuck)
         },
         Row {

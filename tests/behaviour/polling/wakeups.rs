@@ -353,7 +353,7 @@ async fn a_writer_that_waits_hears_at_once_of_the_end_that_the_reader_read() {
 /// The peer closes and ends its side while our answer cannot leave: there is nothing to read, again and again.
 #[tokio::test(start_paused = true)]
 async fn an_ended_transport_is_not_read_while_the_answer_to_a_close_waits() {
-    let (mut ws, script) = idle_stream(Config::default());
+    let (mut ws, script) = idle_stream(Config::default().close_timeout(Duration::from_secs(2)));
     script.writes([Step::Partial(2)], Step::Pending);
     script.frame(CLOSE, [3, 232]);
     script.end();

@@ -341,7 +341,8 @@ async fn default_stands_for_the_default_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_without_a_pause_let_other_tasks_run() {
-    let mut connections = Reconnect::new(|| async { Err::<Ws, _>(Error::Closing) }).retry(|_| Retry::Now);
+    let mut connections =
+        Reconnect::new(|| async { Err::<Ws, _>(Error::Closing { by_peer: None }) }).retry(|_| Retry::Now);
     let other = tokio::spawn(async {});
     tokio::select! {
         _ = connections.next() => panic!("there is none"),

@@ -500,8 +500,8 @@ async fn a_writer_on_a_connection_that_has_ended_says_why() {
     let (mut ws, _script) = open(Config::default(), "");
     assert!(ws.close_with(CloseFrame::new(1000, "bye")).now_or_never().is_none());
     let failed = ws.writer(Kind::Text).write(b"late").await.expect_err("closing");
-    assert!(matches!(cause(&failed), Error::Closing));
-    assert!(matches!(ws.writer(Kind::Text).finish().await, Err(Error::Closing)));
+    assert!(matches!(cause(&failed), Error::Closing { .. }));
+    assert!(matches!(ws.writer(Kind::Text).finish().await, Err(Error::Closing { .. })));
 }
 
 #[tokio::test(start_paused = true)]
