@@ -255,7 +255,8 @@ impl ClientBuilder {
     }
 
     /// Called with each TCP socket when it is connected, before anything is sent: to set socket options, also those that
-    /// were set by the methods here. Only [`connect`](Self::connect) calls it.
+    /// were set by the methods here. Where a host has several addresses it gets the socket of the one that won. Only
+    /// [`connect`](Self::connect) calls it.
     pub fn tcp(mut self, options: impl Fn(&TcpStream) + Send + Sync + 'static) -> Self {
         self.options.dialer.tcp.set = Some(Arc::new(options));
         self
@@ -263,7 +264,8 @@ impl ClientBuilder {
 
     /// The address of this machine that TCP comes from, with a port of the system's choice. Default: the system chooses.
     ///
-    /// Only addresses of its family are connected to. One that is not of this machine is [`Error::Connect`]. Only
+    /// Only addresses of its family are connected to. If the host has none, or this address is not of this machine, it is
+    /// [`Error::Connect`], of the kind [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable). Only
     /// [`connect`](Self::connect) uses it.
     pub fn local_address(mut self, address: IpAddr) -> Self {
         self.options.dialer.local_address = Some(address);
@@ -272,9 +274,8 @@ impl ClientBuilder {
 
     /// Asked for the addresses of a host and a port, instead of the system's name resolution.
     ///
-    /// The addresses are tried one after another until one accepts; where there are both IPv6 and IPv4, the second family
-    /// is tried beside the first after 300 ms (RFC 8305). An address with port 0 gets the port that was asked for. No
-    /// address is an error. A host that is an address already is not asked for. It runs within
+    /// Its addresses are tried as those of the system are: see [`connect`](Self::connect). An address with port 0 gets the
+    /// port that was asked for. No address is an error. A host that is an address already is not asked for. It runs within
     /// [`connect_timeout`](Self::connect_timeout), and its error is [`Error::Connect`]. Only [`connect`](Self::connect)
     /// uses it.
     ///
@@ -356,6 +357,11 @@ impl ClientBuilder {
     }
 
     /// Opens TCP, TLS for `wss`, and the WebSocket.
+    ///
+    /// Every address of the host, or of its proxy's host, is tried (Happy Eyeballs, RFC 8305, sections 4, 5 and 8). IPv6 and
+    /// IPv4 alternate, and the family of the first address leads. The next attempt begins 250 ms after the last one, or at
+    /// once when one fails; at most 8 are open. The first that connects wins, and what fails from then on is final. Without
+    /// timers ([`Config::without_timers`]) the next one begins only when one fails.
     ///
     /// # Errors
     ///
@@ -485,7 +491,7 @@ impl ClientBuilder {
 
     /// A socket to `server`, which may be a proxy.
     async fn open_socket(&self, server: &Target, trace: &Trace) -> Result<Socket, Error> {
-        let dialling = pin!(self.options.dialer.dial(server.server(), self.options.config.nodelay));
+        let dialling = pin!(self.options.dialer.dial(server.server(), &self.options.config));
         within(Phase::Connect, self.options.connect_timeout, server, trace, dialling).await
     }
 

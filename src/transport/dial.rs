@@ -9,6 +9,7 @@ use http::uri::Authority;
 #[cfg(unix)]
 use crate::error::SharedError;
 use crate::{
+    config::Config,
     error::Error,
     transport::{resolver::Resolver, socket::Socket, tcp, tcp_options::TcpOptions},
 };
@@ -37,13 +38,12 @@ impl Dialer {
     }
 
     /// Opens a socket to `server`, a host with a port.
-    pub(crate) async fn dial(&self, server: &Arc<Authority>, nodelay: bool) -> Result<Socket, Error> {
+    pub(crate) async fn dial(&self, server: &Arc<Authority>, config: &Config) -> Result<Socket, Error> {
         #[cfg(unix)]
         if let Some(path) = &self.unix {
             return unix(path, server).await;
         }
-        let stream = tcp::connect(server, nodelay, &self.tcp, self.local_address, self.resolver.clone()).await?;
-        Ok(Socket::Tcp(stream))
+        Ok(Socket::Tcp(tcp::connect(self, server, config).await?))
     }
 }
 

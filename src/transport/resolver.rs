@@ -1,19 +1,9 @@
 //! A resolver of the caller's: from a host name to addresses.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc};
 
-use hyper_util::client::legacy::connect::dns::Name;
-use tower_service::Service;
-
-type Addresses = io::Result<std::vec::IntoIter<SocketAddr>>;
 type Resolve = dyn Fn(&str, u16) -> Resolving + Send + Sync;
-type Resolving = Pin<Box<dyn Future<Output = Addresses> + Send>>;
+type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// The caller's function. It is shared by the clones of a builder.
 #[derive(Clone)]
@@ -35,34 +25,13 @@ impl Resolver {
                     return Err(io::Error::new(io::ErrorKind::NotFound, "the resolver gave no address"));
                 }
                 addresses.iter_mut().filter(|address| address.port() == 0).for_each(|address| address.set_port(port));
-                Ok(addresses.into_iter())
+                Ok(addresses)
             })
         }))
     }
 
-    /// As the connector wants it: it asks for a name without a port.
-    pub(super) fn for_port(self, port: u16) -> ResolverForPort {
-        ResolverForPort { resolver: self, port }
-    }
-}
-
-/// A resolver for one attempt.
-#[derive(Clone)]
-pub(super) struct ResolverForPort {
-    resolver: Resolver,
-    port: u16,
-}
-
-impl Service<Name> for ResolverForPort {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Resolving;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Resolving {
-        (self.resolver.0)(name.as_str(), self.port)
+    /// Never no address.
+    pub(super) fn resolve(&self, host: &str, port: u16) -> Resolving {
+        (self.0)(host, port)
     }
 }

@@ -1,82 +1,85 @@
-//! Opening TCP: name resolution, and the addresses of a host one after another.
+//! Opening TCP: from a host to its addresses, and from these to a socket.
 
 use std::{
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Poll, ready},
 };
 
-use http::uri::{Authority, Uri};
-use hyper_util::{
-    client::legacy::connect::{HttpConnector, dns::Name},
-    rt::TokioIo,
-};
-use tokio::net::TcpStream;
-use tower_service::Service;
+use http::uri::Authority;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
+    config::Config,
     error::{Error, SharedError},
-    transport::{resolver::Resolver, tcp_options::TcpOptions},
+    transport::{
+        dial::Dialer,
+        race::{self, Lost},
+    },
 };
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Resolves the host of `server` and opens TCP to it, from `local` if it is given, with these options. Where the host has addresses of IPv6
-/// and IPv4 the second family is tried beside the first after 300 ms (RFC 8305).
-pub(crate) async fn connect(
-    server: &Arc<Authority>,
-    nodelay: bool,
-    options: &TcpOptions,
-    local: Option<IpAddr>,
-    resolver: Option<Resolver>,
-) -> Result<TcpStream, Error> {
-    let connecting = async {
-        match resolver.zip(server.port_u16()) {
-            // An address is not resolved.
-            Some((resolver, port)) if !is_address(server.host()) => {
-                let connector = HttpConnector::new_with_resolver(resolver.for_port(port));
-                // Without a port the connector keeps those of the resolver.
-                open(connector, server.host(), nodelay, options, local).await
-            }
-            _ => open(HttpConnector::new(), server.as_str(), nodelay, options, local).await,
+/// Resolves the host of `server` and opens TCP to the first of its addresses that answers.
+pub(super) async fn connect(dialer: &Dialer, server: &Arc<Authority>, config: &Config) -> Result<TcpStream, Error> {
+    let failed = |cause| Error::Connect { server: server.clone(), cause: SharedError::new(cause) };
+    let addresses = addresses(dialer, server).await.map_err(|cause| failed(step("dns error".to_owned(), cause)))?;
+    let mut addresses = race::in_turn(addresses);
+    if let Some(local) = dialer.local_address {
+        addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+        if addresses.is_empty() {
+            let text = format!("it has no address that {local} could connect to");
+            return Err(failed(io::Error::new(io::ErrorKind::AddrNotAvailable, text)));
         }
-    };
-    let stream = connecting.await.map_err(|error| {
-        let kind = std::iter::successors(Some(&*error as &dyn std::error::Error), |&cause| cause.source())
-            .find_map(|cause| cause.downcast_ref::<io::Error>())
-            .map_or(io::ErrorKind::Other, io::Error::kind);
-        Error::Connect { server: server.clone(), cause: SharedError::new(io::Error::new(kind, error)) }
+    }
+    let racing = race::race(addresses, config.has_timers, |address| open(dialer, address));
+    let stream = racing.await.map_err(|Lost { cause, tried }| {
+        let what = match tried {
+            Some((first, tried @ 2..)) => format!("tcp connect error at {first}, the first of {tried} addresses tried"),
+            _ => "tcp connect error".to_owned(),
+        };
+        failed(step(what, cause))
     })?;
-    options.apply(&stream);
+    if config.nodelay {
+        // A system that refuses goes on without it.
+        let _ = stream.set_nodelay(true);
+    }
+    dialer.tcp.apply(&stream);
     Ok(stream)
 }
 
-fn is_address(host: &str) -> bool {
-    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+/// The addresses of the host of `server`, each with its port.
+async fn addresses(dialer: &Dialer, server: &Authority) -> io::Result<Vec<SocketAddr>> {
+    // A target's port is always explicit.
+    let (host, port) = (server.host(), server.port_u16().unwrap_or_default());
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    match &dialer.resolver {
+        Some(resolver) => resolver.resolve(host, port).await,
+        None => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+    }
 }
 
-async fn open<R>(
-    mut connector: HttpConnector<R>,
-    authority: &str,
-    nodelay: bool,
-    options: &TcpOptions,
-    local: Option<IpAddr>,
-) -> Result<TcpStream, BoxError>
-where
-    HttpConnector<R>: Service<Uri, Response = TokioIo<TcpStream>, Error: Into<BoxError>>,
-    R: Service<Name>,
-{
-    let uri = Uri::builder().scheme("ws").authority(authority).path_and_query("/").build()?;
-    // The scheme is not http.
-    connector.enforce_http(false);
-    connector.set_nodelay(nodelay);
-    connector.set_recv_buffer_size(options.recv_buffer_size.and_then(|bytes| bytes.try_into().ok()));
-    connector.set_local_address(local);
-    std::future::poll_fn(|cx| {
-        ready!(connector.poll_ready(cx)).map_err(Into::into)?;
-        Poll::Ready(Ok::<_, BoxError>(()))
-    })
-    .await?;
-    Ok(connector.call(uri).await.map_err(Into::into)?.into_inner())
+/// Opens TCP to one address.
+async fn open(dialer: &Dialer, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(bytes) = dialer.tcp.recv_buffer_size {
+        // A system that refuses goes on with its own.
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+    if let Some(local) = dialer.local_address {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
+    socket.connect(address).await
+}
+
+/// What failed, and why: both are shown, and the kind is that of the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Step {
+    what: String,
+    source: io::Error,
+}
+
+fn step(what: String, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Step { what, source })
 }

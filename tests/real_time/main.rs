@@ -4,6 +4,8 @@
 
 #[cfg(feature = "rustls-tls")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod silent;
 mod slow_peer;
 #[path = "../support/mod.rs"]
 mod support;

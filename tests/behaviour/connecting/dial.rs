@@ -1,4 +1,4 @@
-//! Ways to dial: a builder that is used again, a local address, a resolver of one's own, a Unix socket.
+//! Ways to dial: a builder that is used again, every address of a host, a local address, a resolver of one's own, a Unix socket.
 
 use std::{
     io,
@@ -11,7 +11,8 @@ use std::{
 };
 
 use testkit::server::Script;
-use wsflow::{Error, Phase, WebSocketStream};
+use tokio::net::TcpStream;
+use wsflow::{ClientBuilder, Error, Phase, WebSocketStream};
 
 use crate::support::error;
 
@@ -38,7 +39,84 @@ async fn a_builder_is_used_again_with_all_of_its_options() {
     }
 }
 
+// Every address of a host. How long each has for itself is a test of the race, with paused time; silent ones are in `real_time`.
+
+/// An address of this machine where nobody listens.
+async fn nobody(address: &str) -> SocketAddr {
+    Script::bind_to(address).await.addr()
+}
+
+/// Leads to these addresses.
+fn leading_to(addresses: impl Into<Vec<SocketAddr>>) -> ClientBuilder {
+    let addresses = addresses.into();
+    WebSocketStream::builder("ws://feed.invalid/").resolver(move |_, _| std::future::ready(Ok(addresses.clone())))
+}
+
+/// B270.
+#[tokio::test]
+async fn each_address_of_either_family_is_tried_and_the_caller_gets_the_winners_socket_alone() {
+    let (none4, none6) = (nobody("127.0.0.1:0").await, nobody("[::1]:0").await);
+    for (bind, dead) in
+        [("127.0.0.1:0", vec![none4, none6, none4]), ("[::1]:0", vec![none4, none6]), ("127.0.0.1:0", vec![none6])]
+    {
+        let server = Script::bind_to(bind).await;
+        let sockets = Arc::new(Mutex::new(Vec::new()));
+        let seen = sockets.clone();
+        let builder = leading_to([dead, vec![server.addr()]].concat()).tcp(move |socket| {
+            let peer = socket.peer_addr().expect("connected");
+            seen.lock().expect("whole").push((peer, socket.nodelay().expect("TCP_NODELAY")));
+        });
+        let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
+        ws.expect("open");
+        assert_eq!(*sockets.lock().expect("whole"), [(server.addr(), true)]);
+    }
+}
+
+/// B271.
+#[tokio::test]
+async fn where_all_addresses_fail_the_first_ones_cause_is_told_and_how_many_were_tried() {
+    let dead = [nobody("[::1]:0").await, nobody("127.0.0.1:0").await, nobody("127.0.0.1:0").await];
+    let failed = error(leading_to(dead).connect().await);
+    let text = format!(
+        "cannot connect to feed.invalid:80: tcp connect error at {}, the first of 3 addresses tried: Connection refused",
+        dead[0]
+    );
+    assert!(failed.to_string().starts_with(&text), "{failed}");
+    let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
+    assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
+    let failed = error(leading_to([dead[1]]).connect().await);
+    let text = "cannot connect to feed.invalid:80: tcp connect error: Connection refused";
+    assert!(failed.to_string().starts_with(text), "{failed}");
+}
+
+/// B272.
+#[tokio::test]
+async fn a_server_that_fails_once_tcp_is_open_is_the_only_one_that_was_asked() {
+    let (first, second) = (Script::bind().await, Script::bind().await);
+    let (refused, ()) = tokio::join!(leading_to([first.addr(), second.addr()]).connect(), async {
+        let mut peer = first.peer().await;
+        peer.request().await;
+        peer.raw("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n").await;
+    });
+    assert!(matches!(error(refused), Error::Refused(_)));
+    let next = TcpStream::connect(second.addr()).await.expect("it listens");
+    assert_eq!(second.peer().await.remote(), next.local_addr().expect("connected"), "nobody came before");
+}
+
 // The local address.
+
+/// B273.
+#[tokio::test]
+async fn only_addresses_of_the_local_addresss_family_are_tried() {
+    let server = Script::bind().await;
+    let none6 = nobody("[::1]:0").await;
+    let builder = leading_to([none6, server.addr()]).local_address([127, 0, 0, 1].into());
+    let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
+    ws.expect("open");
+    let failed = error(leading_to([none6, none6]).local_address([127, 0, 0, 1].into()).connect().await);
+    let text = "cannot connect to feed.invalid:80: it has no address that 127.0.0.1 could connect to";
+    assert_eq!(failed.to_string(), text);
+}
 
 /// The whole of 127.0.0.0/8 is this machine only on Linux.
 #[cfg(target_os = "linux")]
@@ -58,7 +136,7 @@ async fn a_local_address_of_another_machine_or_of_the_other_family_cannot_connec
     for (local, kind) in [
         // TEST-NET-1 (RFC 5737) is nobody's.
         (IpAddr::from([192, 0, 2, 1]), io::ErrorKind::AddrNotAvailable),
-        ("::1".parse().expect("an address"), io::ErrorKind::NotConnected),
+        ("::1".parse().expect("an address"), io::ErrorKind::AddrNotAvailable),
     ] {
         let failed = error(WebSocketStream::builder(server.url("/")).local_address(local).connect().await);
         let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };

@@ -59,6 +59,24 @@ async fn an_http_proxy_sees_connect_and_its_credentials_and_the_server_sees_none
     }
 }
 
+/// B270.
+#[tokio::test]
+async fn each_address_of_a_proxys_host_is_tried() {
+    let (nobody, script) = (Script::bind().await.addr(), Script::bind().await);
+    let addresses = [nobody, script.addr()];
+    let builder = through(Proxy::http("http://proxy.invalid").expect("a proxy")).resolver(move |host, _| {
+        assert_eq!(host, "proxy.invalid");
+        std::future::ready(Ok(addresses))
+    });
+    let (ws, ()) = tokio::join!(builder.connect(), async {
+        let mut peer = script.peer().await;
+        peer.request().await;
+        peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+        peer.accept().await;
+    });
+    ws.expect("open");
+}
+
 #[tokio::test]
 async fn the_event_api_goes_through_a_proxy() {
     let script = Script::bind().await;
