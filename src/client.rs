@@ -275,7 +275,8 @@ impl ClientBuilder {
     /// Asked for the addresses of a host and a port, instead of the system's name resolution.
     ///
     /// Its addresses are tried as those of the system are: see [`connect`](Self::connect). An address with port 0 gets the
-    /// port that was asked for. No address is an error. A host that is an address already is not asked for. It runs within
+    /// port that was asked for. No address is an error. A host that is an address already is not asked for: to judge where a
+    /// connection leads is for [`allow_address`](Self::allow_address). It runs within
     /// [`connect_timeout`](Self::connect_timeout), and its error is [`Error::Connect`]. Only [`connect`](Self::connect)
     /// uses it.
     ///
@@ -301,11 +302,35 @@ impl ClientBuilder {
         self
     }
 
+    /// Asked before each TCP connect whether this address may be connected to: of the URL, of a redirect, or of a proxy,
+    /// also where the host is an address. Default: each may.
+    ///
+    /// `false` is a failed attempt, and the next address of the host is tried; if there is none it is [`Error::Connect`], of
+    /// the kind [`PermissionDenied`](io::ErrorKind::PermissionDenied). It is for URLs, redirects and names of others, which
+    /// may lead into your own network. It gets what is connected to, so a name that changes its address meanwhile gains
+    /// nothing. IPv6 that carries an address of IPv4 is given as IPv4. Through a proxy it is asked for the proxy alone: the
+    /// server's name is resolved there. Only [`connect`](Self::connect) asks.
+    ///
+    /// ```no_run
+    /// # use wsflow::WebSocketStream;
+    /// use std::net::IpAddr;
+    ///
+    /// let builder = WebSocketStream::builder("wss://hook.example/").redirects(3).allow_address(|address| match address.ip() {
+    ///     // On most systems the unspecified address leads to this machine.
+    ///     IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()),
+    ///     IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified()),
+    /// });
+    /// ```
+    pub fn allow_address(mut self, allow: impl Fn(&SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.options.dialer.allow_address = Some(Arc::new(allow));
+        self
+    }
+
     /// Connects to the Unix socket at `path` instead of TCP. The URL still gives the request its host and path, and a
     /// `wss` URL adds TLS for its host. Each hop of [`redirects`](Self::redirects) goes there, too.
     ///
-    /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver) and
-    /// [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it. With the feature `proxy`:
+    /// [`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver),
+    /// [`allow_address`](Self::allow_address) and [`Config::nodelay`] have no effect then. Only [`connect`](Self::connect) uses it. With the feature `proxy`:
     /// `Proxy::http` and `Proxy::socks5` are reached over this socket, and asked for a tunnel to the URL's host;
     /// `Proxy::from_env` has no effect, since its proxies are for TCP.
     #[cfg(unix)]
@@ -330,6 +355,9 @@ impl ClientBuilder {
     /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
     /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
     /// follows redirects.
+    ///
+    /// A server may send this client anywhere: to `127.0.0.1`, or to a machine that only this one can reach. Where it is not
+    /// trusted, [`allow_address`](Self::allow_address) judges each address, and a [`resolver`](Self::resolver) does not.
     pub fn redirects(mut self, limit: u8) -> Self {
         self.options.redirects = limit;
         self
@@ -434,7 +462,8 @@ impl ClientBuilder {
     /// Opens TLS for the URL's host over `io`, also for `ws`, and the WebSocket over that.
     ///
     /// [`connect_timeout`](Self::connect_timeout), [`redirects`](Self::redirects) and the ways to dial
-    /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver), `unix`) have no effect.
+    /// ([`tcp`](Self::tcp), [`local_address`](Self::local_address), [`resolver`](Self::resolver),
+    /// [`allow_address`](Self::allow_address), `unix`) have no effect.
     ///
     /// # Errors
     ///

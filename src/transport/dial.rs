@@ -2,7 +2,10 @@
 
 #[cfg(unix)]
 use std::{io, path::Path};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::uri::Authority;
 
@@ -14,6 +17,9 @@ use crate::{
     transport::{resolver::Resolver, socket::Socket, tcp, tcp_options::TcpOptions},
 };
 
+/// Whether an address may be connected to: the caller's own word.
+pub(crate) type AllowAddress = Arc<dyn Fn(&SocketAddr) -> bool + Send + Sync>;
+
 /// The options of dialling.
 #[derive(Clone, Default)]
 pub(crate) struct Dialer {
@@ -24,6 +30,8 @@ pub(crate) struct Dialer {
     pub(crate) local_address: Option<IpAddr>,
     /// Asked instead of the system.
     pub(crate) resolver: Option<Resolver>,
+    /// Asked before each TCP connect. `None`: every address may be connected to.
+    pub(crate) allow_address: Option<AllowAddress>,
     pub(crate) tcp: TcpOptions,
 }
 

@@ -61,6 +61,10 @@ async fn addresses(dialer: &Dialer, server: &Authority) -> io::Result<Vec<Socket
 
 /// Opens TCP to one address.
 async fn open(dialer: &Dialer, address: SocketAddr) -> io::Result<TcpStream> {
+    if dialer.allow_address.as_ref().is_some_and(|allow| !allow(&address)) {
+        let text = format!("{address} is not allowed (allow_address)");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(bytes) = dialer.tcp.recv_buffer_size {
         // A system that refuses goes on with its own.

@@ -1,4 +1,4 @@
-//! Ways to dial: a builder that is used again, every address of a host, a local address, a resolver of one's own, a Unix socket.
+//! Ways to dial: a builder that is used again, every address of a host, which are allowed, a local address, a resolver of one's own, a Unix socket.
 
 use std::{
     io,
@@ -99,8 +99,108 @@ async fn a_server_that_fails_once_tcp_is_open_is_the_only_one_that_was_asked() {
         peer.raw("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n").await;
     });
     assert!(matches!(error(refused), Error::Refused(_)));
-    let next = TcpStream::connect(second.addr()).await.expect("it listens");
-    assert_eq!(second.peer().await.remote(), next.local_addr().expect("connected"), "nobody came before");
+    nobody_came_to(&second).await;
+}
+
+// Which addresses are allowed.
+
+/// Allows what `allow` says, and notes what it was asked.
+fn noting(
+    builder: ClientBuilder,
+    allow: impl Fn(&SocketAddr) -> bool + Send + Sync + 'static,
+) -> (ClientBuilder, Arc<Mutex<Vec<SocketAddr>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = asked.clone();
+    let builder = builder.allow_address(move |address| {
+        noted.lock().expect("whole").push(*address);
+        allow(address)
+    });
+    (builder, asked)
+}
+
+/// Asserts that no TCP connection came to `server`.
+async fn nobody_came_to(server: &Script) {
+    let next = TcpStream::connect(server.addr()).await.expect("it listens");
+    assert_eq!(server.peer().await.remote(), next.local_addr().expect("connected"), "somebody came before");
+}
+
+/// B276.
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_not_connected_to_and_the_next_one_is_tried() {
+    let (forbidden, server) = (Script::bind_to("[::1]:0").await, Script::bind().await);
+    let addresses = [forbidden.addr(), server.addr()];
+    let (builder, asked) = noting(leading_to(addresses), SocketAddr::is_ipv4);
+    let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
+    ws.expect("open");
+    assert_eq!(*asked.lock().expect("whole"), addresses);
+    nobody_came_to(&forbidden).await;
+}
+
+/// B276.
+#[tokio::test]
+async fn where_no_address_is_allowed_the_error_says_so() {
+    let server = Script::bind().await;
+    let port = server.addr().port();
+    let loopback = SocketAddr::from(([127, 0, 0, 1], port));
+    let mapped = format!("ws://[::ffff:127.0.0.1]:{port}/");
+    for (builder, host, asked_for) in [
+        (leading_to([loopback]), "feed.invalid:80", loopback),
+        // A host that is an address is asked for, too, as what it is on the wire.
+        (WebSocketStream::builder(server.url("/")), &*loopback.to_string(), loopback),
+        (WebSocketStream::builder(&mapped), &*format!("[::ffff:7f00:1]:{port}"), loopback),
+    ] {
+        let (builder, asked) = noting(builder, |address| !address.ip().is_loopback());
+        let failed = error(builder.connect().await);
+        let text = format!("cannot connect to {host}: tcp connect error: {loopback} is not allowed (allow_address)");
+        assert_eq!(failed.to_string(), text);
+        let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
+        assert_eq!(cause.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(*asked.lock().expect("whole"), [asked_for]);
+    }
+    nobody_came_to(&server).await;
+}
+
+/// B276.
+#[tokio::test]
+async fn a_redirect_leads_to_no_address_that_is_not_allowed() {
+    let (server, inside) = (Script::bind().await, Script::bind().await);
+    let (here, there) = (server.addr(), inside.addr());
+    let builder = WebSocketStream::builder(server.url("/")).redirects(1);
+    let (builder, asked) = noting(builder, move |address| *address == here);
+    let (failed, ()) = tokio::join!(builder.connect(), async {
+        let mut peer = server.peer().await;
+        peer.request().await;
+        peer.raw(format!("HTTP/1.1 307 x\r\nLocation: ws://{there}/\r\nContent-Length: 0\r\n\r\n")).await;
+    });
+    let failed = error(failed);
+    assert!(matches!(failed, Error::Connect { .. }), "{failed:?}");
+    assert_eq!(*asked.lock().expect("whole"), [here, there]);
+    nobody_came_to(&inside).await;
+}
+
+/// The server's name is resolved there.
+/// B276.
+#[cfg(feature = "proxy")]
+#[tokio::test]
+async fn the_address_of_a_proxy_is_asked_for_and_not_that_of_the_server() {
+    use wsflow::Proxy;
+
+    let proxy = Script::bind().await;
+    let url = format!("http://{}", proxy.addr());
+    let through = || WebSocketStream::builder("ws://192.0.2.1/").proxy(Proxy::http(&url).expect("a proxy"));
+    let (builder, asked) = noting(through(), |address| address.ip().is_loopback());
+    let (ws, ()) = tokio::join!(builder.connect(), async {
+        let mut peer = proxy.peer().await;
+        peer.request().await;
+        peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+        peer.accept().await;
+    });
+    ws.expect("open");
+    assert_eq!(*asked.lock().expect("whole"), [proxy.addr()]);
+    let (builder, asked) = noting(through(), |address| !address.ip().is_loopback());
+    assert!(matches!(error(builder.connect().await), Error::Connect { .. }));
+    assert_eq!(*asked.lock().expect("whole"), [proxy.addr()]);
+    nobody_came_to(&proxy).await;
 }
 
 // The local address.
