@@ -199,6 +199,10 @@ impl ClientBuilder {
 
     /// How long name resolution and TCP may take, to the server or to its proxy. Default 30 s; `None`: no limit but the
     /// system's.
+    ///
+    /// The system's name resolution cannot be stopped: it goes on behind an attempt that was given up, on a thread that no
+    /// runtime waits for. Equal lookups that are under way share one. At most 512 are under way in a process, and others wait
+    /// within this time.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.connect_timeout = timeout.into();
         self

@@ -1,6 +1,7 @@
 //! What a connection runs over: a socket, or TLS over it.
 
 pub(crate) mod dial;
+mod lookup;
 mod race;
 pub(crate) mod resolver;
 pub(crate) mod socket;

@@ -14,6 +14,7 @@ use crate::{
     error::{Error, SharedError},
     transport::{
         dial::Dialer,
+        lookup::lookup,
         race::{self, Lost},
     },
 };
@@ -55,7 +56,11 @@ async fn addresses(dialer: &Dialer, server: &Authority) -> io::Result<Vec<Socket
     }
     match &dialer.resolver {
         Some(resolver) => resolver.resolve(host, port).await,
-        None => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+        None => {
+            let mut addresses = lookup(host).await?;
+            addresses.iter_mut().for_each(|address| address.set_port(port));
+            Ok(addresses)
+        }
     }
 }
 
