@@ -94,7 +94,8 @@ impl Proxy {
     /// * `example.com`, `.example.com` or `*.example.com`: this name and all below it, in any case, with or without a dot
     ///   at the end;
     /// * an address: `192.0.2.1`, `2001:db8::1`; it is not compared with the addresses of a name;
-    /// * a network: `10.0.0.0/8`, `2001:db8::/32`;
+    /// * a network: `10.0.0.0/8`, `2001:db8::/32`; its address is whole (`0.0.0.0/0`, and not `0/0`), and one of IPv6 that
+    ///   carries IPv4, as `::ffff:10.0.0.0/104`, is that of IPv4;
     /// * `*`: every server.
     ///
     /// Each may have a port, and is for this port alone then: `example.com:8080`, `[2001:db8::1]:8080`. Any other entry

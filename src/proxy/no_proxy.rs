@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use url::Host;
 
 /// The entries of the variable `NO_PROXY`.
@@ -54,7 +54,7 @@ impl Hosts {
             return Some(Self::All);
         }
         if let Ok(network) = hosts.parse() {
-            return Some(Self::Network(network));
+            return Some(Self::Network(canonical(network)));
         }
         let address = match hosts.parse::<Ipv6Addr>() {
             Ok(address) => Host::Ipv6(address),
@@ -77,6 +77,18 @@ impl Hosts {
             _ => false,
         }
     }
+}
+
+/// The network, that of IPv4 where IPv6 carries one: addresses have this form, too.
+fn canonical(network: IpNet) -> IpNet {
+    let carried = |network: &IpNet| {
+        let prefix_len = network.prefix_len().checked_sub(96)?;
+        match network.addr().to_canonical() {
+            IpAddr::V4(address) if network.addr().is_ipv6() => Ipv4Net::new(address, prefix_len).ok(),
+            _ => None,
+        }
+    };
+    carried(&network).map_or(network, IpNet::V4)
 }
 
 /// The address, that of IPv4 where IPv6 carries one; or the name, without its trailing dot.
@@ -125,6 +137,12 @@ mod tests {
             ("2001:DB8::/32", &["[2001:db8:1::5]"], &["[2001:db9::1]"]),
             ("10.0.0.0/8", &["[::ffff:10.0.0.1]"], &["[::ffff:11.0.0.1]"]),
             ("::ffff:10.0.0.1", &["10.0.0.1", "[::ffff:10.0.0.1]"], &[]),
+            // As Go reads them.
+            ("::ffff:127.0.0.0/104", &["127.0.0.1", "[::ffff:127.9.9.9]"], &["128.0.0.1", "[::1]", "h"]),
+            ("::ffff:0:0/96", &["127.0.0.1", "192.0.2.1"], &["[::1]"]),
+            ("::/0", &["[::1]"], &["127.0.0.1", "[::ffff:127.0.0.1]"]),
+            // Neither curl nor Go takes an address that is not whole for a network.
+            ("0/0,10/8,10.0/16", &[], &["0.0.0.0", "10.0.0.1", "192.0.2.1", "[::1]", "h"]),
             // Ports: that of a URL without one is 80.
             ("h:8080", &["h:8080", "a.h:8080"], &["h", "h:81"]),
             ("h:80", &["h", "h:80"], &["h:8080"]),

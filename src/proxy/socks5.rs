@@ -15,6 +15,8 @@ use crate::{
 const VERSION: u8 = 5;
 const NO_AUTHENTICATION: u8 = 0;
 const USERNAME_PASSWORD: u8 = 2;
+/// Of user name and password (RFC 1929): not that of SOCKS.
+const AUTHENTICATION_VERSION: u8 = 1;
 
 /// A user name and a password, each with its length before it, as they are sent.
 #[derive(Clone)]
@@ -73,9 +75,12 @@ where
     match (receive(io).await?, credentials) {
         ([VERSION, NO_AUTHENTICATION], _) => Ok(()),
         ([VERSION, USERNAME_PASSWORD], Some(Credentials(fields))) => {
-            send(io, &[&[1], &fields[..]].concat()).await?;
-            let [_version, status] = receive(io).await?;
-            if status == 0 { Ok(()) } else { Err(Failure::Proxy(ProxyCause::Credentials)) }
+            send(io, &[&[AUTHENTICATION_VERSION], &fields[..]].concat()).await?;
+            match receive(io).await? {
+                [AUTHENTICATION_VERSION, 0] => Ok(()),
+                [AUTHENTICATION_VERSION, _] => Err(Failure::Proxy(ProxyCause::Credentials)),
+                _ => Err(Failure::Proxy(ProxyCause::Protocol)),
+            }
         }
         ([VERSION, _], _) => Err(Failure::Proxy(ProxyCause::NoMethod)),
         _ => Err(Failure::Proxy(ProxyCause::Protocol)),

@@ -261,6 +261,8 @@ async fn each_refusal_of_a_socks5_proxy_has_its_name() {
         ("", vec![b"\x05\xff".to_vec()], "takes none of the offered ways to authenticate", false),
         ("", vec![b"\x05\x02".to_vec()], "takes none of the offered ways to authenticate", false),
         ("u:p@", vec![b"\x05\x02".to_vec(), b"\x01\x01".to_vec()], "refused the credentials", false),
+        ("u:p@", vec![b"\x05\x02".to_vec(), b"\x05\x00".to_vec()], "does not speak SOCKS5", false),
+        ("u:p@", vec![b"\x05\x02".to_vec(), b"\x00\x01".to_vec()], "does not speak SOCKS5", false),
         ("", vec![b"HT".to_vec()], "does not speak SOCKS5", false),
         ("", vec![b"\x05\x00".to_vec(), b"\x04\x00\x00\x01".to_vec()], "does not speak SOCKS5", false),
         ("", vec![b"\x05\x00".to_vec(), b"\x05\x00\x00\x02".to_vec()], "does not speak SOCKS5", false),
