@@ -2,8 +2,10 @@
 
 mod handshake;
 mod invalid;
+mod outlook;
 mod proxy;
 mod redirect;
+mod retry_after;
 mod shared;
 mod text;
 mod violation;
@@ -13,7 +15,6 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{StatusCode, uri::Authority};
 
-pub(crate) use self::text::up_to;
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl, InvalidVariable},
@@ -22,6 +23,7 @@ pub use self::{
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
+pub(crate) use self::{outlook::Outlook, text::up_to};
 use crate::close::{CloseCode, CloseFrame, Closed};
 
 /// All errors, grouped by cause.
@@ -232,30 +234,20 @@ impl Error {
     ///
     /// * [`Connect`](Self::Connect), also where the host has no address; [`Io`](Self::Io);
     ///   [`Timeout`](Self::Timeout) of every phase;
-    /// * [`Refused`](Self::Refused) with status 408, 425, 429 or 5xx;
-    /// * [`Proxy`](Self::Proxy) with such a status, a response that broke off, or the SOCKS reply 1, 3, 4, 5 or 6;
-    /// * [`Tls`](Self::Tls), and TLS with a proxy, if the transport failed during the TLS handshake;
-    /// * [`Handshake`](Self::Handshake) if the response broke off ([`InvalidResponse::Truncated`]);
-    /// * [`Closed`](Self::Closed) with code 1001, 1006, 1011, 1012, 1013 or 1014.
+    /// * [`Refused`](Self::Refused), and [`Proxy`](Self::Proxy) with a status, if that is 408, 425, 429 or 5xx, or there is a
+    ///   `Retry-After`;
+    /// * [`Proxy`](Self::Proxy) with the SOCKS reply 1, 3, 4, 5 or 6;
+    /// * a response that broke off ([`InvalidResponse::Truncated`]), of the server or of a proxy;
+    /// * [`Closed`](Self::Closed) with code 1001, 1006, 1011, 1012, 1013 or 1014;
+    /// * a [violation](Self::ProtocolViolation) in the peer's Close frame: servers send such when they restart.
     ///
-    /// It is not for what the caller gave, for a certificate, for any other status or close code, nor for a peer that
-    /// breaks the protocol or exceeds a limit. The codes 3000-4999 have the meaning that the application gives them.
+    /// It is not for what the caller gave, for TLS, for any other status or close code, nor for a peer that breaks the
+    /// protocol or exceeds a limit. The codes 3000-4999 have the meaning that the application gives them.
+    ///
+    /// It is what [`Retry::default_for`](crate::Retry::default_for) tries again, but for ends as intended: those with 1000,
+    /// 1005 or 3000-4999, and [`Closing`](Self::Closing), are not transient.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Connect { .. } | Self::Io(_) | Self::Timeout { .. } => true,
-            Self::Tls(cause) => shared::has_io(cause),
-            Self::Refused(response) => is_transient_status(response.status()),
-            Self::Proxy(error) => match &error.cause {
-                ProxyCause::Tls(cause) => shared::has_io(cause),
-                ProxyCause::Refused(response) => is_transient_status(response.status()),
-                ProxyCause::Response(invalid) => matches!(invalid, InvalidResponse::Truncated { .. }),
-                ProxyCause::Reply(code) => matches!(code, 1 | 3..=6),
-                ProxyCause::NoMethod | ProxyCause::Credentials | ProxyCause::Protocol => false,
-            },
-            Self::Handshake(response) => matches!(response, InvalidResponse::Truncated { .. }),
-            Self::Closed(closed) => matches!(u16::from(closed.code), 1001 | 1006 | 1011..=1014),
-            _ => false,
-        }
+        self.outlook() == Outlook::Transient
     }
 
     /// The status of a response that refused the upgrade, or the tunnel.
@@ -292,10 +284,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-fn is_transient_status(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500..=599)
 }
 
 /// Constructors.
@@ -537,38 +525,5 @@ mod tests {
         }
         places.dedup();
         assert_eq!(places, (0..22).collect::<Vec<_>>(), "each variant is in the table");
-    }
-
-    #[test]
-    fn what_a_retry_may_help_against() {
-        let closed = |code: u16| Error::from(Closed { code: code.into(), ..Closed::abnormal() });
-        let transient: Vec<u16> = (100..1000).filter(|&status| refused(status).is_transient()).collect();
-        assert_eq!(transient, [408, 425, 429].into_iter().chain(500..600).collect::<Vec<_>>());
-        let transient: Vec<u16> = (1000..5000).filter(|&code| closed(code).is_transient()).collect();
-        assert_eq!(transient, [1001, 1006, 1011, 1012, 1013, 1014]);
-        for error in [
-            Error::io(io::ErrorKind::BrokenPipe.into()),
-            Error::tls(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            Error::tls(io::Error::other(io::Error::from(io::ErrorKind::UnexpectedEof))),
-            Error::timeout(Phase::Write, None),
-            InvalidResponse::Truncated { received: 7 }.into(),
-        ] {
-            assert!(error.is_transient(), "{error}");
-        }
-        for error in [
-            InvalidUrl::Fragment.into(),
-            Error::TooManyPings { limit: 16 },
-            Error::Overflow(1),
-            Error::Aborted,
-            Error::Closing { by_peer: None },
-            Error::InvalidText,
-            Error::UnfinishedMessage,
-            Error::tls("no TLS in this build"),
-            InvalidResponse::NoSubprotocol.into(),
-            Violation::MaskedFrame.into(),
-            LimitExceeded::Fragments { limit: 1 }.into(),
-        ] {
-            assert!(!error.is_transient(), "{error}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of other libraries, which are not `Clone`.
 
-use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
+use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
 /// An error of another library, shared between the clones of an [`Error`](crate::Error).
 ///
@@ -62,13 +62,10 @@ fn sources<'a>(first: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item =
     std::iter::successors(first, |&error| error.source())
 }
 
-/// Whether it is, or comes from, an error of the transport.
-pub(super) fn has_io(error: &SharedError<dyn Error + Send + Sync>) -> bool {
-    sources(Some(&**error)).any(|error| error.downcast_ref::<io::Error>().is_some())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

@@ -27,6 +27,7 @@ pub struct Backoff {
     max: Duration,
     stable_after: Duration,
     retry_after_max: Duration,
+    max_attempts: Option<u32>,
 }
 
 impl Default for Backoff {
@@ -35,7 +36,8 @@ impl Default for Backoff {
             initial: Duration::from_secs(1),
             max: Duration::from_secs(60),
             stable_after: Duration::from_secs(10),
-            retry_after_max: Duration::from_secs(5 * 60),
+            retry_after_max: Duration::from_secs(60 * 60),
+            max_attempts: None,
         }
     }
 }
@@ -60,14 +62,30 @@ impl Backoff {
         self
     }
 
-    /// How much of a server's `Retry-After` is obeyed at most. Default 5 min; with 0 none is.
+    /// How much of a `Retry-After` is obeyed at most. Default 1 h: who asks for more is asked again after that. With 0 it
+    /// makes no wait longer.
     ///
-    /// The header counts in a refusal with status 429, 503 or 3xx (RFC 9110, section 10.2.3; RFC 6585, section 4), as seconds
+    /// The header counts in each refusal of a server or a proxy, whatever its status (RFC 9110, section 10.2.3), as seconds
     /// and as a date, which is compared with the response's `Date` if it has one. What it asks for comes before the random
     /// wait: no attempt is made earlier, and clients that were told the same do not come back all at once.
     pub fn retry_after_max(mut self, retry_after_max: Duration) -> Self {
         self.retry_after_max = retry_after_max;
         self
+    }
+
+    /// After how many attempts in a row that failed [`Reconnect`](crate::Reconnect) gives up: it yields the error of the last
+    /// one, and ends. Default `None`: never; 0 counts as 1.
+    ///
+    /// Each connection that is yielded begins the count anew, however soon it ends. The policy is asked all the same, and can
+    /// end it earlier.
+    pub fn max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
+        self.max_attempts = attempts.into();
+        self
+    }
+
+    /// Whether so many attempts in a row are enough.
+    pub(super) fn gives_up_after(&self, failures: u32) -> bool {
+        self.max_attempts.is_some_and(|most| failures >= most.max(1))
     }
 
     pub(super) fn is_stable(&self, open_for: Duration) -> bool {

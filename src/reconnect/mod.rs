@@ -2,7 +2,6 @@
 
 mod backoff;
 mod retry;
-mod retry_after;
 
 use std::{
     fmt,
@@ -19,7 +18,6 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use self::retry_after::retry_after;
 pub use self::{backoff::Backoff, retry::Retry};
 use crate::{
     connection::{EndWatch, Ended},
@@ -73,7 +71,8 @@ use crate::{
 /// A connection that lives still is left alone and not waited for. So a loop that only spawns a task for each connection
 /// makes one after another: it has to wait for the task.
 ///
-/// Ends that are not final are not items. A final one is the last item, an `Err`, and then `None` comes for ever.
+/// Ends that are not final are not items: [`retry`](Self::retry) is where they are seen. A final one is the last item, an
+/// `Err`, and then `None` comes for ever. So is the last of [`max_attempts`](Backoff::max_attempts) that failed in a row.
 ///
 /// # Nothing is replayed
 ///
@@ -99,6 +98,10 @@ pub struct Reconnect<F, A> {
     cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Waits of the backoff since the last stable connection.
     waits: u32,
+    /// Attempts that failed since the last connection was yielded.
+    failures: u32,
+    /// Whether a connection was ever yielded.
+    has_succeeded: bool,
     state: State<A>,
 }
 
@@ -127,9 +130,11 @@ where
         Self {
             connect,
             backoff: Backoff::default(),
-            policy: Box::new(Retry::default_for),
+            policy: Box::new(|_| Retry::Default),
             cancelled: None,
             waits: 0,
+            failures: 0,
+            has_succeeded: false,
             state: State::New,
         }
     }
@@ -140,8 +145,7 @@ where
         self
     }
 
-    /// What is asked whenever an attempt has failed or a connection has ended. Default: [`Retry::default_for`], which
-    /// [`Retry::Default`] stands for.
+    /// What is asked whenever an attempt has failed or a connection has ended. Default: [`Retry::Default`].
     ///
     /// It is also the place to log the ends that are not final, and to count attempts.
     pub fn retry(mut self, policy: impl FnMut(&Error) -> Retry + Send + 'static) -> Self {
@@ -178,13 +182,17 @@ where
     /// How long to wait after an end; `None`: for ever.
     fn delay(&mut self, end: Option<&Error>) -> Option<Duration> {
         let retry = match end.map(|end| ((self.policy)(end), end)) {
+            Some((Retry::Default, end)) if self.has_succeeded => Retry::default_after_success(end),
             Some((Retry::Default, end)) => Retry::default_for(end),
             Some((retry, _)) => retry,
             None => Retry::Backoff,
         };
+        if self.backoff.gives_up_after(self.failures) {
+            return None;
+        }
         match retry {
             Retry::Default | Retry::Backoff => {
-                let delay = self.backoff.delay(self.waits, end.and_then(retry_after));
+                let delay = self.backoff.delay(self.waits, end.and_then(Error::retry_after));
                 self.waits = self.waits.saturating_add(1);
                 Some(delay)
             }
@@ -228,10 +236,14 @@ where
                 }
                 State::Connecting(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(mut connection) => {
+                        (this.failures, this.has_succeeded) = (0, true);
                         this.state = State::HandedOut(connection.watch_end());
                         return Poll::Ready(Some(Ok(connection)));
                     }
-                    Err(error) => this.after(Some(error)),
+                    Err(error) => {
+                        this.failures = this.failures.saturating_add(1);
+                        this.after(Some(error))
+                    }
                 },
                 State::HandedOut(watch) => {
                     let Ended { error, open_for } = watch.ended();

@@ -84,7 +84,7 @@ where
         #[cfg(feature = "native-tls")]
         Connector::NativeTls(connector) => {
             let connector = tokio_native_tls::TlsConnector::from(connector);
-            let stream = connector.connect(server_name, io).await.map_err(native_handshake_error)?;
+            let stream = connector.connect(server_name, io).await.map_err(Error::tls)?;
             Ok(Transport::NativeTls(Box::new(stream)))
         }
         _ => {
@@ -100,15 +100,5 @@ fn handshake_error(error: std::io::Error) -> Error {
     match Error::io(error) {
         Error::Io(error) => Error::Tls(error.erase()),
         other => other,
-    }
-}
-
-/// OpenSSL has no [`std::io::Error`] for a transport that ended during the handshake, only this text.
-#[cfg(feature = "native-tls")]
-fn native_handshake_error(error: native_tls::Error) -> Error {
-    if error.to_string() == "unexpected EOF" {
-        Error::tls(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, error))
-    } else {
-        Error::tls(error)
     }
 }

@@ -6,7 +6,8 @@ use futures::StreamExt as _;
 use testkit::{peer::Peer, server::Script};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wsflow::{
-    Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, WebSocketStream, compat::WebSocket,
+    Backoff, ClientBuilder, Error, InvalidUrl, Phase, Proxy, ProxyCause, Reconnect, Retry, WebSocketStream,
+    compat::WebSocket,
 };
 
 use crate::support::error;
@@ -498,7 +499,7 @@ mod https {
     }
 
     #[tokio::test]
-    async fn a_proxy_that_breaks_off_in_its_tls_handshake_may_be_tried_again() {
+    async fn a_proxy_that_breaks_off_in_its_tls_handshake_may_speak_no_tls() {
         let authority = Authority::new();
         for connector in authority.connectors(None) {
             let script = Script::bind().await;
@@ -506,7 +507,9 @@ mod https {
                 script.peer().await.finish().await;
             });
             let failed = error(failed);
-            assert!(failed.is_tls() && failed.is_connect() && failed.is_transient(), "{failed:?}");
+            assert!(failed.is_tls() && failed.is_connect() && !failed.is_transient(), "{failed:?}");
+            assert_eq!(Retry::default_for(&failed), Retry::Never);
+            assert_eq!(Retry::default_after_success(&failed), Retry::Backoff);
         }
     }
 

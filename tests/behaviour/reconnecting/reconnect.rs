@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _, stream::FusedStream as _};
-use testkit::peer::Peer;
+use testkit::{
+    frame::{CLOSE, close_body, encode},
+    peer::Peer,
+};
 use tokio::{
     io::DuplexStream,
     time::{Instant, advance},
@@ -193,6 +196,7 @@ async fn only_a_connection_that_was_open_for_long_enough_resets_the_backoff() {
     }
 }
 
+/// B278.
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_waited_for_and_the_backoff_comes_on_top() {
     for (refusal, asked) in [
@@ -201,10 +205,15 @@ async fn retry_after_is_waited_for_and_the_backoff_comes_on_top() {
         ("302 x\r\nLocation: /\r\nRetry-After: 7", 7),
         ("503 x\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT", 60),
         ("503 x\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT", 0),
-        ("503 x\r\nRetry-After: 301", 300),
-        ("503 x\r\nRetry-After: 99999999999999999999999", 300),
+        ("503 x\r\nRetry-After: 3599", 3599),
+        ("503 x\r\nRetry-After: 99999999999999999999999", 3600),
         ("503 x\r\nRetry-After: soon", 0),
-        ("500 x\r\nRetry-After: 5", 0),
+        // Whatever the status, also one that is final without it.
+        ("500 x\r\nRetry-After: 5", 5),
+        ("418 x\r\nRetry-After: 120", 120),
+        ("403 x\r\nRetry-After: 8", 8),
+        ("413 x\r\nRetry-After: 9", 9),
+        ("520 x\r\nRetry-After: 10", 10),
     ] {
         let server = Server::new([Refuse(refusal), Accept]);
         open!(connections!(server));
@@ -217,11 +226,18 @@ async fn retry_after_is_waited_for_and_the_backoff_comes_on_top() {
 
 // Which ends are final.
 
+/// B277.
 #[tokio::test(start_paused = true)]
 async fn a_final_refusal_ends_the_stream_with_its_error() {
-    for (refusal, status) in
-        [("400 x", 400), ("401 x\r\nWWW-Authenticate: Basic", 401), ("403 x", 403), ("404 x\r\nRetry-After: 1", 404)]
-    {
+    for (refusal, status) in [
+        ("400 x", 400),
+        ("401 x\r\nWWW-Authenticate: Basic", 401),
+        ("403 x", 403),
+        ("404 x\r\nRetry-After: soon", 404),
+        ("418 x", 418),
+        ("200 x", 200),
+        ("302 x\r\nLocation: /", 302),
+    ] {
         let server = Server::new([Refuse("503 x"), Refuse(refusal), Accept]);
         let mut connections = connections!(server);
         assert_eq!(last!(connections).status().expect("a status"), status);
@@ -229,6 +245,132 @@ async fn a_final_refusal_ends_the_stream_with_its_error() {
     }
 }
 
+/// What has worked once is not misconfigured.
+/// B277.
+#[tokio::test(start_paused = true)]
+async fn what_would_be_final_is_tried_again_after_a_connection_was_yielded() {
+    let server = Server::new([
+        Accept,
+        Refuse("404 x"),
+        Refuse("401 x"),
+        Refuse("302 x\r\nLocation: /"),
+        // A malformed handshake.
+        Refuse("101 x"),
+        Accept,
+    ]);
+    let mut connections = connections!(server);
+    let mut ws = open!(connections);
+    server.peer().finish().await;
+    assert!(ws.next().await.expect("an item").is_err());
+    open!(connections);
+    assert_eq!(server.attempts(), 6);
+    for (i, wait) in server.waits().into_iter().enumerate() {
+        assert_within(wait, Duration::ZERO..=seconds(1 << i));
+    }
+}
+
+/// B277.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_handshake_is_final_before_the_first_connection() {
+    let server = Server::new([Refuse("101 x"), Accept]);
+    let mut connections = connections!(server);
+    assert!(matches!(last!(connections), Error::Handshake(_)));
+}
+
+/// B279.
+#[tokio::test(start_paused = true)]
+async fn after_max_attempts_in_a_row_the_last_error_ends_the_stream() {
+    for (limit, attempts) in [(1, 1), (3, 3), (0, 1)] {
+        for policy in [Retry::Default, Retry::Now, Retry::After(seconds(1))] {
+            let server = Server::new([[Refuse("503 x"); 9].as_slice(), &[Accept]].concat());
+            let asked = Arc::new(Mutex::new(0));
+            let counted = Arc::clone(&asked);
+            let mut connections =
+                connections!(server).backoff(Backoff::default().max_attempts(limit)).retry(move |_| {
+                    *counted.lock().unwrap() += 1;
+                    policy
+                });
+            assert_eq!(last!(connections).status().expect("a status"), 503);
+            assert_eq!((server.attempts(), *asked.lock().unwrap()), (attempts, attempts), "{limit}, {policy:?}");
+        }
+    }
+}
+
+/// B279.
+#[tokio::test(start_paused = true)]
+async fn each_connection_begins_the_count_of_attempts_anew() {
+    let refuse = Refuse("503 x");
+    let answers = [refuse, Accept, refuse, refuse, Accept, refuse, refuse, Refuse("500 x")];
+    let server = Server::new(answers);
+    let mut connections = connections!(server).backoff(Backoff::default().max_attempts(3));
+    for _ in 0..2 {
+        let mut ws = open!(connections);
+        server.peer().finish().await;
+        assert!(ws.next().await.expect("an item").is_err());
+    }
+    assert_eq!(last!(connections).status().expect("a status"), 500);
+    assert_eq!(server.attempts(), 8);
+}
+
+/// Servers send such last words when they restart.
+/// B277.
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_that_is_invalid_is_not_final() {
+    for (body, code) in [
+        (vec![3], 1002),
+        (close_body(Some(1005), ""), 1002),
+        (close_body(Some(1006), ""), 1002),
+        (close_body(Some(1015), "x"), 1002),
+        ([&close_body(Some(1012), "re")[..], b"\xe2\x82"].concat(), 1007),
+    ] {
+        let server = Server::new([Accept]);
+        let mut connections = connections!(server);
+        let mut ws = open!(connections);
+        let mut peer = server.peer();
+        peer.raw(encode(true, 0, CLOSE, &body)).await;
+        let (end, ()) = tokio::join!(ws.next(), async {
+            let answer = peer.expect_frame().await;
+            assert_eq!((answer.opcode, &answer.payload[..2]), (CLOSE, &u16::to_be_bytes(code)[..]));
+            peer.finish().await;
+        });
+        let end = end.expect("an item").expect_err("an error");
+        assert!(matches!(end, Error::ProtocolViolation(_)) && end.is_transient(), "{end}");
+        open!(connections);
+    }
+}
+
+/// B277.
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_tried_again_after_a_connection_was_yielded() {
+    use testkit::{server::Script, tls::Authority};
+
+    use crate::support::tls::ForClient as _;
+
+    let (trusted, other) = (Authority::new(), Authority::new());
+    for connector in trusted.connectors(None) {
+        let script = Script::bind().await;
+        let connect = || WebSocketStream::builder(format!("wss://{}", script.addr())).tls(connector.clone()).connect();
+        let mut connections = Reconnect::new(connect).backoff(Backoff::default().initial(Duration::ZERO));
+        let good = async || {
+            let (_hello, peer) = trusted.server(&["127.0.0.1"]).handshake(script.peer().await).await;
+            let mut peer = peer.expect("TLS");
+            peer.accept().await;
+            peer
+        };
+        let (first, peer) = tokio::join!(connections.next(), good());
+        let mut first = first.expect("a connection").expect("a connection");
+        drop(peer);
+        while let Some(Ok(_)) = first.next().await {}
+        let (next, _peer) = tokio::join!(connections.next(), async {
+            let _refused = other.server(&["127.0.0.1"]).handshake(script.peer().await).await;
+            good().await
+        });
+        next.expect("a connection").expect("a connection");
+    }
+}
+
+/// B277.
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted_ends_the_stream_with_its_error() {

@@ -3,20 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap,
     header::{DATE, HeaderName, RETRY_AFTER},
 };
 
 use crate::error::Error;
 
-/// For how long the server, or a proxy, asks to stay away: if `end` is a refusal that says so, and its status gives that a
-/// meaning.
-pub(super) fn retry_after(end: &Error) -> Option<Duration> {
-    let response = end.refusal()?;
-    let status = response.status();
-    let has_meaning =
-        status.is_redirection() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    has_meaning.then(|| asked(response.headers(), SystemTime::now())).flatten()
+impl Error {
+    /// For how long the server, or a proxy, asks to stay away: if it is a refusal that says so. RFC 9110 gives that a meaning
+    /// for some statuses; servers send it with others, too, such as 418 and 403 to who is banned for a while.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        asked(self.refusal()?.headers(), SystemTime::now())
+    }
 }
 
 /// A time that is over is none to wait.
@@ -47,14 +45,14 @@ mod tests {
     use crate::error::{ProxyCause, ProxyError};
 
     #[test]
-    fn a_proxy_is_obeyed_as_a_server_is() {
-        for (status, expected) in [(503, Some(5)), (429, Some(5)), (502, None), (407, None)] {
+    fn every_refusal_is_obeyed_and_a_proxy_as_a_server_is() {
+        for status in [302, 403, 407, 413, 418, 429, 502, 503, 520] {
             let response = Response::builder().status(status).header(RETRY_AFTER, "5").body(Bytes::new());
             let response = response.expect("a response");
             let proxy = "proxy.example:3128".parse().expect("an authority");
             let by_proxy = ProxyError { proxy, cause: ProxyCause::Refused(response.clone()) };
             for end in [Error::Refused(Arc::new(response)), Error::Proxy(Arc::new(by_proxy))] {
-                assert_eq!(retry_after(&end).map(|asked| asked.as_secs()), expected, "{end}");
+                assert_eq!(end.retry_after().map(|asked| asked.as_secs()), Some(5), "{end}");
             }
         }
     }
