@@ -117,7 +117,7 @@ fn builder(args: &Args) -> anyhow::Result<ClientBuilder> {
     }
 }
 
-#[cfg(feature = "rustls-tls")]
+#[cfg(all(feature = "rustls-tls", feature = "ring"))]
 fn trusting(builder: ClientBuilder, file: &std::path::Path) -> anyhow::Result<ClientBuilder> {
     use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     use wsflow::{Connector, rustls};
@@ -137,9 +137,9 @@ fn trusting(builder: ClientBuilder, file: &std::path::Path) -> anyhow::Result<Cl
     Ok(builder.tls(Connector::Rustls(tls.into())))
 }
 
-#[cfg(not(feature = "rustls-tls"))]
+#[cfg(not(all(feature = "rustls-tls", feature = "ring")))]
 fn trusting(_: ClientBuilder, _: &std::path::Path) -> anyhow::Result<ClientBuilder> {
-    bail!("this build has no rustls: cargo run --example wscat --features rustls-tls")
+    bail!("this build has no rustls: cargo run --example wscat --features rustls-tls,ring")
 }
 
 #[cfg(feature = "proxy")]

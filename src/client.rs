@@ -179,7 +179,8 @@ impl ClientBuilder {
     }
 
     /// The TLS settings to use for `wss`: own roots, a client certificate. Default: rustls with the platform's
-    /// verifier, or the operating system's library if the feature `native-tls` alone is on.
+    /// verifier, and the cryptography of the process's default provider, else of the feature `aws-lc-rs`, else of `ring`; or
+    /// the operating system's library if the feature `rustls-tls` is off.
     ///
     /// A rustls configuration without ALPN protocols gets `http/1.1`. [`Connector::Plain`] is refused for `wss`; for
     /// `ws` the connector is not used. For any scheme, it is also used for TLS with an `https` proxy.

@@ -55,12 +55,16 @@
 //!
 //! # TLS
 //!
-//! By default `wss` uses rustls with the ring provider and the platform's certificate verifier, without any set-up by the
-//! application. Own roots, a client certificate, or another provider come in as a [`Connector`]. The rustls of
-//! `Connector::Rustls` is `wsflow::rustls`, with the features `ring`, `std` and `tls12`:
+//! By default `wss` uses rustls with the platform's certificate verifier, without any set-up by the application. Its
+//! cryptography is the process's default provider if there is one (`CryptoProvider::install_default`), else that of the
+//! feature `aws-lc-rs`, else that of `ring`, which is on by default; else [`Error::Tls`] names these features. Nothing is
+//! installed for the process. [The guide](guide::tls_and_proxies#which-features) has a table of what to write in `Cargo.toml`.
+//!
+//! Own roots, or a client certificate, come in as a [`Connector`]. The rustls of `Connector::Rustls` is `wsflow::rustls`,
+//! with the features `std` and `tls12`, and its provider's:
 //!
 //! ```no_run
-//! # #[cfg(feature = "rustls-tls")]
+//! # #[cfg(all(feature = "rustls-tls", feature = "ring"))]
 //! # async fn example(roots: wsflow::rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //! use wsflow::{Connector, WebSocketStream, rustls};

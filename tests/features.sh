@@ -16,3 +16,26 @@ cargo hack clippy --quiet --package wsflow --lib --feature-powerset --depth 2 --
 
 # What is different without TLS.
 cargo test --quiet --package wsflow --no-default-features --test behaviour connecting:: telling::errors
+
+# Without a provider of ours, the process's default counts.
+cargo test --quiet --package wsflow --no-default-features --features rustls-tls --test crypto_provider
+
+# What a program gets by each set of features: from wss, and from rustls itself elsewhere in it.
+program() {
+    local wss=$1 elsewhere=$2 features=$3 said
+    said=$(cargo run --quiet --locked --manifest-path tests/tls_providers/Cargo.toml --target-dir "$TARGET/tls_providers" \
+        --features "$features")
+    case $said in
+    "wss: "*"$wss"*$'\n'"elsewhere: $elsewhere") ;;
+    *) echo "with the features '$features': $said" >&2 && return 1 ;;
+    esac
+}
+program begins works "ring"
+program begins works "aws-lc-rs"
+program begins works "aws-lc-rs elsewhere-aws-lc-rs"
+program begins works "elsewhere-aws-lc-rs installs"
+# rustls cannot choose between two, unless one is installed. We can.
+program begins panics "ring aws-lc-rs"
+program begins panics "ring elsewhere-aws-lc-rs"
+program begins works "ring elsewhere-aws-lc-rs installs"
+program "the feature \`ring\` or \`aws-lc-rs\` of wsflow" panics ""

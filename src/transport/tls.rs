@@ -1,9 +1,12 @@
 //! TLS: which library with which settings, and its handshake.
 
-#[cfg(feature = "rustls-tls")]
-use std::sync::Arc;
-#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+#[cfg(all(feature = "native-tls", not(feature = "rustls-tls")))]
 use std::sync::OnceLock;
+#[cfg(feature = "rustls-tls")]
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[cfg(feature = "rustls-tls")]
+use rustls::crypto::CryptoProvider;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::Connector;
@@ -32,24 +35,48 @@ pub(crate) fn connector(given: Option<Connector>) -> Result<Connector, Error> {
     }
 }
 
-/// Rustls with the ring provider, named so that none needs to be installed for the process, and the platform's
-/// verifier. It is made once: loading the roots takes some milliseconds and a MiB.
+/// Rustls with the platform's verifier. It is made once for a provider: loading the roots takes some milliseconds and a MiB.
 #[cfg(feature = "rustls-tls")]
 fn default_connector() -> Result<Connector, Error> {
     use rustls_platform_verifier::BuilderVerifierExt;
 
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Connector::Rustls(config.clone()));
+    static CONFIG: Mutex<Option<Arc<rustls::ClientConfig>>> = Mutex::new(None);
+    // Once there is one it stays.
+    let of_process = CryptoProvider::get_default();
+    let made = CONFIG.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let fits = |made: &Arc<rustls::ClientConfig>| {
+        of_process.is_none_or(|provider| Arc::ptr_eq(provider, made.crypto_provider()))
+    };
+    if let Some(config) = made.filter(fits) {
+        return Ok(Connector::Rustls(config));
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = match of_process {
+        Some(provider) => provider.clone(),
+        None => Arc::new(own_provider()?),
+    };
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(BuilderVerifierExt::with_platform_verifier)
         .map_err(Error::tls)?
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.into()];
-    Ok(Connector::Rustls(CONFIG.get_or_init(|| Arc::new(config)).clone()))
+    let config = Arc::new(config);
+    *CONFIG.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.clone());
+    Ok(Connector::Rustls(config))
+}
+
+/// What is used where the process has no default. None is installed: that is for the application.
+#[cfg(feature = "rustls-tls")]
+fn own_provider() -> Result<CryptoProvider, Error> {
+    #[cfg(feature = "aws-lc-rs")]
+    return Ok(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return Ok(rustls::crypto::ring::default_provider());
+    #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+    Err(Error::tls(
+        "no cryptography for rustls: it needs the feature `ring` or `aws-lc-rs` of wsflow, or a default CryptoProvider that \
+         the application installs",
+    ))
 }
 
 /// The operating system's library with its own roots, made once.

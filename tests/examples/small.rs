@@ -262,7 +262,7 @@ async fn wscat_fails_with_the_error_of_the_connection() {
     assert!(!ended.is_success && ended.err.contains(expected), "{ended:?}");
 }
 
-#[cfg(feature = "rustls-tls")]
+#[cfg(all(feature = "rustls-tls", feature = "ring"))]
 #[tokio::test]
 async fn wscat_trusts_the_authority_that_it_is_given() {
     let authority = testkit::tls::Authority::new();
