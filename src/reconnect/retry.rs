@@ -38,7 +38,7 @@ impl Retry {
     /// | [`Error::Handshake`], of a proxy, too: an invalid response, unless it broke off | never | backoff |
     /// | [`Error::Proxy`]: refused credentials, no answer in its protocol, a SOCKS reply other than 1, 3, 4, 5 and 6 | never | backoff |
     /// | a violation in the peer's Close frame; every other status and close code, 1000 among them; any status with `Retry-After` | backoff | backoff |
-    /// | [`Error::Connect`], [`Error::Io`], [`Error::Timeout`], [`Error::Closing`] | backoff | backoff |
+    /// | [`Error::Connect`], [`Error::Io`], [`Error::Timeout`], [`Error::Closing`]; where the peer has closed, as its code says | backoff | backoff |
     ///
     /// It differs from [`Error::is_transient`] in what ended as intended, such as with 1000: a stream of connections goes on to
     /// the next one.
@@ -195,7 +195,7 @@ mod tests {
                     Violation::CloseReasonUtf8.into(),
                 ],
             ),
-            (Final::NeverButIntended, vec![Error::Closing]),
+            (Final::NeverButIntended, vec![Error::Closing { by_peer: None }]),
         ] {
             for end in ends {
                 assert_eq!(when(end.clone()), expected, "{end}");
