@@ -16,7 +16,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use url::Url;
 
 use crate::{
@@ -72,7 +71,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let key = generate_key();
+    let key = request::key()?;
     let exchange = exchange(io, request.encode(&key)?);
     let (head, read_buf) = match limit.zip(deadline) {
         Some((after, deadline)) => timeout_at(deadline, exchange).await.map_err(|_| Error::Timeout {

@@ -1,9 +1,11 @@
 //! The request that opens a connection (RFC 6455, section 4.1).
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
     HeaderValue, Uri,
     header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, UPGRADE},
 };
+use rand::{TryRng as _, rngs::SysRng};
 use tokio_tungstenite::tungstenite::handshake::client::generate_request;
 
 use crate::{
@@ -55,6 +57,13 @@ impl Request {
         bytes.extend_from_slice(b"\r\n");
         Ok(bytes)
     }
+}
+
+/// A new value of `Sec-WebSocket-Key`: of the operating system's generator, which no two processes share after a fork.
+pub(crate) fn key() -> Result<String, Error> {
+    let mut nonce = [0; 16];
+    SysRng.try_fill_bytes(&mut nonce).map_err(|error| Error::io(error.into()))?;
+    Ok(BASE64_STANDARD.encode(nonce))
 }
 
 /// A header of the caller, validated.

@@ -1,5 +1,7 @@
 //! The mask that a client puts over every payload (RFC 6455, section 5.3).
 
+use std::cell::Cell;
+
 use bytes::BytesMut;
 use rand::Rng;
 
@@ -88,10 +90,26 @@ impl Masks {
     /// Draws keys anew. Returns the first of them.
     #[cold]
     fn refill(&mut self) -> [u8; 4] {
-        rand::rng().fill_bytes(self.pool.as_flattened_mut());
+        generator().fill_bytes(self.pool.as_flattened_mut());
         self.used = 0;
         self.pool[0]
     }
+}
+
+/// The thread's generator, seeded anew if a fork has copied this thread since: else both processes would draw the same keys.
+/// It looks at the process id once for each pool.
+fn generator() -> rand::rngs::ThreadRng {
+    thread_local! {
+        /// The process in which the generator of this thread was seeded last.
+        static SEEDED_IN: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+    let (mut generator, process) = (rand::rng(), std::process::id());
+    // The application may have used it before the fork, so the first time counts as a fork. If the system has no random bytes
+    // to give, it goes on as it was and is seeded the next time.
+    if SEEDED_IN.get() != Some(process) && generator.reseed().is_ok() {
+        SEEDED_IN.set(Some(process));
+    }
+    generator
 }
 
 #[cfg(test)]
