@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::text::Excerpt;
+use super::text::{Excerpt, cut};
 
 /// What is wrong with a response that claims to switch protocols (RFC 6455, section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,35 +36,74 @@ pub enum InvalidResponse {
     #[error("the header Sec-WebSocket-Extensions is not what was offered: {0}")]
     Extension(Box<str>),
     /// `Sec-WebSocket-Protocol` names a subprotocol that was not asked for.
-    #[error("the header Sec-WebSocket-Protocol is {0}, which was not asked for")]
+    ///
+    /// What it names is not shown, since a server may repeat a token that was sent there: [`HeaderText::as_str`] has it.
+    #[error("the header Sec-WebSocket-Protocol names a subprotocol that was not asked for")]
     Subprotocol(HeaderText),
     /// `Sec-WebSocket-Protocol` is missing or empty although subprotocols were asked for.
     #[error("the header Sec-WebSocket-Protocol is missing, although subprotocols were asked for")]
     NoSubprotocol,
 }
 
+impl InvalidResponse {
+    /// `what` may have text of the server in it: it is cut.
+    pub(crate) fn malformed(what: &str) -> Self {
+        Self::Malformed(cut(what).into())
+    }
+
+    /// The header has this value, of which `wrong` is to be said.
+    pub(crate) fn extension(value: &str, wrong: &str) -> Self {
+        Self::Extension(format!("\"{}\": {wrong}", Excerpt(value)).into())
+    }
+}
+
 /// A header's value as the server sent it, or that there was none.
 ///
-/// Its `Display` shows the start of it, escaped: a server may send 64 KiB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderText(Option<Box<str>>);
+/// `{}` and `{:?}` show the start of it, escaped: a server may send 64 KiB. One that may be a secret they do not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderText(Box<Value>);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Value {
+    Missing,
+    Shown(Box<str>),
+    Secret(Box<str>),
+}
 
 impl HeaderText {
     pub(crate) fn new(value: Option<&str>) -> Self {
-        Self(value.map(Into::into))
+        Self(Box::new(value.map_or(Value::Missing, |value| Value::Shown(value.into()))))
+    }
+
+    /// The same, without its value in any text.
+    pub(crate) fn into_secret(self) -> Self {
+        Self(Box::new(match *self.0 {
+            Value::Shown(value) => Value::Secret(value),
+            other => other,
+        }))
     }
 
     /// The value; `None` if the header is missing. Bytes that are not UTF-8 are U+FFFD in it.
     pub fn as_str(&self) -> Option<&str> {
-        self.0.as_deref()
+        match &*self.0 {
+            Value::Missing => None,
+            Value::Shown(value) | Value::Secret(value) => Some(value),
+        }
     }
 }
 
 impl fmt::Display for HeaderText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.as_str() {
-            Some(value) => write!(f, "\"{}\"", Excerpt(value)),
-            None => f.write_str("missing"),
+        match &*self.0 {
+            Value::Missing => f.write_str("missing"),
+            Value::Shown(value) => write!(f, "\"{}\"", Excerpt(value)),
+            Value::Secret(_) => f.write_str("not shown"),
         }
+    }
+}
+
+impl fmt::Debug for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

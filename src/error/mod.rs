@@ -23,7 +23,10 @@ pub use self::{
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
-pub(crate) use self::{outlook::Outlook, text::up_to};
+pub(crate) use self::{
+    outlook::Outlook,
+    text::{cut, up_to},
+};
 use crate::close::{CloseCode, CloseFrame, Closed};
 
 /// All errors, grouped by cause.
@@ -90,7 +93,12 @@ use crate::close::{CloseCode, CloseFrame, Closed};
 /// }
 /// # }
 /// ```
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// # `Debug`
+///
+/// `{:?}` is the text, too: a `main` that returns the error shows it. `{:#?}` is the structure, with types and fields; of a
+/// response it has status and headers, without values that may be secrets, and it is cut to 4000 characters.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     // The caller's.
@@ -159,7 +167,7 @@ pub enum Error {
     #[error("transport error: {0}")]
     Io(SharedError<io::Error>),
     /// TLS failed, or is not in this build. A transport that fails during the TLS handshake is such an error, too.
-    #[error("TLS error: {0}")]
+    #[error(fmt = text::tls)]
     Tls(SharedError<dyn std::error::Error + Send + Sync>),
     /// A deadline passed.
     #[error(fmt = text::timeout)]
@@ -191,6 +199,50 @@ pub enum Error {
     /// [`Error::close_code`].
     #[error("limit exceeded by the peer: {0}")]
     Limit(LimitExceeded),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { text::structure(Structure(self), f) } else { fmt::Display::fmt(self, f) }
+    }
+}
+
+/// What `{:#?}` shows.
+struct Structure<'a>(&'a Error);
+
+impl fmt::Debug for Structure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut of = |name, field: &dyn fmt::Debug| f.debug_tuple(name).field(field).finish();
+        match self.0 {
+            Error::InvalidUrl(invalid) => of("InvalidUrl", invalid),
+            Error::InvalidSubprotocol(invalid) => of("InvalidSubprotocol", invalid),
+            Error::InvalidHeader(invalid) => of("InvalidHeader", invalid),
+            Error::InvalidControl(invalid) => of("InvalidControl", invalid),
+            Error::TooManyPings { limit } => f.debug_struct("TooManyPings").field("limit", limit).finish(),
+            Error::NotReady => f.write_str("NotReady"),
+            Error::InvalidText => f.write_str("InvalidText"),
+            Error::UnfinishedMessage => f.write_str("UnfinishedMessage"),
+            Error::Overflow(limit) => of("Overflow", limit),
+            Error::Aborted => f.write_str("Aborted"),
+            Error::Closing => f.write_str("Closing"),
+            Error::Closed(closed) => of("Closed", closed),
+            Error::Connect { server, cause } => {
+                f.debug_struct("Connect").field("server", server).field("cause", cause).finish()
+            }
+            Error::Proxy(failed) => of("Proxy", failed),
+            Error::Io(cause) => of("Io", cause),
+            Error::Tls(cause) => of("Tls", cause),
+            Error::Timeout { phase, after, server } => {
+                let mut timeout = f.debug_struct("Timeout");
+                timeout.field("phase", phase).field("after", after).field("server", server).finish()
+            }
+            Error::Refused(response) => of("Refused", &text::WithoutBody(response)),
+            Error::Redirect(redirected) => of("Redirect", redirected),
+            Error::Handshake(invalid) => of("Handshake", invalid),
+            Error::ProtocolViolation(violation) => of("ProtocolViolation", violation),
+            Error::Limit(limit) => of("Limit", limit),
+        }
+    }
 }
 
 /// Questions of callers.

@@ -20,7 +20,7 @@ pub struct ProxyError {
 }
 
 /// Why a proxy opened no tunnel.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum ProxyCause {
     /// TLS with it failed, as its `https` URL asks for. A transport that fails during the TLS handshake counts, too.
@@ -44,7 +44,10 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the proxy {} ", self.proxy)?;
         match &self.cause {
-            ProxyCause::Tls(cause) => write!(f, "failed in TLS: {cause}"),
+            ProxyCause::Tls(cause) => {
+                f.write_str("failed in TLS: ")?;
+                text::of_library(cause, f)
+            }
             ProxyCause::Refused(response) => {
                 f.write_str("refused the tunnel with status ")?;
                 text::response(response, f)
@@ -54,6 +57,21 @@ impl fmt::Display for ProxyError {
             ProxyCause::Credentials => f.write_str("refused the credentials"),
             ProxyCause::Reply(code) => write!(f, "refused the tunnel with SOCKS reply {code} ({})", meaning(*code)),
             ProxyCause::Protocol => f.write_str("does not speak SOCKS5"),
+        }
+    }
+}
+
+/// Of a refusal without the body, and without what may be secret in its headers.
+impl fmt::Debug for ProxyCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(cause) => f.debug_tuple("Tls").field(cause).finish(),
+            Self::Refused(response) => f.debug_tuple("Refused").field(&text::WithoutBody(response)).finish(),
+            Self::Response(invalid) => f.debug_tuple("Response").field(invalid).finish(),
+            Self::NoMethod => f.write_str("NoMethod"),
+            Self::Credentials => f.write_str("Credentials"),
+            Self::Reply(code) => f.debug_tuple("Reply").field(code).finish(),
+            Self::Protocol => f.write_str("Protocol"),
         }
     }
 }

@@ -8,8 +8,9 @@ use super::{InvalidUrl, text::Excerpt};
 
 /// A redirect that was not followed.
 ///
-/// `{}` says why, and lists the way: each URL as one can log it, without userinfo and query, cut to 200 characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `{}` says why, and lists the way: each URL as one can log it, without userinfo and query, cut to 200 characters. Of a long
+/// way its start and its end are shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Redirected {
     reason: InvalidRedirect,
     way: Vec<Url>,
@@ -35,9 +36,35 @@ impl Redirected {
 
 impl fmt::Display for Redirected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.reason)?;
-        for (i, url) in self.way.iter().enumerate() {
-            write!(f, "{}{}", if i == 0 { ": " } else { " -> " }, Excerpt(url.as_str()))?;
+        write!(f, "{}: {}", self.reason, Way(&self.way))
+    }
+}
+
+impl fmt::Debug for Redirected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = format_args!("{}", Way(&self.way));
+        f.debug_struct("Redirected").field("reason", &self.reason).field("way", &way).finish()
+    }
+}
+
+/// How many URLs of a way are shown at each of its ends.
+const SHOWN: usize = 2;
+
+/// The URLs of a way, without those in the middle of a long one.
+struct Way<'a>(&'a [Url]);
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.0.len().saturating_sub(SHOWN);
+        for (i, url) in self.0.iter().enumerate() {
+            let arrow = if i == 0 { "" } else { " -> " };
+            if (SHOWN..end).contains(&i) {
+                if i == SHOWN {
+                    write!(f, "{arrow}…")?;
+                }
+            } else {
+                write!(f, "{arrow}{}", Excerpt(url.as_str()))?;
+            }
         }
         Ok(())
     }

@@ -2,11 +2,13 @@
 
 use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
+use super::text;
+
 /// An error of another library, shared between the clones of an [`Error`](crate::Error).
 ///
 /// It dereferences to the error itself: `cause.kind()` of an [`io::Error`](std::io::Error), `cause.downcast_ref()` of
-/// any other. Its `Display` shows that error and all its sources, joined by `: `, and nothing twice.
-#[derive(Debug)]
+/// any other. Its `Display` shows that error and all its sources, joined by `: `, and nothing twice. Its `Debug` is that of
+/// the error, of which the start is shown.
 pub struct SharedError<E: ?Sized>(Arc<E>);
 
 impl<E> SharedError<E> {
@@ -54,6 +56,12 @@ impl<E: Error + ?Sized> fmt::Display for SharedError<E> {
             }
         }
         f.write_str(&text)
+    }
+}
+
+impl<E: fmt::Debug + ?Sized> fmt::Debug for SharedError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { text::structure(&self.0, f) } else { text::of_library(&format_args!("{:?}", self.0), f) }
     }
 }
 

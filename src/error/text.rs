@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::uri::Authority;
 
-use super::Phase;
+use super::{Phase, SharedError};
 use crate::close::{CloseCode, CloseFrame, Closed};
 
 pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +62,11 @@ pub(super) fn timeout(
     write!(f, " timed out after {after:?}")
 }
 
+pub(super) fn tls(cause: &SharedError<dyn std::error::Error + Send + Sync>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("TLS error: ")?;
+    of_library(cause, f)
+}
+
 pub(super) fn refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str("the server refused the upgrade with status ")?;
     self::response(response, f)
@@ -90,6 +95,65 @@ pub(crate) fn up_to(text: &str, ends: &[char]) -> String {
 
 /// How many characters of a text are shown.
 const MAX_CHARS: usize = 200;
+
+/// The same of a text of another library, which may have the other side's in it: all names of a certificate.
+const MAX_OF_LIBRARY: usize = 500;
+
+/// The same of the structure of an error.
+const MAX_OF_STRUCTURE: usize = 4000;
+
+/// The start of a text that has a part of the other side's in it, escaped.
+pub(crate) fn cut(text: &str) -> String {
+    Excerpt(text).to_string()
+}
+
+/// The text of another library's error, cut.
+pub(super) fn of_library(error: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(Cut { to: f, left: MAX_OF_LIBRARY }, "{error}")
+}
+
+/// `structure` as `{:#?}` shows it, cut.
+pub(super) fn structure(structure: impl fmt::Debug, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(Cut { to: f, left: MAX_OF_STRUCTURE }, "{structure:#?}")
+}
+
+/// Passes on so many characters, and `…` for all that follow.
+struct Cut<'a, 'b> {
+    to: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl fmt::Write for Cut<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.left == 0 {
+            return Ok(());
+        }
+        match text.char_indices().nth(self.left) {
+            Some((end, _)) => {
+                self.left = 0;
+                write!(self.to, "{}…", &text[..end])
+            }
+            None => {
+                // None left is told by the next one, if there is any.
+                self.left = (self.left - text.chars().count()).max(1);
+                self.to.write_str(text)
+            }
+        }
+    }
+}
+
+/// A response without its body, for the structure of an error. The values of headers that may be secrets are not shown.
+pub(super) struct WithoutBody<'a>(pub(super) &'a http::Response<Bytes>);
+
+impl fmt::Debug for WithoutBody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.0.status())
+            .field("headers", self.0.headers())
+            .field("body", &format_args!("{} bytes", self.0.body().len()))
+            .finish()
+    }
+}
 
 /// The start of a text of the other side, for terminals and logs: what cannot be printed is escaped, and `…`
 /// stands for what is cut off.

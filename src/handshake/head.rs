@@ -3,7 +3,7 @@
 use bytes::{Buf as _, BytesMut};
 use http::{
     HeaderValue, Response, StatusCode, Version,
-    header::{HeaderName, LOCATION, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE},
+    header::{self, HeaderName},
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -76,7 +76,7 @@ fn is_worth_parsing(buf: &[u8], seen: usize) -> bool {
 
 /// The head at the start of `bytes` and its length in bytes; `None` if it is not whole yet.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse> {
-    let malformed = |error: &dyn ToString| InvalidResponse::Malformed(error.to_string().into());
+    let malformed = |error: &dyn ToString| InvalidResponse::malformed(&error.to_string());
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(len) = parsed.parse(bytes).map_err(|error| malformed(&error))? else {
@@ -89,11 +89,34 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse>
     for header in parsed.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
         let mut value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
-        // `Debug` of a response shows no session, no query of a URL, and no token in the name of a subprotocol.
-        value.set_sensitive([SET_COOKIE, LOCATION, SEC_WEBSOCKET_PROTOCOL].contains(&name));
+        value.set_sensitive(!is_shown(&name));
         response.headers_mut().append(name, value);
     }
     Ok(Some((len, response)))
+}
+
+/// Whether `Debug` of a response shows the value. Others may be a session, a token, or a URL with one: nobody knows them all.
+fn is_shown(name: &HeaderName) -> bool {
+    const SHOWN: [HeaderName; 17] = [
+        header::ALLOW,
+        header::CACHE_CONTROL,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::DATE,
+        header::RETRY_AFTER,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_VERSION,
+        header::SERVER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::VARY,
+        header::VIA,
+        header::WARNING,
+    ];
+    SHOWN.contains(name)
 }
 
 #[cfg(test)]

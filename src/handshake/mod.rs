@@ -19,7 +19,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    error::{Error, Phase},
+    error::{Error, Phase, cut},
     handshake::request::Request,
     wire::deflate::NegotiatedDeflate,
 };
@@ -46,7 +46,7 @@ impl fmt::Debug for Negotiated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Negotiated")
             .field("protocol", &self.protocol)
-            .field("extensions", &self.extensions)
+            .field("extensions", &cut(&self.extensions))
             .finish_non_exhaustive()
     }
 }
@@ -72,7 +72,7 @@ where
 {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let key = request::key()?;
-    let exchange = exchange(io, request.encode(&key)?);
+    let exchange = exchange(io, request.encode(&key));
     let (head, read_buf) = match limit.zip(deadline) {
         Some((after, deadline)) => timeout_at(deadline, exchange).await.map_err(|_| Error::Timeout {
             phase: Phase::Handshake,

@@ -2,15 +2,14 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
-    HeaderValue, Uri,
-    header::{AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, UPGRADE},
+    HeaderValue,
+    header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName},
 };
 use rand::{TryRng as _, rngs::SysRng};
-use tokio_tungstenite::tungstenite::handshake::client::generate_request;
 
 use crate::{
     config::Deflate,
-    error::{Error, InvalidHeader, InvalidUrl, up_to},
+    error::{Error, InvalidHeader, up_to},
     handshake::{extension, subprotocol::Subprotocols},
     transport::target::Target,
 };
@@ -27,32 +26,24 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The bytes to send, for a `key` that was made for this connection alone.
-    pub(crate) fn encode(&self, key: &str) -> Result<Vec<u8>, Error> {
-        let impossible = |error: String| Error::InvalidUrl(InvalidUrl::Resource(error.into()));
-        let mut request = http::Request::new(());
-        *request.uri_mut() = Uri::from(self.target.resource().clone());
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.target.host().clone());
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert("sec-websocket-version", HeaderValue::from_static("13"));
-        let key = HeaderValue::from_str(key).map_err(|error| impossible(error.to_string()))?;
-        headers.insert("sec-websocket-key", key);
+    /// The bytes to send, for a `key` that was made for this connection alone. Nobody logs them: they have secrets.
+    pub(crate) fn encode(&self, key: &str) -> Vec<u8> {
+        let mut bytes = format!("GET {} HTTP/1.1\r\n", self.target.resource()).into_bytes();
+        push_line(&mut bytes, "Host", self.target.host().as_bytes());
+        push_line(&mut bytes, "Connection", b"Upgrade");
+        push_line(&mut bytes, "Upgrade", b"websocket");
+        push_line(&mut bytes, "Sec-WebSocket-Version", b"13");
+        push_line(&mut bytes, "Sec-WebSocket-Key", key.as_bytes());
         if let Some(protocols) = self.protocols.header() {
-            headers.insert("sec-websocket-protocol", protocols);
+            push_line(&mut bytes, "Sec-WebSocket-Protocol", protocols.as_bytes());
         }
-        let (mut bytes, _) = generate_request(request).map_err(|error| impossible(error.to_string()))?;
-
-        // The caller's headers, which may be secrets, come after: `generate_request` logs what it is given.
-        bytes.truncate(bytes.len().saturating_sub(b"\r\n".len()));
         let explicit = self.headers.contains_key(AUTHORIZATION);
         let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));
         for (name, value) in self.headers.iter().chain(credentials) {
-            push_line(&mut bytes, name, value.as_bytes());
+            push_line(&mut bytes, &capitalised(name), value.as_bytes());
         }
         if let Some(deflate) = &self.deflate {
-            push_line(&mut bytes, &SEC_WEBSOCKET_EXTENSIONS, extension::offer(deflate).as_bytes());
+            push_line(&mut bytes, "Sec-WebSocket-Extensions", extension::offer(deflate).as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
         Ok(bytes)
@@ -94,13 +85,18 @@ pub(crate) fn is_owned(name: &HeaderName) -> bool {
 }
 
 /// Some servers still compare names with case, and expect the one that most clients send.
-fn push_line(bytes: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+fn capitalised(name: &HeaderName) -> String {
     let mut starts_word = true;
-    for byte in name.as_str().bytes() {
-        bytes.push(if starts_word { byte.to_ascii_uppercase() } else { byte });
-        starts_word = byte == b'-';
+    let mut capitalise = |c: char| {
+        let capitalised = if starts_word { c.to_ascii_uppercase() } else { c };
+        starts_word = c == '-';
+        capitalised
+    };
+    name.as_str().chars().map(&mut capitalise).collect()
+}
+
+fn push_line(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        bytes.extend_from_slice(part);
     }
-    bytes.extend_from_slice(b": ");
-    bytes.extend_from_slice(value);
-    bytes.extend_from_slice(b"\r\n");
 }

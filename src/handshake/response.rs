@@ -31,7 +31,15 @@ pub(crate) fn validate(
 ) -> Result<NegotiatedResponse, InvalidResponse> {
     // A status line of HTTP/1.0 cannot switch protocols (RFC 9110, section 15.2).
     if response.version() != Version::HTTP_11 {
-        return Err(InvalidResponse::Malformed("101 in HTTP/1.0".into()));
+        return Err(InvalidResponse::malformed("101 in HTTP/1.0"));
+    }
+    // It has no body, and says of none (RFC 9110, section 8.6; RFC 9112, section 6.1): frames would be taken for it.
+    if response.headers().contains_key(TRANSFER_ENCODING) {
+        return Err(InvalidResponse::malformed("101 with Transfer-Encoding"));
+    }
+    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
+    if lengths.any(|length| length.as_bytes().trim_ascii() != b"0") {
+        return Err(InvalidResponse::malformed("101 with a Content-Length other than 0"));
     }
     // 4.1, item 2. Upgrade may list protocols, but of these one only is in use after a 101.
     let upgrade = text(response, UPGRADE);
@@ -53,7 +61,7 @@ pub(crate) fn validate(
     let extensions = text(response, "sec-websocket-extensions");
     let extensions = extensions.as_str().unwrap_or_default();
     let deflate = extension::validate(extensions, request.deflate.as_ref())
-        .map_err(|wrong| InvalidResponse::Extension(format!("{extensions:?}: {wrong}").into()))?;
+        .map_err(|wrong| InvalidResponse::extension(extensions, wrong))?;
     let protocol = validate_subprotocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
     Ok(NegotiatedResponse { protocol, extensions: extensions.into(), deflate })
 }
@@ -64,7 +72,7 @@ fn validate_subprotocol(protocol: HeaderText, offered: &Subprotocols) -> Result<
         "" if offered.is_empty() => Ok(String::new()),
         "" => Err(InvalidResponse::NoSubprotocol),
         name if offered.contains(name) => Ok(name.to_owned()),
-        _ => Err(InvalidResponse::Subprotocol(protocol)),
+        _ => Err(InvalidResponse::Subprotocol(protocol.into_secret())),
     }
 }
 

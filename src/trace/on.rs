@@ -10,7 +10,7 @@ use url::Url;
 use super::{Agreed, Side, cause};
 use crate::{
     close::{CloseCode, Closed},
-    error::{Error, Phase},
+    error::{Error, Phase, cut},
     stats::Stats,
 };
 
@@ -124,7 +124,7 @@ impl Trace {
                 server.address = url.host_str(),
                 server.port = url.port_or_known_default(),
                 url.scheme = url.scheme(),
-                url.path = url.path(),
+                url.path = cut(url.path()),
             },
             "redirect followed"
         );

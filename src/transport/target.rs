@@ -10,7 +10,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use crate::error::{InvalidUrl, up_to};
+use crate::error::{InvalidUrl, cut, up_to};
 
 /// A URL that can be connected to, and what each step of connecting takes from it.
 ///
@@ -32,7 +32,7 @@ impl Target {
         let scheme = match url.scheme() {
             "http" | "ws" => "ws",
             "https" | "wss" => "wss",
-            other => return Err(InvalidUrl::Scheme(other.into())),
+            other => return Err(InvalidUrl::Scheme(cut(other).into())),
         };
         // http and ws, https and wss have the same default ports: what was elided stays so.
         url.set_scheme(scheme).map_err(|()| InvalidUrl::Scheme(scheme.into()))?;
@@ -179,7 +179,7 @@ fn host_of(url: &Url) -> Result<(HeaderValue, String), InvalidUrl> {
 fn server_of(url: &Url) -> Result<Authority, InvalidUrl> {
     let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
     let port = url.port_or_known_default().ok_or(url::ParseError::InvalidPort)?;
-    Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(host.into()))
+    Authority::try_from(format!("{host}:{port}")).map_err(|_| InvalidUrl::Host(cut(host).into()))
 }
 
 fn resource_of(url: &Url) -> Result<PathAndQuery, InvalidUrl> {

@@ -436,3 +436,82 @@ async fn a_wrong_header_of_the_response_is_named_and_cut() {
         )
     );
 }
+
+/// All that an error is shown as.
+fn shown(failed: &Error) -> [String; 3] {
+    [failed.to_string(), format!("{failed:?}"), format!("{failed:#?}")]
+}
+
+#[tokio::test]
+async fn every_text_that_a_peer_has_a_part_in_is_bounded() {
+    let long = "x".repeat(60_000);
+    let mut all = Vec::new();
+    for answer in [
+        format!("HTTP/1.1 403 {long}\r\n\r\n"),
+        format!("HTTP/1.1 403 No\r\n{long}: x\r\n\r\n"),
+        format!("HTTP/1.1 403 No\r\nServer: {long}\r\n\r\n"),
+        format!("HTTP/1.1 403 No\r\n\r\n{long}"),
+        format!("HTTP/1.1 101 x\r\nUpgrade: {long}\r\n\r\n"),
+        format!("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: {long}\r\n\r\n"),
+        format!("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {long}\r\n\r\n"),
+        format!("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection : {long}\r\n\r\n"),
+        format!("{long}\r\n\r\n"),
+    ] {
+        let (mut peer, io) = Peer::pipe(256 * 1024);
+        let (ws, ()) = tokio::join!(WebSocketStream::builder("ws://example.com/").connect_over(io), async {
+            peer.request().await;
+            peer.raw(&answer).await;
+            peer.finish().await;
+        });
+        all.push((answer[..60].to_owned(), error(ws)));
+    }
+    for header in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
+        let (mut peer, io) = Peer::pipe(256 * 1024);
+        let (ws, ()) = tokio::join!(WebSocketStream::builder("ws://example.com/").connect_over(io), async {
+            let head = peer.request().await;
+            peer.raw(head.answer(&format!("{header}: {long}\u{e9}\r\n"))).await;
+        });
+        all.push((header.to_owned(), error(ws)));
+    }
+    for location in [format!("/{long}"), format!("{long}://h/"), format!("//{long}/")] {
+        let server = Script::bind().await;
+        let addr = server.addr();
+        let builder =
+            WebSocketStream::builder("ws://a.example/").redirects(1).resolver(move |_, _| async move { Ok([addr]) });
+        let (ws, ()) = tokio::join!(builder.connect(), async {
+            for location in [location.as_str(), "/b"] {
+                let Ok(mut peer) = tokio::time::timeout(Duration::from_secs(1), server.peer()).await else { return };
+                peer.request().await;
+                peer.raw(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n")).await;
+            }
+        });
+        all.push((format!("Location: {}", &location[..20]), error(ws)));
+    }
+    let (mut peer, mut ws) = open(Config::default());
+    peer.close(4000, &"x".repeat(123)).await;
+    peer.finish().await;
+    assert!(ws.next().await.is_none());
+    all.push(("a close reason".to_owned(), ws.send("late".into()).await.expect_err("sent")));
+    for (what, failed) in all {
+        let [text, debug, structure] = shown(&failed).map(|shown| shown.chars().count());
+        assert!(text < 1000 && debug < 1000 && structure < 5000, "{what}: {text}, {debug}, {structure}");
+    }
+}
+
+/// The names in it are the other side's, as many as it likes.
+#[cfg(feature = "rustls-tls")]
+#[tokio::test]
+async fn a_certificate_for_a_thousand_other_names_makes_no_text_of_them() {
+    use crate::support::tls::ForClient as _;
+
+    let names: Vec<String> = (0..1000).map(|i| format!("a-name-of-another-server-{i}.example")).collect();
+    let authority = testkit::tls::Authority::new();
+    let tls = authority.server(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let (peer, io) = Peer::pipe(256 * 1024);
+    let opening = WebSocketStream::builder("wss://localhost/").tls(authority.connectors(None).remove(0));
+    let (ws, _) = tokio::join!(opening.connect_tls_over(io), tls.handshake(peer));
+    let failed = error(ws);
+    assert!(failed.is_tls(), "{failed:?}");
+    let [text, debug, structure] = shown(&failed).map(|shown| shown.chars().count());
+    assert!(text < 1000 && debug < 1000 && structure < 5000, "{text}, {debug}, {structure}: {failed}");
+}

@@ -1,4 +1,5 @@
-//! Secrets of a caller or a server are in no `Debug`, in no text of an error, and in none of its causes.
+//! Secrets of a caller or a server are in no `Debug`, in no text of an error, in none of its causes, and in no record of the
+//! crate `log`.
 //!
 //! `tracing.rs` shows the same of traces.
 
@@ -183,6 +184,99 @@ async fn no_error_of_connecting_shows_a_secret() {
     let failed = error(failed);
     assert!(matches!(failed, Error::Handshake(_)), "{failed:?}");
     assert_error_hides("a response without the subprotocol", &failed);
+}
+
+#[tokio::test]
+async fn no_refusal_shows_what_may_be_a_secret_in_its_headers_or_its_body() {
+    for name in [
+        "Set-Cookie",
+        "Set-Cookie2",
+        "Cookie",
+        "Authorization",
+        "Proxy-Authorization",
+        "Authentication-Info",
+        "Link",
+        "Refresh",
+        "Location",
+        "Content-Location",
+        "X-Auth-Token",
+        "X-Csrf-Token",
+    ] {
+        let (failed, _) =
+            answered(builder("h"), &format!("HTTP/1.1 401 No\r\n{name}: {SECRET}\r\nContent-Length: 0\r\n\r\n")).await;
+        let failed = error(failed);
+        let Error::Refused(response) = &failed else { panic!("{failed:?}") };
+        assert_eq!(response.headers()[name], SECRET, "who asks for it gets it");
+        assert_error_hides(name, &failed);
+        assert_debug_hides(name, &response.headers());
+    }
+    // Of a body the text shows what a terminal may see, since it says why. The structure has its length.
+    let (failed, _) =
+        answered(builder("h"), &format!("HTTP/1.1 401 No\r\nServer: nginx\r\nContent-Length: 6\r\n\r\n{SECRET}")).await;
+    let failed = error(failed);
+    assert_hidden("a body", &format!("{failed:#?}"));
+    assert!(format!("{failed:#?}").contains("nginx"), "{failed:#?}");
+}
+
+#[tokio::test]
+async fn no_subprotocol_that_was_not_asked_for_is_shown() {
+    // A server that repeats the token in another case.
+    for name in [subprotocol().to_ascii_uppercase(), format!("{}, x", subprotocol())] {
+        let (failed, _) = answered(builder("h"), &format!("{SWITCHING}Sec-WebSocket-Protocol: {name}\r\n\r\n")).await;
+        let failed = error(failed);
+        for shown in [failed.to_string(), format!("{failed:?}"), format!("{failed:#?}")] {
+            assert_hidden(&name, &shown.to_ascii_lowercase());
+        }
+        assert!(failed.to_string().contains("a subprotocol that was not asked for"), "{failed}");
+    }
+}
+
+/// The records of the crate `log` that this thread has made while it listens.
+struct Log;
+
+thread_local! {
+    static RECORDS: std::cell::RefCell<Option<Vec<String>>> = const { std::cell::RefCell::new(None) };
+}
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        RECORDS.with_borrow(Option::is_some)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        RECORDS.with_borrow_mut(|records| {
+            records.iter_mut().for_each(|records| records.push(format!("{}: {}", record.target(), record.args())));
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+#[tokio::test]
+async fn no_record_of_the_crate_log_shows_a_secret() {
+    log::set_logger(&Log).expect("no other logger is installed");
+    log::set_max_level(log::LevelFilter::Trace);
+    RECORDS.set(Some(Vec::new()));
+    log::trace!("it listens");
+    let lines = format!("Sec-WebSocket-Protocol: {}\r\nSet-Cookie: {SECRET}\r\n\r\n", subprotocol());
+    let (ws, _peer) = answered(builder("h"), &format!("{SWITCHING}{lines}")).await;
+    let mut ws = ws.expect("open");
+    futures::SinkExt::send(&mut ws, SECRET.into()).await.expect("sent");
+    drop(ws);
+    let (failed, _) = answered(builder("h"), &format!("HTTP/1.1 401 No\r\nSet-Cookie: {SECRET}\r\n\r\n{SECRET}")).await;
+    drop(failed);
+    let server = Script::bind().await;
+    let (ws, _peer) = tokio::join!(with_secrets(WebSocketStream::builder(url(server.addr()))).connect(), async {
+        let mut peer = server.peer().await;
+        peer.accept_with(&format!("Sec-WebSocket-Protocol: {}\r\n", subprotocol())).await;
+        peer
+    });
+    ws.expect("open");
+    let records = RECORDS.take().expect("records");
+    assert!(records.iter().any(|record| record.ends_with("it listens")), "{records:?}");
+    for record in records {
+        assert_hidden("a record", &record);
+    }
 }
 
 #[tokio::test(start_paused = true)]
