@@ -131,13 +131,13 @@ impl ClientBuilder {
     /// Takes URL and headers from a request.
     ///
     /// The URI must be absolute. Of the headers that the handshake owns, `Sec-WebSocket-Protocol` is taken as
-    /// [`protocols`](Self::protocols); the others, `Host` and `Sec-WebSocket-Key` among them, are ignored and made anew.
+    /// [`protocols`](Self::protocols); the others, `Host` and `Sec-WebSocket-Key` among them, are ignored and made anew. All
+    /// others that [`header`](Self::header) refuses, and those that `Connection` names, are dropped, since they are for one hop.
     /// Method and version are not looked at.
     pub fn from_request(request: http::Request<()>) -> Self {
         let mut builder = Self::new(Target::parse(&request.uri().to_string()));
         builder.options.protocols = Subprotocols::from_header(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
-        let headers = request.headers().iter().filter(|(name, _)| !request::is_owned(name));
-        builder.options.headers = Ok(headers.map(|(name, value)| (name.clone(), value.clone())).collect());
+        builder.options.headers = request::end_to_end(request.headers());
         builder
     }
 
@@ -154,14 +154,15 @@ impl ClientBuilder {
     ///
     /// Refused with [`InvalidHeader::Owned`] are those that the handshake sets itself: `Host` (see
     /// [`host`](Self::host)), `Connection`, `Upgrade` and `Sec-WebSocket-` followed by `Key`, `Version`, `Protocol`,
-    /// `Extensions` or `Accept`. The first header that is refused is the one reported.
+    /// `Extensions` or `Accept`; those of a body, which the request has not: `Content-Length`, `Transfer-Encoding`, `TE`,
+    /// `Trailer`, `Expect`; those of the next hop: `Keep-Alive`, `Proxy-Connection`, and `Proxy-Authorization`, which stands in
+    /// the URL of a proxy. More than some 24 000 names are [`InvalidHeader::TooMany`]. The first header that is refused is the
+    /// one reported.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         if let Ok(headers) = &mut self.options.headers {
-            match request::header(name.as_ref(), value.as_ref()) {
-                Ok((name, value)) => {
-                    headers.append(name, value);
-                }
-                Err(error) => self.options.headers = Err(error),
+            let added = request::header(name.as_ref(), value.as_ref()).and_then(|header| request::add(headers, header));
+            if let Err(error) = added {
+                self.options.headers = Err(error);
             }
         }
         self

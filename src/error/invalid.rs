@@ -72,8 +72,9 @@ pub enum InvalidSubprotocol {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHeader {
-    /// The handshake sets this header itself.
-    #[error("{0:?} is set by the handshake itself")]
+    /// The handshake sets this header itself, or it would say that a body comes or goes, or it is for a proxy. The text says
+    /// what to call instead.
+    #[error("{0:?} {hint}", hint = instead_of(.0))]
     Owned(Box<str>),
     /// The name is no HTTP header name. What follows a colon is not shown, since it may be a secret: `…` stands for it.
     #[error("{0:?} is no header name, expected token characters")]
@@ -81,6 +82,26 @@ pub enum InvalidHeader {
     /// The value has a byte that no header value can carry. It is not shown, since it may be a secret.
     #[error("the value of {0:?} has a control character")]
     Value(Box<str>),
+    /// There are more than a request can hold, some 24 000.
+    #[error("there are too many")]
+    TooMany,
+}
+
+/// Why a header is not the caller's to add, and what is.
+fn instead_of(name: &str) -> &'static str {
+    match name.to_ascii_lowercase().as_str() {
+        "host" => "is set by the handshake itself: see `host()`",
+        "sec-websocket-protocol" => "is set by the handshake itself: see `protocols()`",
+        "sec-websocket-extensions" => "is set by the handshake itself: see `Config::deflate()`",
+        "proxy-authorization" => "would go to the server: credentials for a proxy stand in the URL of the `Proxy`",
+        "content-length" | "expect" | "te" | "trailer" | "transfer-encoding" => {
+            "is about a body, and the request of the handshake has none"
+        }
+        "keep-alive" | "proxy-connection" => {
+            "is about the connection, of which the handshake alone says what becomes of it"
+        }
+        _ => "is set by the handshake itself",
+    }
 }
 
 /// Why a control frame cannot be sent.

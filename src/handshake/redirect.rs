@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{
     Response, StatusCode,
-    header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION},
+    header::{AUTHORIZATION, COOKIE, LOCATION},
 };
 
 use crate::{
@@ -46,7 +46,7 @@ impl Way {
         if there.is_same_origin(here) {
             request.target = there.with_userinfo_of(here);
         } else {
-            for secret in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            for secret in [AUTHORIZATION, COOKIE] {
                 request.headers.remove(secret);
             }
             request.target = there;

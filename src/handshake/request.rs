@@ -46,7 +46,7 @@ impl Request {
             push_line(&mut bytes, "Sec-WebSocket-Extensions", extension::offer(deflate).as_bytes());
         }
         bytes.extend_from_slice(b"\r\n");
-        Ok(bytes)
+        bytes
     }
 }
 
@@ -69,12 +69,21 @@ pub(crate) fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValu
     Ok((parsed, value))
 }
 
-/// Whether the handshake alone sets this header: the response is validated against its value.
+/// Whether the handshake alone says what there is of this header: the response is validated against it, or it would say that a
+/// body follows (RFC 9112, section 6), or it is for the next hop alone (RFC 9110, section 7.6.1).
 pub(crate) fn is_owned(name: &HeaderName) -> bool {
-    const OWNED: [&str; 8] = [
+    const OWNED: [&str; 16] = [
         "host",
         "connection",
         "upgrade",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
         "sec-websocket-key",
         "sec-websocket-version",
         "sec-websocket-protocol",
@@ -82,6 +91,25 @@ pub(crate) fn is_owned(name: &HeaderName) -> bool {
         "sec-websocket-accept",
     ];
     OWNED.contains(&name.as_str())
+}
+
+/// Adds a header, of which there may be as many as the map has room for.
+pub(crate) fn add(headers: &mut HeaderMap, (name, value): (HeaderName, HeaderValue)) -> Result<(), InvalidHeader> {
+    headers.try_append(name, value).map(|_| ()).map_err(|_| InvalidHeader::TooMany)
+}
+
+/// Those of the caller's own in a request that was made elsewhere: neither [owned](is_owned), nor named by `Connection` as
+/// for one hop (RFC 9110, section 7.6.1).
+pub(crate) fn end_to_end(headers: &HeaderMap) -> Result<HeaderMap, InvalidHeader> {
+    let hops: Vec<_> =
+        headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).collect();
+    let is_hop =
+        |name: &HeaderName| hops.iter().any(|hop| hop.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
+    let mut kept = HeaderMap::new();
+    for (name, value) in headers.iter().filter(|(name, _)| !is_owned(name) && !is_hop(name)) {
+        add(&mut kept, (name.clone(), value.clone()))?;
+    }
+    Ok(kept)
 }
 
 /// Some servers still compare names with case, and expect the one that most clients send.

@@ -2,7 +2,7 @@
 
 use http::{
     Response, Version,
-    header::{AsHeaderName, CONNECTION, UPGRADE},
+    header::{AsHeaderName, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -48,6 +48,10 @@ pub(crate) fn validate(
     }
     // Item 3.
     let connection = text(response, CONNECTION);
+    // Within quotes a comma separates nothing, and no token has any.
+    if connection.as_str().is_some_and(|value| value.contains('"')) {
+        return Err(InvalidResponse::malformed("the header Connection has a quotation mark"));
+    }
     let mut tokens = connection.as_str().unwrap_or_default().split(',');
     if !tokens.any(|token| token.trim_matches(OWS).eq_ignore_ascii_case("upgrade")) {
         return Err(InvalidResponse::Connection(connection));

@@ -1,6 +1,6 @@
 //! The subprotocols that a client offers.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use http::HeaderValue;
 
@@ -17,7 +17,7 @@ impl Subprotocols {
     /// Judges the names (RFC 6455, section 4.1, item 10). Names that differ only in case count as the same, as
     /// web-platform-tests have it.
     pub(crate) fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidSubprotocol> {
-        let mut valid: Vec<String> = Vec::new();
+        let (mut valid, mut seen) = (Vec::new(), HashSet::new());
         for (index, name) in names.into_iter().enumerate() {
             let name = name.into();
             if name.is_empty() {
@@ -26,7 +26,7 @@ impl Subprotocols {
             if let Some(character) = name.chars().find(|&c| !u8::try_from(c).is_ok_and(is_token)) {
                 return Err(InvalidSubprotocol::Character { index, character });
             }
-            if valid.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+            if !seen.insert(name.to_ascii_lowercase()) {
                 return Err(InvalidSubprotocol::Duplicate { index });
             }
             valid.push(name);

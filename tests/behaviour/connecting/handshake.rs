@@ -258,6 +258,57 @@ async fn headers_that_are_refused() {
     }
 }
 
+/// B30.
+#[tokio::test]
+async fn headers_of_framing_and_of_proxies_are_refused_and_a_request_does_not_pass_them_on() {
+    let names = [
+        "Content-Length",
+        "Transfer-Encoding",
+        "TE",
+        "Trailer",
+        "Expect",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authorization",
+    ];
+    let mut request = http::Request::get("ws://example.com/")
+        .header("Connection", "X-Hop, close")
+        .header("Connection", "\tx-other-hop")
+        .header("X-Hop", "1")
+        .header("X-Other-Hop", "1")
+        .header("X-End", "1");
+    for name in names {
+        let failed = error(WebSocketStream::builder(URL).header(name, "1").connect().await);
+        let Error::InvalidHeader(InvalidHeader::Owned(owned)) = &failed else { panic!("{name}: {failed:?}") };
+        assert_eq!(&**owned, name);
+        request = request.header(name, "1");
+    }
+    let head = request_of(ClientBuilder::from_request(request.body(()).expect("a request"))).await;
+    for name in names.into_iter().chain(["X-Hop", "X-Other-Hop"]) {
+        assert_eq!(head.header(name), None, "{}", head.0);
+    }
+    assert_eq!((head.header("X-End"), head.header("Connection")), (Some("1"), Some("Upgrade")));
+}
+
+#[tokio::test]
+async fn as_many_headers_as_an_application_passes_on_are_an_error_and_no_panic() {
+    let mut builder = WebSocketStream::builder(URL);
+    for i in 0..40_000 {
+        builder = builder.header(format!("x-{i}"), "");
+    }
+    let failed = error(builder.connect().await);
+    assert!(matches!(failed, Error::InvalidHeader(_)) && failed.to_string().contains("too many"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn as_many_subprotocols_as_an_application_passes_on_take_linear_time() {
+    let names: Vec<String> = (0..32_000).map(|i| format!("a-name-of-some-length-{i}")).collect();
+    let start = cpu_time::ThreadTime::now();
+    let builder = WebSocketStream::builder(URL).protocols(names);
+    assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
+    drop(builder);
+}
+
 #[tokio::test]
 async fn a_host_of_its_own_is_shown_in_place_of_the_urls() {
     let head = request_of(WebSocketStream::builder("ws://127.0.0.1:1/").host("B\u{fc}cher.example:8080")).await;
@@ -539,6 +590,25 @@ async fn what_comes_with_the_head_is_kept() {
 #[tokio::test]
 async fn a_head_byte_by_byte_and_a_frame_behind_it() {
     // A pipe of one byte: every read of either side gets a single one.
+/// B33, B35.
+#[tokio::test]
+async fn a_101_with_a_body_or_with_a_connection_in_quotes_is_malformed() {
+    for lines in [
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 1\r\n",
+        "Content-Length: 0\r\nContent-Length: 5\r\n",
+        "Content-Length: x\r\n",
+        "Content-Length:\r\n",
+        "Connection: \"a, upgrade, b\"\r\n",
+    ] {
+        let invalid = invalid_response(error(connect_to(|head| head.answer(lines).into_bytes()).await));
+        assert!(matches!(invalid, InvalidResponse::Malformed(_)), "{lines}: {invalid:?}");
+    }
+    for lines in ["Content-Length: 0\r\n", "Content-Length: 0\r\nContent-Length: 0\r\n"] {
+        connect_to(|head| head.answer(lines).into_bytes()).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
+    }
+}
+
     let (mut peer, io) = Peer::pipe(1);
     let serving = async {
         let head = peer.request().await;
