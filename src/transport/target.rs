@@ -170,10 +170,15 @@ fn without_secrets(host: &str) -> String {
 fn host_of(url: &Url) -> Result<(HeaderValue, String), InvalidUrl> {
     let host = url.host_str().ok_or(url::ParseError::EmptyHost)?;
     let header = &url[Position::BeforeHost..Position::AfterPort];
-    let header = HeaderValue::from_str(header).map_err(|_| InvalidUrl::Host(host.into()))?;
+    let header = HeaderValue::from_str(header).map_err(|_| InvalidUrl::Host(cut(host).into()))?;
     // A name in a certificate, and in SNI (RFC 6066, section 3), has no trailing dot.
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((header, name.strip_suffix('.').unwrap_or(name).to_owned()))
+    let name = name.strip_suffix('.').unwrap_or(name);
+    // No name in DNS has an empty label (RFC 1035, section 3.1), and each step would make another one of it.
+    if name.split('.').any(str::is_empty) {
+        return Err(InvalidUrl::Host(cut(host).into()));
+    }
+    Ok((header, name.to_owned()))
 }
 
 fn server_of(url: &Url) -> Result<Authority, InvalidUrl> {
@@ -230,6 +235,17 @@ mod tests {
         }
         // B6: the scheme is checked before the fragment.
         assert_eq!(Target::parse("ftp://h/#").unwrap_err(), Scheme("ftp".into()));
+    }
+
+    #[test]
+    fn hosts_with_an_empty_label_are_refused() {
+        for host in ["localhost..", "a..b", ".a", ".", "..", "a..:80"] {
+            let refused = Target::parse(&format!("wss://{host}/"));
+            assert!(matches!(refused, Err(InvalidUrl::Host(_) | InvalidUrl::Parse(_))), "{host}: {refused:?}");
+            assert!(matches!(target("ws://h/").with_host(host), Err(InvalidUrl::Host(_))), "{host}");
+            assert!(target("ws://h/").join(&format!("//{host}/")).is_err(), "{host}");
+        }
+        assert_eq!(target("wss://localhost./").server_name(), "localhost");
     }
 
     /// B2, B7-B12.
