@@ -53,6 +53,11 @@ need_component() {
         missing "cargo $1, and rustup's component $2 cannot be had, see $TARGET/rustup.log"
 }
 
+need_cargo_deny() { need_cargo_tool cargo-deny 0.20.2; }
+
+# Brings the database of known vulnerabilities, for cargo-deny. It fails where it cannot be had.
+fetch_advisories() { cargo deny fetch db >"$TARGET/deny.log" 2>&1; }
+
 # Installs a tool of crates.io below the target directory, unless it is there in this version: need_cargo_tool <name> <version>
 need_cargo_tool() {
     export PATH=$TARGET/tools/bin:$PATH
