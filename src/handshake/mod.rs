@@ -1,5 +1,6 @@
 //! The opening handshake: a request out, a response in, and what both agree on.
 
+pub(crate) mod exchange;
 pub(crate) mod extension;
 pub(crate) mod head;
 pub(crate) mod redirect;
@@ -13,14 +14,17 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout, timeout_at},
 };
 use url::Url;
 
 use crate::{
-    error::{Error, Phase, cut},
-    handshake::request::Request,
+    error::{Error, InvalidResponse, Phase, cut},
+    handshake::{
+        exchange::{Exchanged, exchange},
+        request::Request,
+    },
     wire::deflate::NegotiatedDeflate,
 };
 
@@ -72,8 +76,9 @@ where
 {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let key = request::key()?;
-    let exchange = exchange(io, request.encode(&key));
-    let (head, read_buf) = match limit.zip(deadline) {
+    let bytes = request.encode(&key);
+    let exchange = exchange(io, &bytes, deadline);
+    let Exchanged { head, read_buf, is_sent } = match limit.zip(deadline) {
         Some((after, deadline)) => timeout_at(deadline, exchange).await.map_err(|_| Error::Timeout {
             phase: Phase::Handshake,
             after,
@@ -81,6 +86,9 @@ where
         })??,
         None => exchange.await?,
     };
+    if head.status() == StatusCode::SWITCHING_PROTOCOLS && !is_sent {
+        return Err(InvalidResponse::malformed("101 before the request was sent").into());
+    }
     Ok(Answer { head, read_buf, key, deadline })
 }
 
@@ -110,15 +118,6 @@ impl Answer {
             read_buf,
         })
     }
-}
-
-async fn exchange<IO>(io: &mut IO, request: Vec<u8>) -> Result<(Response<()>, BytesMut), Error>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    io.write_all(&request).await.map_err(Error::io)?;
-    io.flush().await.map_err(Error::io)?;
-    head::read(io).await
 }
 
 /// The response that refuses, with the start of its body, which is waited for until `deadline` at most.

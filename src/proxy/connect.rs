@@ -7,19 +7,33 @@ use std::{
 };
 
 use http::Response;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
-use crate::{error::Error, handshake, proxy::endpoint::Failure, transport::target::Target};
+use crate::{
+    error::InvalidResponse,
+    handshake::exchange::{Exchanged, exchange},
+    proxy::endpoint::Failure,
+    transport::target::Target,
+};
 
 /// Asks `proxy`, which `io` is connected to, for a tunnel to `server`. Returns the head of its answer, and leaves in `io`
-/// what comes behind it.
-pub(super) async fn ask<IO>(io: &mut IO, proxy: &Target, server: &Target) -> Result<Response<()>, Failure>
+/// what comes behind it. `deadline` is that of [`exchange`].
+pub(super) async fn ask<IO>(
+    io: &mut IO,
+    proxy: &Target,
+    server: &Target,
+    deadline: Option<Instant>,
+) -> Result<Response<()>, Failure>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    io.write_all(&request(proxy, server)).await.map_err(Error::io)?;
-    io.flush().await.map_err(Error::io)?;
-    let (head, _nothing) = handshake::head::read(&mut Bytewise(io)).await?;
+    let Exchanged { head, is_sent, .. } = exchange(&mut Bytewise(io), &request(proxy, server), deadline).await?;
+    if head.status().is_success() && !is_sent {
+        return Err(Failure::Other(InvalidResponse::malformed("a tunnel before the request was sent").into()));
+    }
     Ok(head)
 }
 
@@ -45,5 +59,19 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Bytewise<'_, IO> {
         ready!(Pin::new(&mut *self.0).poll_read(cx, &mut one))?;
         buf.put_slice(one.filled());
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Bytewise<'_, IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
     }
 }

@@ -73,7 +73,7 @@ impl Endpoint {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let asking = async {
             match self {
-                Self::Http(proxy) => connect::ask(io, proxy, server).await.map(Some),
+                Self::Http(proxy) => connect::ask(io, proxy, server, deadline).await.map(Some),
                 Self::Socks5(_, credentials) => socks5::open(io, credentials.as_ref(), server).await.map(|()| None),
             }
         };

@@ -415,6 +415,86 @@ async fn a_body_without_end_is_given_as_far_as_it_came() {
     }
 }
 
+const TOO_LARGE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 4\r\n\r\ncut!";
+
+/// A pipe has room for a part of the request: the server refuses before it has read it, and goes.
+/// B32.
+#[tokio::test]
+async fn a_refusal_that_comes_before_the_request_was_written_is_read() {
+    let builder = || WebSocketStream::builder(URL).header("Cookie", "x".repeat(60_000));
+    for goes in [true, false] {
+        let (mut peer, io) = Peer::pipe(4096);
+        peer.raw(TOO_LARGE).await;
+        let kept = if goes {
+            drop(peer);
+            None
+        } else {
+            Some(peer)
+        };
+        let response = refused(error(timeout(PATIENCE, builder().connect_over(io)).await.expect("an answer")));
+        assert_eq!((response.status().as_u16(), &response.body()[..]), (431, b"cut!".as_slice()));
+        drop(kept);
+    }
+    // The same by TCP, where the rest of the request is answered with RST.
+    let builder = |url: String| WebSocketStream::builder(url).header("Cookie", "x".repeat(8 << 20));
+    for _ in 0..10 {
+        let server = Script::bind().await;
+        let (ws, ()) = tokio::join!(builder(server.url("/")).connect(), async {
+            let mut peer = server.peer().await;
+            peer.byte().await;
+            peer.raw(TOO_LARGE).await;
+        });
+        assert_eq!(refused(error(ws)).status(), 431);
+    }
+}
+
+/// B29, B33.
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_the_request_was_written_and_is_no_refusal_is_an_error() {
+    let builder = || WebSocketStream::builder(URL).header("Cookie", "x".repeat(60_000));
+    let (mut peer, io) = Peer::pipe(4096);
+    peer.raw("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").await;
+    let invalid = invalid_response(error(builder().connect_over(io).await));
+    assert!(matches!(&invalid, InvalidResponse::Malformed(text) if text.contains("before the request")), "{invalid}");
+    // Nothing but the end: what failed was writing.
+    let (peer, io) = Peer::pipe(4096);
+    drop(peer);
+    let Error::Io(cause) = error(builder().connect_over(io).await) else { panic!("an IO error was expected") };
+    assert_eq!(cause.kind(), std::io::ErrorKind::BrokenPipe);
+    // Writing has failed, and reading goes on for ever.
+    let started = Instant::now();
+    let (silent, _peer) = tokio::io::duplex(64);
+    let io = tokio::io::join(silent, Broken);
+    let Error::Io(cause) = error(builder().connect_over(io).await) else { panic!("an IO error was expected") };
+    assert_eq!((cause.kind(), started.elapsed()), (std::io::ErrorKind::BrokenPipe, Duration::from_secs(1)));
+}
+
+/// It takes nothing.
+#[derive(Debug)]
+struct Broken;
+
+impl tokio::io::AsyncWrite for Broken {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::task::Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+    }
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
 /// B33.
 #[tokio::test]
 async fn what_is_no_response_is_malformed() {

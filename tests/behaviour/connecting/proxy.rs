@@ -156,6 +156,65 @@ async fn a_refusal_is_the_proxys_with_status_headers_and_body() {
 }
 
 #[tokio::test]
+async fn the_head_of_a_proxy_is_read_leniently_but_for_what_decides() {
+    let many = "X-Via: a\r\n".repeat(150);
+    for (head, reason) in [
+        ("HTTP/1.1  200 OK\r\n\r\n", None),
+        ("HTTP/1.1 200\r\nServer : a\r\nX: a\r\n b\r\nnonsense\r\nY: \0\r\n\r\n", None),
+        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), None),
+        ("HTTP/1.1 200 OK\r\nConnection : close\r\n\r\n", Some("has white space before its colon")),
+        ("HTTP/2 200 OK\r\n\r\n", Some("it begins with \"HTTP/2")),
+    ] {
+        let script = Script::bind().await;
+        let (ws, ()) = tokio::join!(through(http(&script, "")).connect(), async {
+            let mut peer = script.peer().await;
+            peer.request().await;
+            peer.raw(head).await;
+            if reason.is_none() {
+                peer.accept().await;
+            }
+        });
+        match reason {
+            None => drop(ws.unwrap_or_else(|error| panic!("{head}: {error}"))),
+            Some(reason) => {
+                let failed = error(ws);
+                assert!(matches!(failed, Error::Proxy(_)) && failed.to_string().contains(reason), "{head}: {failed}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_proxy_that_has_not_read_the_request_is_read() {
+    for _ in 0..3 {
+        let script = Script::bind().await;
+        let user = format!("{}:p@", "x".repeat(8 << 20));
+        let (refused, ()) = tokio::join!(through(http(&script, &user)).connect(), async {
+            let mut peer = script.peer().await;
+            peer.byte().await;
+            peer.raw("HTTP/1.1 431 x\r\nContent-Length: 4\r\n\r\ncut!").await;
+        });
+        let refused = error(refused);
+        assert!(matches!(refused, Error::Proxy(_)), "{refused}");
+        assert_eq!(refused.status().expect("a status"), 431);
+    }
+}
+
+/// The rest of the request would be the first bytes of the tunnel.
+#[tokio::test]
+async fn a_tunnel_before_the_request_was_sent_is_none() {
+    let script = Script::bind().await;
+    let user = format!("{}:p@", "x".repeat(8 << 20));
+    let (refused, _peer) = tokio::join!(through(http(&script, &user)).connect(), async {
+        let mut peer = script.peer().await;
+        peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+        peer
+    });
+    let refused = error(refused).to_string();
+    assert!(refused.contains("a tunnel before the request was sent"), "{refused}");
+}
+
+#[tokio::test]
 async fn an_http_proxy_that_breaks_off_or_speaks_something_else_is_told_as_the_proxys() {
     for (answer, is_transient) in
         [("", true), ("HTTP/1.1 200 OK\r\n", true), ("SSH-2.0-x\r\n", false), (&"x: y\r\n".repeat(20_000), false)]
