@@ -8,8 +8,9 @@ use super::text::{Excerpt, cut};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidResponse {
-    /// It is no HTTP/1.1 response.
-    #[error("not an HTTP/1.1 response: {0}")]
+    /// It is no HTTP/1.1 response, or says what none may say, or a header that decides is written as none should be: `Upgrade`,
+    /// `Connection`, `Location` and `Sec-WebSocket-…` are read strictly, and all others as browsers read them.
+    #[error("no valid HTTP/1.1 response: {0}")]
     Malformed(Box<str>),
     /// Its head is larger than is read.
     #[error("the head has more than {limit} bytes")]
@@ -49,6 +50,15 @@ impl InvalidResponse {
     /// `what` may have text of the server in it: it is cut.
     pub(crate) fn malformed(what: &str) -> Self {
         Self::Malformed(cut(what).into())
+    }
+
+    /// Its first line is no status line of HTTP/1.1.
+    pub(crate) fn status_line(line: &[u8]) -> Self {
+        // An alert (RFC 8446, section 5.1): a TLS server does not understand the request.
+        if line.starts_with(&[0x15, 3]) {
+            return Self::malformed("it is TLS: is the scheme wss?");
+        }
+        Self::Malformed(format!("it begins with \"{}\"", Excerpt(&String::from_utf8_lossy(line))).into())
     }
 
     /// The header has this value, of which `wrong` is to be said.

@@ -1,13 +1,18 @@
 //! The head of an HTTP response: read from the transport, and parsed (RFC 9112, sections 2 to 5).
 
+use std::borrow::Cow;
+
 use bytes::{Buf as _, BytesMut};
 use http::{
-    HeaderValue, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
     header::{self, HeaderName},
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::error::{Error, InvalidResponse};
+use crate::{
+    error::{Error, InvalidResponse},
+    wire::token::is_token,
+};
 
 /// How large the response's head may be, in bytes, informational responses before it included. Servers and proxies
 /// send at most some 16 KiB (nginx 8 KiB, Node.js 16 KiB, a fat cookie 4 KiB each); beyond this it is no head.
@@ -16,9 +21,6 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How much is asked of the transport at a time, in bytes. Most heads are smaller than 1 KiB; what is left is the
 /// connection's first read buffer.
 const READ: usize = 4 * 1024;
-
-/// How many headers a response may have: more than a chain of proxies adds, at 4 KiB of stack.
-const MAX_HEADERS: usize = 128;
 
 /// Reads up to the blank line of the final response, and returns with it what was read beyond.
 pub(crate) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response<()>, BytesMut), Error> {
@@ -29,10 +31,12 @@ pub(crate) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response
     // Bytes of `buf` that were looked at and are no whole head.
     let mut seen = 0;
     loop {
-        skipped += skip_empty_lines(&mut buf);
-        if is_worth_parsing(&buf, seen)
-            && let Some((len, head)) = parse(&buf)?
-        {
+        let empty = skip_empty_lines(&mut buf);
+        skipped += empty;
+        seen -= empty.min(seen);
+        judge_start(&buf, seen)?;
+        if let Some(len) = end_of_head(&buf, seen) {
+            let head = parse(&buf[..len])?;
             buf.advance(len);
             skipped += len;
             seen = 0;
@@ -57,8 +61,7 @@ pub(crate) async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> Result<(Response
     }
 }
 
-/// Skips line ends at the front of `buf`, as the parser would each time that it begins anew. Returns how many bytes
-/// these had.
+/// Skips line ends at the front of `buf`. Returns how many bytes these had.
 fn skip_empty_lines(buf: &mut BytesMut) -> usize {
     let len = buf.len();
     while let Some(line_end) = [&b"\r\n"[..], b"\n"].into_iter().find(|line_end| buf.starts_with(line_end)) {
@@ -67,32 +70,175 @@ fn skip_empty_lines(buf: &mut BytesMut) -> usize {
     len - buf.len()
 }
 
-/// Whether bytes from `seen` on can have completed a head, or show that this is no HTTP at all. A head that comes byte
-/// by byte is so not parsed at each of them.
-fn is_worth_parsing(buf: &[u8], seen: usize) -> bool {
-    const STATUS_LINE: usize = "HTTP/1.1 101".len();
-    seen < STATUS_LINE || buf.iter().skip(seen).any(|&byte| byte == b'\n')
+/// What all status lines begin with that are read.
+const PROTOCOL: &[u8] = b"HTTP/1.";
+
+/// Judges what has come of a head of which `seen` bytes were judged before. A server of another protocol may say no more,
+/// and wait.
+fn judge_start(buf: &[u8], seen: usize) -> Result<(), InvalidResponse> {
+    let start = &buf[..buf.len().min(PROTOCOL.len())];
+    // The first half of an empty line.
+    if buf != b"\r" && !PROTOCOL.starts_with(start) {
+        return Err(InvalidResponse::status_line(first_line(buf)));
+    }
+    if buf[seen..].contains(&b'\n') && !buf[..seen].contains(&b'\n') {
+        status_line(first_line(buf))?;
+    }
+    Ok(())
 }
 
-/// The head at the start of `bytes` and its length in bytes; `None` if it is not whole yet.
-fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, InvalidResponse> {
-    let malformed = |error: &dyn ToString| InvalidResponse::malformed(&error.to_string());
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(len) = parsed.parse(bytes).map_err(|error| malformed(&error))? else {
-        return Ok(None);
-    };
+/// The length of the head at the start of `buf`, blank line included; `None` if it is not whole. The first `seen` bytes have
+/// no whole head.
+fn end_of_head(buf: &[u8], seen: usize) -> Option<usize> {
+    // A blank line has two bytes at most, and the line end before it is one.
+    let from = seen.saturating_sub(2);
+    let line_ends = buf.iter().enumerate().skip(from).filter(|(_, byte)| **byte == b'\n');
+    line_ends.map(|(at, _)| at + 1).find_map(|next| match &buf[next..] {
+        [b'\n', ..] => Some(next + 1),
+        [b'\r', b'\n', ..] => Some(next + 2),
+        _ => None,
+    })
+}
+
+fn first_line(buf: &[u8]) -> &[u8] {
+    lines(buf).next().unwrap_or_default()
+}
+
+/// The lines of `bytes`, without their ends: CRLF, or LF alone (RFC 9112, section 2.2).
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// A whole head. What does not decide anything is read as browsers and curl read it.
+fn parse(head: &[u8]) -> Result<Response<()>, InvalidResponse> {
+    let mut lines = lines(head);
+    let (version, status) = status_line(lines.next().unwrap_or_default())?;
     let mut response = Response::new(());
-    *response.version_mut() = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    *response.status_mut() =
-        StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|error| malformed(&error))?;
-    for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|error| malformed(&error))?;
-        let mut value = HeaderValue::from_bytes(header.value).map_err(|error| malformed(&error))?;
-        value.set_sensitive(!is_shown(&name));
-        response.headers_mut().append(name, value);
+    *response.version_mut() = version;
+    *response.status_mut() = status;
+    let mut field: Option<Field<'_>> = None;
+    for line in lines.take_while(|line| !line.is_empty()) {
+        match &mut field {
+            Some(field) if is_space(&line[0]) => field.fold(line),
+            _ => {
+                if let Some(whole) = field.replace(Field::parse(line)) {
+                    whole.add_to(response.headers_mut())?;
+                }
+            }
+        }
     }
-    Ok(Some((len, response)))
+    if let Some(last) = field {
+        last.add_to(response.headers_mut())?;
+    }
+    Ok(response)
+}
+
+/// The version and the status code (RFC 9112, section 4). Any number of spaces may stand before the code, and anything
+/// behind it.
+fn status_line(line: &[u8]) -> Result<(Version, StatusCode), InvalidResponse> {
+    let read = || {
+        let (minor, rest) = line.strip_prefix(PROTOCOL)?.split_first()?;
+        let version = match minor {
+            b'1' => Version::HTTP_11,
+            b'0' => Version::HTTP_10,
+            _ => return None,
+        };
+        let (code, reason) = rest.strip_prefix(b" ")?.trim_ascii_start().split_first_chunk::<3>()?;
+        let is_code = reason.first().is_none_or(is_space);
+        Some((version, StatusCode::from_bytes(code).ok().filter(|_| is_code)?))
+    };
+    read().ok_or_else(|| InvalidResponse::status_line(line))
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+/// One header as it came, which may be written as none should be.
+struct Field<'a> {
+    name: &'a [u8],
+    value: Cow<'a, [u8]>,
+    flaw: Option<Flaw>,
+}
+
+/// How a header is written that a strict reader refuses (RFC 9112, section 5).
+#[derive(Clone, Copy)]
+enum Flaw {
+    NoColon,
+    SpaceBeforeName,
+    SpaceBeforeColon,
+    Folded,
+    BadCharacter,
+}
+
+impl<'a> Field<'a> {
+    fn parse(line: &'a [u8]) -> Self {
+        let mut parts = line.splitn(2, |&byte| byte == b':');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+        let (name, flaw) = match value {
+            // Such a line after the status line is no continuation of anything, and is passed over.
+            _ if line.first().is_some_and(is_space) => (trim(name), Some(Flaw::SpaceBeforeName)),
+            None => (name.split(is_space).next().unwrap_or_default(), Some(Flaw::NoColon)),
+            Some(_) if name.last().is_some_and(is_space) => (trim(name), Some(Flaw::SpaceBeforeColon)),
+            Some(_) => (name, None),
+        };
+        Self { name, value: Cow::Borrowed(trim(value.unwrap_or_default())), flaw }
+    }
+
+    /// Goes on with the next line, as if the line end were a space.
+    fn fold(&mut self, line: &[u8]) {
+        let value = self.value.to_mut();
+        value.push(b' ');
+        value.extend_from_slice(trim(line));
+        self.flaw = self.flaw.or(Some(Flaw::Folded));
+    }
+
+    /// Adds it, unless it cannot be read: then it is passed over. One that decides must be as it should.
+    fn add_to(self, headers: &mut HeaderMap) -> Result<(), InvalidResponse> {
+        let name = HeaderName::from_bytes(self.name);
+        let value = HeaderValue::from_bytes(trim(&self.value));
+        let flaw = self.flaw.or((name.is_err() || value.is_err()).then_some(Flaw::BadCharacter));
+        if let Some(flaw) = flaw.filter(|_| self.decides()) {
+            return Err(InvalidResponse::malformed(&flaw.in_header(&self.name_as_text())));
+        }
+        let (Ok(name), Ok(mut value)) = (name, value) else { return Ok(()) };
+        if matches!(flaw, Some(Flaw::NoColon | Flaw::SpaceBeforeName)) {
+            return Ok(());
+        }
+        value.set_sensitive(!is_shown(&name));
+        let added = headers.try_append(name, value);
+        added.map(|_| ()).map_err(|_| InvalidResponse::malformed("too many headers"))
+    }
+
+    /// Whether the outcome hangs on it. Also where its name has characters in it that no name has.
+    fn decides(&self) -> bool {
+        let name = self.name_as_text();
+        ["connection", "location", "upgrade"].contains(&name.as_str()) || name.starts_with("sec-websocket-")
+    }
+
+    /// In lower case, without what no name has in it.
+    fn name_as_text(&self) -> String {
+        self.name.iter().filter(|&&byte| is_token(byte)).map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+    }
+}
+
+impl Flaw {
+    fn in_header(self, name: &str) -> String {
+        let what = match self {
+            Self::NoColon => "no colon",
+            Self::SpaceBeforeName => "white space before its name",
+            Self::SpaceBeforeColon => "white space before its colon",
+            Self::Folded => "more than one line",
+            Self::BadCharacter => "a character that no header may have",
+        };
+        format!("the header {name} has {what}")
+    }
 }
 
 /// Whether `Debug` of a response shows the value. Others may be a session, a token, or a URL with one: nobody knows them all.
