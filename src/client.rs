@@ -11,8 +11,9 @@ use std::{
 };
 
 use http::{
-    HeaderMap,
-    header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL},
+    HeaderMap, HeaderValue,
+    header::{HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
+    uri::Authority,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -30,11 +31,12 @@ use crate::{
     handshake,
     handshake::{
         Answer,
-        redirect::Way,
+        redirect::{RedirectHeaders, Way},
         request::{self, Request},
-        subprotocol::Subprotocols,
+        subprotocol::{Grammar, Subprotocols},
     },
     stream::WebSocketStream,
+    sync::Mutex,
     trace::{Agreed, Trace},
     transport::{Socket, Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
 };
@@ -42,6 +44,9 @@ use crate::{
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
 /// own patience of some two minutes.
 const PHASE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who asks, unless said otherwise: firewalls refuse requests without a `User-Agent`.
+const DEFAULT_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("wsflow/", env!("CARGO_PKG_VERSION")));
 
 impl WebSocketStream {
     /// Connects to a `ws` or `wss` URL with the defaults of [`builder`](Self::builder).
@@ -95,14 +100,19 @@ pub struct ClientBuilder {
 struct Options {
     target: Result<Target, InvalidUrl>,
     protocols: Result<Subprotocols, InvalidSubprotocol>,
+    grammar: Grammar,
+    subprotocol_required: bool,
     headers: Result<HeaderMap, InvalidHeader>,
+    user_agent: Result<Option<HeaderValue>, InvalidHeader>,
     config: Config,
     connector: Option<Connector>,
     connect_timeout: Option<Duration>,
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
     dialer: Dialer,
+    timeout: Option<Duration>,
     redirects: u8,
+    redirect_headers: RedirectHeaders,
     signal: Option<CancellationToken>,
     #[cfg(feature = "proxy")]
     proxy: Proxy,
@@ -113,14 +123,19 @@ impl ClientBuilder {
         let options = Options {
             target,
             protocols: Ok(Subprotocols::default()),
+            grammar: Grammar::Listed,
+            subprotocol_required: true,
             headers: Ok(HeaderMap::new()),
+            user_agent: Ok(Some(DEFAULT_USER_AGENT)),
             config: Config::default(),
             connector: None,
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
             dialer: Dialer::default(),
+            timeout: None,
             redirects: 0,
+            redirect_headers: RedirectHeaders::Drop,
             signal: None,
             #[cfg(feature = "proxy")]
             proxy: Proxy::none(),
@@ -131,11 +146,20 @@ impl ClientBuilder {
     /// Takes URL and headers from a request.
     ///
     /// The URI must be absolute. Of the headers that the handshake owns, `Sec-WebSocket-Protocol` is taken as
-    /// [`protocols`](Self::protocols); the others, `Host` and `Sec-WebSocket-Key` among them, are ignored and made anew. All
+    /// [`protocols`](Self::protocols), and `Host` is sent in place of the URI's host; unlike with [`host`](Self::host) a TLS
+    /// server must still prove the URI's. Two of them, or one that is no host, are [`InvalidUrl::Host`]. The others,
+    /// `Sec-WebSocket-Key` among them, are ignored and made anew. All
     /// others that [`header`](Self::header) refuses, and those that `Connection` names, are dropped, since they are for one hop.
     /// Method and version are not looked at.
     pub fn from_request(request: http::Request<()>) -> Self {
-        let mut builder = Self::new(Target::parse(&request.uri().to_string()));
+        let target = Target::parse(&request.uri().to_string());
+        // More than one make a list, which is no host.
+        let hosts: Vec<_> =
+            request.headers().get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes())).collect();
+        let mut builder = Self::new(match hosts.is_empty() {
+            true => target,
+            false => target.and_then(|target| target.with_host_header(&hosts.join(", "))),
+        });
         builder.options.protocols = Subprotocols::from_header(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL));
         builder.options.headers = request::end_to_end(request.headers());
         builder
@@ -143,10 +167,27 @@ impl ClientBuilder {
 
     /// The subprotocols to offer, in the order of preference; they replace those set before. Default: none.
     ///
-    /// The server must choose one of them, else connecting fails. Names are tokens (RFC 6455, section 4.1), and no two
-    /// may differ in case only.
+    /// The server must choose one of them, else connecting fails; see
+    /// [`subprotocol_required`](Self::subprotocol_required). Names are what can stand in the list: visible ASCII without comma
+    /// and quotation mark. RFC 6455, section 4.1, wants tokens, and servers go beyond: `SPDY/3.1+portforward.k8s.io`. No two may
+    /// differ in case only.
     pub fn protocols(mut self, protocols: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.options.protocols = Subprotocols::new(protocols);
+        self.options.protocols = Subprotocols::new(protocols, self.options.grammar);
+        self
+    }
+
+    /// Which names of subprotocols are valid, of those that are set after this.
+    pub(crate) fn grammar(mut self, grammar: Grammar) -> Self {
+        self.options.grammar = grammar;
+        self
+    }
+
+    /// Whether a server that names none of the [`protocols`](Self::protocols) is refused with
+    /// [`InvalidResponse::NoSubprotocol`](crate::InvalidResponse::NoSubprotocol). Default `true`, as in browsers; `false`: it is
+    /// accepted, as RFC 6455, section 4.1, has it, and [`protocol`](WebSocketStream::protocol) is `""`. One that was not asked for
+    /// is always refused.
+    pub fn subprotocol_required(mut self, required: bool) -> Self {
+        self.options.subprotocol_required = required;
         self
     }
 
@@ -165,6 +206,21 @@ impl ClientBuilder {
                 self.options.headers = Err(error);
             }
         }
+        self
+    }
+
+    /// Adds each of these to the request, as [`header`](Self::header) does.
+    pub fn headers(self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        headers.into_iter().fold(self, |builder, (name, value)| builder.header(name, value))
+    }
+
+    /// What is sent as `User-Agent`, to servers and to HTTP proxies. Default `wsflow/` and the version; `None`: none is sent.
+    ///
+    /// A `User-Agent` among the headers ([`header`](Self::header), [`headers`](Self::headers),
+    /// [`from_request`](Self::from_request)) replaces it. A value that no header may have is [`InvalidHeader::Value`].
+    pub fn user_agent<'a>(mut self, user_agent: impl Into<Option<&'a str>>) -> Self {
+        let value = user_agent.into().map(|value| request::header(USER_AGENT.as_str(), value.as_bytes())).transpose();
+        self.options.user_agent = value.map(|header| header.map(|(_, value)| value));
         self
     }
 
@@ -223,6 +279,14 @@ impl ClientBuilder {
     /// first byte sent to the proxy (its TLS aside) to the end of its answer, may take this time for itself.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.options.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// How long the whole attempt may take, redirects included, beside the limits of its phases. Default `None`: only these.
+    ///
+    /// It is [`Error::Timeout`] with [`Phase::Attempt`], and the phase that ran.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.options.timeout = timeout.into();
         self
     }
 
@@ -353,10 +417,11 @@ impl ClientBuilder {
     /// [`host`](Self::host) ends with the first `Location` that has an authority, as in `//example.com/`, however it is
     /// written. One that is a path or a query alone stays on the server, under the name that it was asked by.
     ///
-    /// `Authorization`, `Cookie`, `Proxy-Authorization` and the URL's userinfo stay with their origin: the scheme, and the
-    /// host and port that the header `Host` shows. Once the way leads to another, no hop gets them any more; so with
-    /// `host`, the URL's own host is another. Other headers go to each, and so does a client certificate of
-    /// [`tls`](Self::tls). Userinfo in `Location` is dropped.
+    /// The caller's headers, subprotocols and the URL's userinfo stay with their origin: the scheme, and the host and port that
+    /// the header `Host` shows. Once the way leads to another, no hop gets them any more; so with `host`, the URL's own host is
+    /// another. Only `User-Agent` and `Origin` go to each, and so does a client certificate of [`tls`](Self::tls);
+    /// [`redirect_headers`](Self::redirect_headers) says more. Where subprotocols were asked for and may not go, the redirect is
+    /// not followed, unless [`subprotocol_required`](Self::subprotocol_required) is `false`. Userinfo in `Location` is dropped.
     ///
     /// [`Error::Redirect`] lists the way where it is not followed to its end: for one redirect more than `limit`, for a
     /// loop, from `wss` to `ws`, and without one `Location` that can be connected to. Only [`connect`](Self::connect)
@@ -366,6 +431,13 @@ impl ClientBuilder {
     /// trusted, [`allow_address`](Self::allow_address) judges each address, and a [`resolver`](Self::resolver) does not.
     pub fn redirects(mut self, limit: u8) -> Self {
         self.options.redirects = limit;
+        self
+    }
+
+    /// What another origin gets that a redirect leads to, besides `User-Agent` and `Origin`. Default
+    /// [`RedirectHeaders::Drop`]: nothing of the caller's. Credentials never go there.
+    pub fn redirect_headers(mut self, headers: RedirectHeaders) -> Self {
+        self.options.redirect_headers = headers;
         self
     }
 
@@ -417,20 +489,20 @@ impl ClientBuilder {
     /// and this is large. Each large step is pinned where it is made, since passing it on would take its size again.
     async fn attempt(self) -> Result<WebSocketStream, Error> {
         let mut request = self.request()?;
-        let trace = Trace::to(request.target.url());
+        let progress = Progress::of(&request);
         let attempt = pin!(async {
-            let mut way = Way::new(self.options.redirects);
+            let mut way = Way::new(self.options.redirects, self.options.redirect_headers);
             loop {
-                let mut transport = self.dial(&request, &trace).await?;
-                let answer = ask(&mut transport, &request, self.options.handshake_timeout, &trace).await?;
+                let mut transport = self.dial(&request, &progress).await?;
+                let answer = ask(&mut transport, &request, self.options.handshake_timeout, &progress).await?;
                 if !way.goes_on(answer.head()) {
-                    return upgrade(transport, answer, &request, self.options.config.clone(), &trace).await;
+                    return upgrade(transport, answer, &request, self.options.config.clone(), &progress).await;
                 }
                 way.follow(&mut request, answer.head())?;
-                trace.redirected(answer.head().status(), request.target.url());
+                progress.trace.redirected(answer.head().status(), request.target.url());
             }
         });
-        trace.attempt(unless_cancelled(self.options.signal.clone(), attempt)).await
+        progress.attempt(self.options.timeout, self.options.signal.clone(), attempt).await
     }
 
     /// Opens the WebSocket over `io`, which is connected to the server already: through a proxy, a tunnel or a test's
@@ -458,11 +530,11 @@ impl ClientBuilder {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let request = self.request()?;
-        let Options { config, handshake_timeout, signal, .. } = *self.options;
+        let Options { config, handshake_timeout, timeout, signal, .. } = *self.options;
         let config = config.over_caller_io();
-        let trace = Trace::to(request.target.url());
-        let attempt = pin!(open(io, &request, handshake_timeout, config, &trace));
-        trace.attempt(unless_cancelled(signal, attempt)).await
+        let progress = Progress::of(&request);
+        let attempt = pin!(open(io, &request, handshake_timeout, config, &progress));
+        progress.attempt(timeout, signal, attempt).await
     }
 
     /// Opens TLS for the URL's host over `io`, also for `ws`, and the WebSocket over that.
@@ -490,19 +562,19 @@ impl ClientBuilder {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let request = self.request()?;
-        let Options { config, connector, tls_timeout, handshake_timeout, signal, .. } = *self.options;
+        let Options { config, connector, tls_timeout, handshake_timeout, timeout, signal, .. } = *self.options;
         let config = config.over_caller_io();
-        let trace = Trace::to(request.target.url());
+        let progress = Progress::of(&request);
         let attempt = pin!(async {
             let wrapping = pin!(tls::wrap(tls::connector(connector)?, request.target.server_name(), io));
-            let transport = within(Phase::Tls, tls_timeout, &request.target, &trace, wrapping).await?;
-            open(transport, &request, handshake_timeout, config, &trace).await
+            let transport = within(Phase::Tls, tls_timeout, &request.target, &progress, wrapping).await?;
+            open(transport, &request, handshake_timeout, config, &progress).await
         });
-        trace.attempt(unless_cancelled(signal, attempt)).await
+        progress.attempt(timeout, signal, attempt).await
     }
 
     /// Opens what the request is to be sent over: the socket, and TLS for `wss`.
-    async fn dial(&self, request: &Request, trace: &Trace) -> Result<Transport, Error> {
+    async fn dial(&self, request: &Request, progress: &Progress) -> Result<Transport, Error> {
         let connector = match request.target.is_secure() {
             true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
@@ -510,42 +582,43 @@ impl ClientBuilder {
         let server = &request.target;
         #[cfg(feature = "proxy")]
         let socket = match self.options.proxy.endpoint(server, self.options.dialer.is_unix()) {
-            Some(proxy) => self.open_tunnel(proxy, server, trace).await?,
-            None => self.open_socket(server, trace).await?,
+            Some(proxy) => self.open_tunnel(proxy, request, progress).await?,
+            None => self.open_socket(server, progress).await?,
         };
         #[cfg(not(feature = "proxy"))]
-        let socket = self.open_socket(server, trace).await?;
+        let socket = self.open_socket(server, progress).await?;
         match connector {
             Some(connector) => {
                 let wrapping = pin!(tls::wrap(connector, server.server_name(), socket));
-                within(Phase::Tls, self.options.tls_timeout, server, trace, wrapping).await
+                within(Phase::Tls, self.options.tls_timeout, server, progress, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
     }
 
     /// A socket to `server`, which may be a proxy.
-    async fn open_socket(&self, server: &Target, trace: &Trace) -> Result<Socket, Error> {
+    async fn open_socket(&self, server: &Target, progress: &Progress) -> Result<Socket, Error> {
         let dialling = pin!(self.options.dialer.dial(server.server(), &self.options.config));
-        within(Phase::Connect, self.options.connect_timeout, server, trace, dialling).await
+        within(Phase::Connect, self.options.connect_timeout, server, progress, dialling).await
     }
 
-    /// A tunnel to `server`: as a socket to it.
+    /// A tunnel to the server of `request`: as a socket to it.
     #[cfg(feature = "proxy")]
-    async fn open_tunnel(&self, proxy: &Endpoint, server: &Target, trace: &Trace) -> Result<Socket, Error> {
+    async fn open_tunnel(&self, proxy: &Endpoint, request: &Request, progress: &Progress) -> Result<Socket, Error> {
         let target = proxy.target();
         let connector = match target.is_secure() {
             true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
         };
-        let mut socket = self.open_socket(target, trace).await?;
+        let mut socket = self.open_socket(target, progress).await?;
         if let Some(connector) = connector {
             let wrapping = pin!(tls::wrap(connector, target.server_name(), socket));
-            let wrapping = within(Phase::ProxyTls, self.options.tls_timeout, target, trace, wrapping);
+            let wrapping = within(Phase::ProxyTls, self.options.tls_timeout, target, progress, wrapping);
             socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error))?));
         }
         let limit = self.options.handshake_timeout;
-        trace.phase(Phase::Proxy, pin!(proxy.open_tunnel(&mut socket, server, limit))).await?;
+        let (server, user_agent) = (&request.target, request.user_agent());
+        progress.phase(Phase::Proxy, server, pin!(proxy.open_tunnel(&mut socket, server, user_agent, limit))).await?;
         Ok(socket)
     }
 
@@ -559,7 +632,9 @@ impl ClientBuilder {
         Ok(Request {
             target: self.options.target.clone()?,
             protocols: self.options.protocols.clone()?,
+            subprotocol_required: self.options.subprotocol_required,
             headers: self.options.headers.clone()?,
+            user_agent: self.options.user_agent.clone()?,
             deflate: self.options.config.deflate.clone(),
         })
     }
@@ -577,26 +652,69 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
+/// How far an attempt has come: for traces, and for the error of its own deadline.
+struct Progress {
+    trace: Trace,
+    /// Where it leads, and the phase that runs.
+    now: Mutex<(Arc<Authority>, Option<Phase>)>,
+}
+
+impl Progress {
+    fn of(request: &Request) -> Self {
+        let trace = Trace::to(request.target.url());
+        Self { trace, now: Mutex::new((request.target.server().clone(), None)) }
+    }
+
+    /// Does one phase, with the server of `target` or its proxy.
+    async fn phase<T>(
+        &self,
+        phase: Phase,
+        target: &Target,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        *self.now.lock() = (target.server().clone(), Some(phase));
+        self.trace.phase(phase, step).await
+    }
+
+    /// Does the whole attempt, within `limit`, unless it is cancelled.
+    async fn attempt<T>(
+        &self,
+        limit: Option<Duration>,
+        signal: Option<CancellationToken>,
+        attempt: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let bounded = pin!(async {
+            let Some(after) = limit else { return attempt.await };
+            let late = |_| {
+                let (server, during) = self.now.lock().clone();
+                Err(Error::Timeout { phase: Phase::Attempt, after, server: Some(server), during })
+            };
+            timeout(after, attempt).await.unwrap_or_else(late)
+        });
+        self.trace.attempt(unless_cancelled(signal, bounded)).await
+    }
+}
+
 async fn open<S>(
     mut io: S,
     request: &Request,
     limit: Option<Duration>,
     config: Config,
-    trace: &Trace,
+    progress: &Progress,
 ) -> Result<WebSocketStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let answer = ask(&mut io, request, limit, trace).await?;
-    upgrade(io, answer, request, config, trace).await
+    let answer = ask(&mut io, request, limit, progress).await?;
+    upgrade(io, answer, request, config, progress).await
 }
 
-async fn ask<S>(io: &mut S, request: &Request, limit: Option<Duration>, trace: &Trace) -> Result<Answer, Error>
+async fn ask<S>(io: &mut S, request: &Request, limit: Option<Duration>, progress: &Progress) -> Result<Answer, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let asking = pin!(handshake::ask(io, request, limit));
-    trace.phase(Phase::Handshake, asking).await
+    progress.phase(Phase::Handshake, &request.target, asking).await
 }
 
 async fn upgrade<S>(
@@ -604,35 +722,35 @@ async fn upgrade<S>(
     answer: Answer,
     request: &Request,
     config: Config,
-    trace: &Trace,
+    progress: &Progress,
 ) -> Result<WebSocketStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let negotiated = answer.check(&mut io, request).await?;
-    trace.agreed(Agreed {
+    progress.trace.agreed(Agreed {
         has_subprotocol: !negotiated.protocol.is_empty(),
         has_compression: negotiated.deflate.is_some(),
     });
-    Ok(WebSocketStream::new(io, negotiated, config, trace.clone()))
+    Ok(WebSocketStream::new(io, negotiated, config, progress.trace.clone()))
 }
 
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
     target: &Target,
-    trace: &Trace,
+    progress: &Progress,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let bounded = pin!(async {
         match limit {
-            Some(after) => timeout(after, step)
-                .await
-                .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(target.server().clone()) })),
+            Some(after) => timeout(after, step).await.unwrap_or_else(|_| {
+                Err(Error::Timeout { phase, after, server: Some(target.server().clone()), during: None })
+            }),
             None => step.await,
         }
     });
-    trace.phase(phase, bounded).await
+    progress.phase(phase, target, bounded).await
 }
 
 async fn unless_cancelled<T>(

@@ -11,7 +11,7 @@ where
 {
     let server = Target::parse(url)?;
     match proxy.endpoint(&server, false) {
-        Some(endpoint) => endpoint.open_tunnel(io, &server, None).await,
+        Some(endpoint) => endpoint.open_tunnel(io, &server, None, None).await,
         None => Ok(()),
     }
 }

@@ -168,6 +168,7 @@ pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
     InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
 };
+pub use handshake::redirect::RedirectHeaders;
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;
 pub use message_writer::MessageWriter;

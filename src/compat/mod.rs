@@ -30,6 +30,7 @@ use crate::{
     close::{CloseCode, CloseFrame},
     config::{Config, Deflate},
     error::{Error, InvalidSubprotocol, InvalidUrl},
+    handshake::subprotocol::Grammar,
     message::Message,
     protocol::ReadyState,
     stream::WebSocketStream,
@@ -135,7 +136,7 @@ impl WebSocket {
         let target = Target::parse(url)?;
         let shared = Shared::new(target.url());
         let config = Config::default().deflate(Deflate::default()).keepalive_interval(None).write_timeout(None);
-        let client = ClientBuilder::new(Ok(target)).config(config).tcp_user_timeout(None);
+        let client = ClientBuilder::new(Ok(target)).grammar(Grammar::Token).config(config).tcp_user_timeout(None);
         Ok(WebSocketBuilder { client, shared })
     }
 
@@ -295,7 +296,7 @@ pub struct WebSocketBuilder {
 }
 
 impl WebSocketBuilder {
-    /// The subprotocols to offer, in the order of preference.
+    /// The subprotocols to offer, in the order of preference. Names are tokens, as in a browser.
     ///
     /// # Errors
     ///

@@ -52,8 +52,9 @@ pub enum InvalidSubprotocol {
     /// A name is empty.
     #[error("a name is empty")]
     Empty,
-    /// A name has a character that is no token character.
-    #[error("names[{index}] has the character {character:?}, expected visible ASCII without separators")]
+    /// A name has a character that cannot stand in the list: see
+    /// [`ClientBuilder::protocols`](crate::ClientBuilder::protocols). In the event API, one that is no token character.
+    #[error("names[{index}] has the character {character:?}, which no name may have")]
     Character {
         /// Where in the list the name stands.
         index: usize,

@@ -178,6 +178,8 @@ pub enum Error {
         after: Duration,
         /// Host and port; `None` once the connection is open.
         server: Option<Arc<Authority>>,
+        /// The phase that ran, of [`Phase::Attempt`].
+        during: Option<Phase>,
     },
 
     // The server's.
@@ -232,9 +234,10 @@ impl fmt::Debug for Structure<'_> {
             Error::Proxy(failed) => of("Proxy", failed),
             Error::Io(cause) => of("Io", cause),
             Error::Tls(cause) => of("Tls", cause),
-            Error::Timeout { phase, after, server } => {
+            Error::Timeout { phase, after, server, during } => {
                 let mut timeout = f.debug_struct("Timeout");
-                timeout.field("phase", phase).field("after", after).field("server", server).finish()
+                timeout.field("phase", phase).field("after", after).field("server", server);
+                timeout.field("during", during).finish()
             }
             Error::Refused(response) => of("Refused", &text::WithoutBody(response)),
             Error::Redirect(redirected) => of("Redirect", redirected),
@@ -259,19 +262,24 @@ impl Error {
     /// Whether no connection to the server came about: name resolution or TCP failed or took too long. Nothing was
     /// sent to the server. A proxy that opened no tunnel counts.
     pub fn is_connect(&self) -> bool {
-        matches!(
-            self,
-            Self::Connect { .. }
-                | Self::Proxy(_)
-                | Self::Timeout { phase: Phase::Connect | Phase::ProxyTls | Phase::Proxy, .. }
-        )
+        matches!(self, Self::Connect { .. } | Self::Proxy(_))
+            || matches!(self.late_phase(), Some(Phase::Connect | Phase::ProxyTls | Phase::Proxy))
+    }
+
+    /// The phase in which time ran out.
+    fn late_phase(&self) -> Option<Phase> {
+        match self {
+            Self::Timeout { phase, during, .. } => Some(during.unwrap_or(*phase)),
+            _ => None,
+        }
     }
 
     /// Whether TLS failed, with the server or with an `https` proxy: its certificate, its handshake, or that this took
     /// too long.
     pub fn is_tls(&self) -> bool {
         match self {
-            Self::Tls(_) | Self::Timeout { phase: Phase::Tls | Phase::ProxyTls, .. } => true,
+            Self::Tls(_) => true,
+            Self::Timeout { .. } => matches!(self.late_phase(), Some(Phase::Tls | Phase::ProxyTls)),
             Self::Proxy(error) => matches!(error.cause, ProxyCause::Tls(_)),
             _ => false,
         }
@@ -356,7 +364,7 @@ impl Error {
 
     /// A deadline of an open connection passed. `after`: the limit, which was set.
     pub(crate) fn timeout(phase: Phase, after: Option<Duration>) -> Self {
-        Self::Timeout { phase, after: after.unwrap_or_default(), server: None }
+        Self::Timeout { phase, after: after.unwrap_or_default(), server: None, during: None }
     }
 }
 
@@ -406,6 +414,8 @@ impl From<Closed> for Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// The whole attempt to connect ([`timeout`](crate::ClientBuilder::timeout)).
+    Attempt,
     /// Name resolution and TCP ([`connect_timeout`](crate::ClientBuilder::connect_timeout)).
     Connect,
     /// The TLS handshake with an `https` proxy ([`tls_timeout`](crate::ClientBuilder::tls_timeout)).
@@ -430,6 +440,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Attempt => "the attempt to connect",
             Self::Connect => "connecting",
             Self::ProxyTls => "the TLS handshake with the proxy",
             Self::Proxy => "opening a tunnel",
@@ -510,8 +521,10 @@ mod tests {
         let connect = |kind| Error::Connect { server: Arc::new(Authority::from_static("host:80")), cause: io(kind) };
         let tls_cause = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
         let late = |phase| Error::timeout(phase, None);
+        let late_in =
+            |phase| Error::Timeout { phase: Phase::Attempt, after: Duration::ZERO, server: None, during: Some(phase) };
         // Timeout, connect, TLS, closed; status; close code.
-        let table: [(Error, &str, Option<u16>, Option<u16>); 45] = [
+        let table: [(Error, &str, Option<u16>, Option<u16>); 48] = [
             (InvalidUrl::Fragment.into(), "", None, None),
             (InvalidSubprotocol::Empty.into(), "", None, None),
             (InvalidHeader::Name("".into()).into(), "", None, None),
@@ -539,6 +552,9 @@ mod tests {
             (Error::Io(io(io::ErrorKind::ConnectionReset)), "", None, None),
             (Error::Io(io(io::ErrorKind::TimedOut)), "timeout", None, None),
             (Error::Tls(tls_cause()), "tls", None, None),
+            (late(Phase::Attempt), "timeout", None, None),
+            (late_in(Phase::Tls), "timeout tls", None, None),
+            (late_in(Phase::Proxy), "timeout connect", None, None),
             (late(Phase::Connect), "timeout connect", None, None),
             (late(Phase::ProxyTls), "timeout connect tls", None, None),
             (late(Phase::Proxy), "timeout connect", None, None),

@@ -89,6 +89,11 @@ pub enum InvalidRedirect {
     /// It leads from `wss` to `ws`: what is encrypted would go on in the clear.
     #[error("it leads from wss to ws")]
     Downgrade,
+    /// It leads to another origin, which does not get the subprotocols that were asked for: see
+    /// [`ClientBuilder::redirect_headers`](crate::ClientBuilder::redirect_headers) and
+    /// [`subprotocol_required`](crate::ClientBuilder::subprotocol_required).
+    #[error("it leads to another origin, which gets no subprotocols: see `redirect_headers()`")]
+    Subprotocols,
     /// The response has no header `Location`, or several.
     #[error("it has no header Location, or several")]
     NoLocation,

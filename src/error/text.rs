@@ -47,19 +47,24 @@ pub(super) fn timeout(
     phase: &Phase,
     after: &Duration,
     server: &Option<Arc<Authority>>,
+    during: &Option<Phase>,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     write!(f, "{phase}")?;
     if let Some(server) = server {
         let preposition = match phase {
-            Phase::Connect | Phase::Proxy => "to ",
+            Phase::Attempt | Phase::Connect | Phase::Proxy => "to ",
             // It has one already.
             Phase::ProxyTls => "",
             _ => "with ",
         };
         write!(f, " {preposition}{server}")?;
     }
-    write!(f, " timed out after {after:?}")
+    write!(f, " timed out after {after:?}")?;
+    match during {
+        Some(phase) => write!(f, ", in {phase}"),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn tls(cause: &SharedError<dyn std::error::Error + Send + Sync>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

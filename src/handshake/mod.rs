@@ -83,6 +83,7 @@ where
             phase: Phase::Handshake,
             after,
             server: Some(request.target.server().clone()),
+            during: None,
         })??,
         None => exchange.await?,
     };

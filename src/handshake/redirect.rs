@@ -4,26 +4,39 @@ use std::sync::Arc;
 
 use http::{
     Response, StatusCode,
-    header::{AUTHORIZATION, COOKIE, LOCATION},
+    header::{AUTHORIZATION, COOKIE, LOCATION, ORIGIN, USER_AGENT},
 };
 
 use crate::{
     error::{Error, InvalidRedirect, Redirected},
-    handshake::request::Request,
+    handshake::{request::Request, subprotocol::Subprotocols},
     transport::target::Target,
 };
+
+/// What of the caller's another origin gets that a redirect leads to: see
+/// [`ClientBuilder::redirect_headers`](crate::ClientBuilder::redirect_headers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RedirectHeaders {
+    /// `User-Agent` and `Origin` alone. No other header, and no subprotocol.
+    #[default]
+    Drop,
+    /// All headers but `Authorization` and `Cookie`, and the subprotocols.
+    Keep,
+}
 
 /// What was left, without userinfo, and how many may be.
 #[derive(Debug)]
 pub(crate) struct Way {
     limit: u8,
+    headers: RedirectHeaders,
     left: Vec<Target>,
 }
 
 impl Way {
     /// A way of at most `limit` redirects. With 0 no response counts as one.
-    pub(crate) fn new(limit: u8) -> Self {
-        Self { limit, left: Vec::new() }
+    pub(crate) fn new(limit: u8, headers: RedirectHeaders) -> Self {
+        Self { limit, headers, left: Vec::new() }
     }
 
     /// Whether `response` is a redirect to be followed.
@@ -45,12 +58,27 @@ impl Way {
         let there = self.step(here, response)?;
         if there.is_same_origin(here) {
             request.target = there.with_userinfo_of(here);
-        } else {
-            for secret in [AUTHORIZATION, COOKIE] {
-                request.headers.remove(secret);
-            }
-            request.target = there;
+            return Ok(());
         }
+        match self.headers {
+            RedirectHeaders::Keep => {
+                for secret in [AUTHORIZATION, COOKIE] {
+                    request.headers.remove(secret);
+                }
+            }
+            RedirectHeaders::Drop if !request.protocols.is_empty() && request.subprotocol_required => {
+                return Err(self.error(InvalidRedirect::Subprotocols, Some(&there)));
+            }
+            RedirectHeaders::Drop => {
+                request.protocols = Subprotocols::default();
+                for name in request.headers.keys().cloned().collect::<Vec<_>>() {
+                    if ![USER_AGENT, ORIGIN].contains(&name) {
+                        request.headers.remove(name);
+                    }
+                }
+            }
+        }
+        request.target = there;
         Ok(())
     }
 

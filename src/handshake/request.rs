@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
     HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName},
+    header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, USER_AGENT},
 };
 use rand::{TryRng as _, rngs::SysRng};
 
@@ -19,13 +19,22 @@ use crate::{
 pub(crate) struct Request {
     pub(crate) target: Target,
     pub(crate) protocols: Subprotocols,
+    /// Whether one of these must be chosen.
+    pub(crate) subprotocol_required: bool,
     /// Headers of the caller, none of them [owned](is_owned) by the handshake.
     pub(crate) headers: HeaderMap,
+    /// What is sent as `User-Agent` if the caller's headers have none.
+    pub(crate) user_agent: Option<HeaderValue>,
     /// The compression to offer.
     pub(crate) deflate: Option<Deflate>,
 }
 
 impl Request {
+    /// Who asks: the value of `User-Agent`, for servers and for proxies.
+    pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
+        self.headers.get(USER_AGENT).or(self.user_agent.as_ref())
+    }
+
     /// The bytes to send, for a `key` that was made for this connection alone. Nobody logs them: they have secrets.
     pub(crate) fn encode(&self, key: &str) -> Vec<u8> {
         let mut bytes = format!("GET {} HTTP/1.1\r\n", self.target.resource()).into_bytes();
@@ -36,6 +45,9 @@ impl Request {
         push_line(&mut bytes, "Sec-WebSocket-Key", key.as_bytes());
         if let Some(protocols) = self.protocols.header() {
             push_line(&mut bytes, "Sec-WebSocket-Protocol", protocols.as_bytes());
+        }
+        if let Some(user_agent) = self.user_agent.as_ref().filter(|_| !self.headers.contains_key(USER_AGENT)) {
+            push_line(&mut bytes, "User-Agent", user_agent.as_bytes());
         }
         let explicit = self.headers.contains_key(AUTHORIZATION);
         let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));

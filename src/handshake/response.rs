@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     error::{HeaderText, InvalidResponse},
-    handshake::{extension, request::Request, subprotocol::Subprotocols},
+    handshake::{extension, request::Request},
     wire::{deflate::NegotiatedDeflate, token::OWS},
 };
 
@@ -66,16 +66,17 @@ pub(crate) fn validate(
     let extensions = extensions.as_str().unwrap_or_default();
     let deflate = extension::validate(extensions, request.deflate.as_ref())
         .map_err(|wrong| InvalidResponse::extension(extensions, wrong))?;
-    let protocol = validate_subprotocol(text(response, "sec-websocket-protocol"), &request.protocols)?;
+    let protocol = validate_subprotocol(text(response, "sec-websocket-protocol"), request)?;
     Ok(NegotiatedResponse { protocol, extensions: extensions.into(), deflate })
 }
 
-/// Item 6. Where some were offered one of them must be chosen: stricter than the RFC, as WHATWG has it.
-fn validate_subprotocol(protocol: HeaderText, offered: &Subprotocols) -> Result<String, InvalidResponse> {
+/// Item 6. Where some were offered one of them must be chosen, unless the caller allows none: stricter than the RFC, as WHATWG
+/// has it.
+fn validate_subprotocol(protocol: HeaderText, request: &Request) -> Result<String, InvalidResponse> {
     match protocol.as_str().unwrap_or_default() {
-        "" if offered.is_empty() => Ok(String::new()),
+        "" if request.protocols.is_empty() || !request.subprotocol_required => Ok(String::new()),
         "" => Err(InvalidResponse::NoSubprotocol),
-        name if offered.contains(name) => Ok(name.to_owned()),
+        name if request.protocols.contains(name) => Ok(name.to_owned()),
         _ => Err(InvalidResponse::Subprotocol(protocol.into_secret())),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::{HeaderValue, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -25,25 +25,27 @@ pub(super) async fn ask<IO>(
     io: &mut IO,
     proxy: &Target,
     server: &Target,
+    user_agent: Option<&HeaderValue>,
     deadline: Option<Instant>,
 ) -> Result<Response<()>, Failure>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    let Exchanged { head, is_sent, .. } = exchange(&mut Bytewise(io), &request(proxy, server), deadline).await?;
+    let Exchanged { head, is_sent, .. } =
+        exchange(&mut Bytewise(io), &request(proxy, server, user_agent), deadline).await?;
     if head.status().is_success() && !is_sent {
         return Err(Failure::Other(InvalidResponse::malformed("a tunnel before the request was sent").into()));
     }
     Ok(head)
 }
 
-fn request(proxy: &Target, server: &Target) -> Vec<u8> {
+fn request(proxy: &Target, server: &Target, user_agent: Option<&HeaderValue>) -> Vec<u8> {
     let server = server.server();
     let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
-    if let Some(credentials) = proxy.credentials() {
-        request.extend_from_slice(b"Proxy-Authorization: ");
-        request.extend_from_slice(credentials.as_bytes());
-        request.extend_from_slice(b"\r\n");
+    for (name, value) in [("User-Agent: ", user_agent), ("Proxy-Authorization: ", proxy.credentials())] {
+        if let Some(value) = value {
+            request.extend_from_slice(&[name.as_bytes(), value.as_bytes(), b"\r\n"].concat());
+        }
     }
     request.extend_from_slice(b"\r\n");
     request

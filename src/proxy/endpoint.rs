@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use http::HeaderValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
@@ -60,11 +61,12 @@ impl Endpoint {
     }
 
     /// Asks for a tunnel to `server` over `io`, which is connected to the proxy. No byte of the tunnel is read. `limit`
-    /// bounds it all, the body of a refusal included; `None`: no limit.
+    /// bounds it all, the body of a refusal included; `None`: no limit. An HTTP proxy is told `user_agent`.
     pub(crate) async fn open_tunnel<IO>(
         &self,
         io: &mut IO,
         server: &Target,
+        user_agent: Option<&HeaderValue>,
         limit: Option<Duration>,
     ) -> Result<(), Error>
     where
@@ -73,7 +75,7 @@ impl Endpoint {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let asking = async {
             match self {
-                Self::Http(proxy) => connect::ask(io, proxy, server, deadline).await.map(Some),
+                Self::Http(proxy) => connect::ask(io, proxy, server, user_agent, deadline).await.map(Some),
                 Self::Socks5(_, credentials) => socks5::open(io, credentials.as_ref(), server).await.map(|()| None),
             }
         };
@@ -82,6 +84,7 @@ impl Endpoint {
                 phase: Phase::Proxy,
                 after,
                 server: Some(server.server().clone()),
+                during: None,
             })?,
             None => asking.await,
         };

@@ -94,7 +94,7 @@ impl Trace {
             Phase::Tls => "TLS handshake done",
             Phase::Handshake => "response received",
             // These are no steps of connecting.
-            Phase::Write | Phase::Keepalive | Phase::Message | Phase::Close => return Ok(done),
+            Phase::Attempt | Phase::Write | Phase::Keepalive | Phase::Message | Phase::Close => return Ok(done),
         };
         debug!(target: TARGET, parent: &self.span, elapsed_ms, "{what}");
         Ok(done)

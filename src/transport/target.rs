@@ -64,6 +64,12 @@ impl Target {
         Ok(Self { host, server_name, ..self })
     }
 
+    /// The same target with another value of the header `Host` alone.
+    pub(crate) fn with_host_header(self, host: &str) -> Result<Self, InvalidUrl> {
+        let Self { host, .. } = self.clone().with_host(host)?;
+        Ok(Self { host, ..self })
+    }
+
     /// Where `location` leads from here, without userinfo, which is not a server's to give, and without a fragment, which
     /// means nothing here. Another name ([`with_host`](Self::with_host)) goes on unless `location` has an authority.
     pub(crate) fn join(&self, location: &str) -> Result<Self, InvalidUrl> {

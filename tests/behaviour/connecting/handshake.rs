@@ -28,6 +28,9 @@ use crate::support::error;
 
 const URL: &str = "ws://example.com/a?b=c";
 
+/// What is sent as such unless said otherwise.
+const USER_AGENT: &str = concat!("wsflow/", env!("CARGO_PKG_VERSION"));
+
 /// Connects over a pipe to a server that gives `answer` to the request and then ends.
 async fn connect(
     builder: ClientBuilder,
@@ -202,7 +205,7 @@ async fn the_request_byte_by_byte() {
         format!(
             "GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: b, a\r\n\
-             X-Api-Key: 1\r\nX-Api-Key: 2\u{fffd}\r\nOrigin: https://example.com\r\n\r\n"
+             User-Agent: {USER_AGENT}\r\nX-Api-Key: 1\r\nX-Api-Key: 2\u{fffd}\r\nOrigin: https://example.com\r\n\r\n"
         )
     );
 }
@@ -216,7 +219,7 @@ async fn a_plain_request_has_no_header_that_nobody_asked_for() {
         head.0,
         format!(
             "GET / HTTP/1.1\r\nHost: example.com:8080\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nUser-Agent: {USER_AGENT}\r\n\r\n"
         )
     );
 }
@@ -336,11 +339,77 @@ async fn a_request_gives_its_uri_its_protocols_and_the_headers_that_are_its_own(
     assert_eq!(
         head.0,
         format!(
-            "GET /x?y HTTP/1.1\r\nHost: example.com:444\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /x?y HTTP/1.1\r\nHost: other.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: b, a, c\r\n\
-             Cookie: a=1\r\nCookie: b=2\r\nAuthorization: Basic dTpw\r\n\r\n"
+             User-Agent: {USER_AGENT}\r\nCookie: a=1\r\nCookie: b=2\r\nAuthorization: Basic dTpw\r\n\r\n"
         )
     );
+}
+
+/// B26.
+#[tokio::test]
+async fn the_user_agent_is_this_crate_unless_the_caller_says_otherwise() {
+    let builder = || WebSocketStream::builder(URL);
+    let request = http::Request::get(URL).header("User-Agent", "mine").body(()).expect("a request");
+    for (builder, expected) in [
+        (builder(), Some(USER_AGENT)),
+        (builder().user_agent("mine"), Some("mine")),
+        (builder().user_agent(None), None),
+        (builder().header("user-agent", "mine"), Some("mine")),
+        (builder().user_agent("yours").header("User-Agent", "mine"), Some("mine")),
+        (builder().header("User-Agent", "mine").user_agent(None), Some("mine")),
+        (builder().headers([(http::header::USER_AGENT, http::HeaderValue::from_static("mine"))]), Some("mine")),
+        (ClientBuilder::from_request(request), Some("mine")),
+    ] {
+        assert_eq!(request_of(builder).await.header("User-Agent"), expected);
+    }
+    let refused = error(builder().user_agent("a\r\nb").connect().await);
+    assert!(matches!(refused, Error::InvalidHeader(InvalidHeader::Value(_))), "{refused}");
+}
+
+#[tokio::test]
+async fn headers_are_added_as_header_adds_one() {
+    let value = http::HeaderValue::from_static;
+    let headers = [(http::header::COOKIE, value("a")), (http::header::COOKIE, value("b"))];
+    let head = request_of(WebSocketStream::builder(URL).header("Cookie", "0").headers(headers)).await;
+    assert!(head.0.contains("Cookie: 0\r\nCookie: a\r\nCookie: b\r\n"), "{}", head.0);
+    let refused = error(WebSocketStream::builder(URL).headers([(http::header::HOST, value("a"))]).connect().await);
+    assert!(matches!(refused, Error::InvalidHeader(InvalidHeader::Owned(_))), "{refused}");
+}
+
+#[tokio::test]
+async fn the_host_of_a_request_must_be_one() {
+    for hosts in [&["a b"][..], &["a", "b"], &["u@a"], &["a/"], &[""]] {
+        let request = hosts.iter().fold(http::Request::get(URL), |request, host| request.header("Host", *host));
+        let refused = error(ClientBuilder::from_request(request.body(()).expect("a request")).connect().await);
+        assert!(matches!(refused, Error::InvalidUrl(InvalidUrl::Host(_))), "{hosts:?}: {refused}");
+    }
+}
+
+/// B46.
+#[tokio::test]
+async fn subprotocols_that_are_no_tokens_are_offered_and_chosen() {
+    const NAME: &str = "SPDY/3.1+portforward.k8s.io";
+    let builder = WebSocketStream::builder(URL).protocols([NAME, "base64.binary"]);
+    let ws = connect(builder, |head| {
+        assert_eq!(head.header("Sec-WebSocket-Protocol"), Some("SPDY/3.1+portforward.k8s.io, base64.binary"));
+        head.answer(&format!("Sec-WebSocket-Protocol: {NAME}\r\n")).into_bytes()
+    });
+    assert_eq!(ws.await.expect("open").protocol(), NAME);
+}
+
+/// B40.
+#[tokio::test]
+async fn a_server_that_ignores_subprotocols_is_accepted_if_none_is_required() {
+    let builder = || WebSocketStream::builder(URL).protocols(["a"]).subprotocol_required(false);
+    for lines in ["", "Sec-WebSocket-Protocol:\r\n"] {
+        let ws = connect(builder(), |head| head.answer(lines).into_bytes()).await;
+        assert_eq!(ws.unwrap_or_else(|error| panic!("{lines}: {error}")).protocol(), "");
+    }
+    let ws = connect(builder(), |head| head.answer("Sec-WebSocket-Protocol: a\r\n").into_bytes()).await;
+    assert_eq!(ws.expect("open").protocol(), "a");
+    let other = connect(builder(), |head| head.answer("Sec-WebSocket-Protocol: b\r\n").into_bytes()).await;
+    assert!(matches!(invalid_response(error(other)), InvalidResponse::Subprotocol(_)));
 }
 
 #[tokio::test]
@@ -949,6 +1018,54 @@ async fn the_handshake_may_take_30_s_unless_it_may_take_for_ever() {
         let connecting = limited(Some(limit)).connect_over(io);
         assert!(timeout(Duration::from_secs(86_400), connecting).await.is_err(), "{limit:?}");
     }
+}
+
+/// Each phase is well within its own limit. Under a paused clock no time passes but that which somebody waits for.
+#[tokio::test(start_paused = true)]
+async fn the_whole_attempt_has_a_deadline_that_names_the_phase_that_ran() {
+    let builder = || WebSocketStream::builder("ws://a.example/").timeout(Duration::from_secs(3));
+    let limit = Duration::from_secs(3);
+    let silent = builder().resolver(|_, _| std::future::pending::<std::io::Result<Vec<SocketAddr>>>());
+    let started = Instant::now();
+    let late = error(silent.connect().await);
+    let Error::Timeout { phase: Phase::Attempt, after, during: Some(Phase::Connect), .. } = late else {
+        panic!("{late}")
+    };
+    assert_eq!((after, started.elapsed()), (limit, limit));
+    assert!(late.is_timeout() && late.is_connect() && late.is_transient());
+    assert_eq!(late.to_string(), "the attempt to connect to a.example:80 timed out after 3s, in connecting");
+
+    let (_peer, io) = Peer::pipe(4096);
+    let started = Instant::now();
+    let late = error(builder().connect_over(io).await);
+    assert_eq!(started.elapsed(), limit);
+    assert_eq!(late.to_string(), "the attempt to connect to a.example:80 timed out after 3s, in the opening handshake");
+    assert!(late.is_timeout() && !late.is_connect());
+
+    // Without it: as ever.
+    let (_peer, io) = Peer::pipe(4096);
+    let late = error(builder().timeout(None).connect_over(io).await);
+    assert!(matches!(late, Error::Timeout { phase: Phase::Handshake, during: None, .. }), "{late}");
+}
+
+/// A redirect does not begin it anew.
+#[tokio::test]
+async fn the_deadline_of_the_attempt_goes_on_through_redirects() {
+    let server = Script::bind().await;
+    let builder = WebSocketStream::builder(server.url("/0")).redirects(100).timeout(Duration::from_millis(300));
+    let redirecting = async {
+        for hop in 1.. {
+            let mut peer = server.peer().await;
+            peer.request().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            peer.raw(format!("HTTP/1.1 302 Found\r\nLocation: /{hop}\r\n\r\n")).await;
+        }
+    };
+    let late = tokio::select! {
+        ws = builder.connect() => error(ws),
+        () = redirecting => unreachable!(),
+    };
+    assert!(matches!(late, Error::Timeout { phase: Phase::Attempt, .. }), "{late}");
 }
 
 // Q: giving up.

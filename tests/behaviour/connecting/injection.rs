@@ -80,9 +80,10 @@ async fn assert_request(url: &str, resource: &str, host: &str, credentials: Opti
     ws.unwrap_or_else(|error| panic!("{url:?}: {error}"));
     let key = head.header("Sec-WebSocket-Key").expect("a key");
     let credentials = credentials.map(|value| format!("Authorization: Basic {value}\r\n")).unwrap_or_default();
+    let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
         "GET {resource} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{credentials}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nUser-Agent: wsflow/{version}\r\n{credentials}\r\n"
     );
     assert_eq!(head.0, expected, "{url:?}");
 }

@@ -79,6 +79,27 @@ async fn each_address_of_a_proxys_host_is_tried() {
 }
 
 #[tokio::test]
+async fn a_proxy_and_the_server_are_told_the_same_user_agent() {
+    let builder = |script: &Script| through(http(script, ""));
+    let script = Script::bind().await;
+    let default = concat!("wsflow/", env!("CARGO_PKG_VERSION"));
+    for (builder, expected) in [
+        (builder(&script), Some(default)),
+        (builder(&script).user_agent("mine"), Some("mine")),
+        (builder(&script).user_agent(None), None),
+        (builder(&script).header("User-Agent", "mine"), Some("mine")),
+    ] {
+        let (ws, ()) = tokio::join!(builder.connect(), async {
+            let mut peer = script.peer().await;
+            assert_eq!(peer.request().await.header("User-Agent"), expected);
+            peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+            assert_eq!(peer.accept().await.header("User-Agent"), expected);
+        });
+        ws.expect("open");
+    }
+}
+
+#[tokio::test]
 async fn the_event_api_goes_through_a_proxy() {
     let script = Script::bind().await;
     let proxy = http(&script, "user:secret@");
@@ -658,8 +679,9 @@ async fn a_line_end_in_credentials_adds_no_line_to_what_an_http_proxy_is_sent() 
         let (ws, ()) = tokio::join!(through(http(&script, userinfo)).connect(), async {
             let mut peer = script.peer().await;
             let head = peer.request().await;
+            let version = env!("CARGO_PKG_VERSION");
             let expected = format!(
-                "CONNECT {SERVER}:80 HTTP/1.1\r\nHost: {SERVER}:80\r\nProxy-Authorization: Basic {credentials}\r\n\r\n"
+                "CONNECT {SERVER}:80 HTTP/1.1\r\nHost: {SERVER}:80\r\nUser-Agent: wsflow/{version}\r\nProxy-Authorization: Basic {credentials}\r\n\r\n"
             );
             assert_eq!(head.0, expected, "{userinfo:?}");
             peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;

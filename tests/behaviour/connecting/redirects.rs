@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{request::Head, server::Script};
 use url::Url;
-use wsflow::{ClientBuilder, Error, InvalidRedirect, InvalidUrl, Phase, Redirected, WebSocketStream};
+use wsflow::{ClientBuilder, Error, InvalidRedirect, InvalidUrl, Phase, RedirectHeaders, Redirected, WebSocketStream};
 
 use crate::support::error;
 
@@ -93,7 +93,10 @@ const SECRETS: [(&str, &str); 2] = [("Authorization", "Bearer a"), ("Cookie", "b
 #[tokio::test]
 async fn secrets_stay_with_their_origin_and_do_not_come_back_to_it() {
     let (first, other) = (Script::bind().await, Script::bind().await);
-    let mut builder = WebSocketStream::builder(first.url("/1")).header("X-Mine", "kept").redirects(9);
+    let mut builder = WebSocketStream::builder(first.url("/1"))
+        .header("X-Mine", "kept")
+        .redirects(9)
+        .redirect_headers(RedirectHeaders::Keep);
     for (name, value) in SECRETS {
         builder = builder.header(name, value);
     }
@@ -136,6 +139,70 @@ async fn userinfo_stays_with_its_origin_too_and_that_of_a_location_is_dropped() 
     }
 }
 
+#[tokio::test]
+async fn another_origin_gets_the_user_agent_and_the_origin_alone_unless_asked_to() {
+    for (headers, is_kept) in [(None, false), (Some(RedirectHeaders::Drop), false), (Some(RedirectHeaders::Keep), true)]
+    {
+        let (first, other) = (Script::bind().await, Script::bind().await);
+        let builder = WebSocketStream::builder(first.url("/1"))
+            .header("X-Api-Key", "mine")
+            .header("User-Agent", "mine")
+            .origin("https://mine.example")
+            .protocols(["mine"])
+            .subprotocol_required(false)
+            .redirects(9);
+        let builder = headers.into_iter().fold(builder, ClientBuilder::redirect_headers);
+        let (ws, heads) = tokio::join!(builder.connect(), async {
+            [
+                (redirect(&first, 302, "/2").await, true),
+                (redirect(&first, 302, &other.url("/3")).await, true),
+                // It does not come back.
+                (redirect(&other, 302, &first.url("/4")).await, is_kept),
+                (first.peer().await.accept().await, is_kept),
+            ]
+        });
+        ws.expect("open");
+        for (head, is_there) in heads {
+            for name in ["X-Api-Key", "Sec-WebSocket-Protocol"] {
+                assert_eq!(head.header(name), is_there.then_some("mine"), "{headers:?}: {head:?}");
+            }
+            assert_eq!(head.header("User-Agent"), Some("mine"));
+            assert_eq!(head.header("Origin"), Some("https://mine.example"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_where_subprotocols_may_not_go_is_not_followed() {
+    let (first, other) = (Script::bind().await, Script::bind().await);
+    let builder = WebSocketStream::builder(first.url("/1")).protocols(["mine"]).redirects(9);
+    let there = other.url("/2");
+    let (ws, _head) = tokio::join!(builder.connect(), redirect(&first, 302, &there));
+    let failed = error(ws);
+    let (reason, way) = redirected(&failed);
+    assert_eq!((reason, way.len()), (&InvalidRedirect::Subprotocols, 2), "{failed}");
+}
+
+/// Unlike `host()`, that of a request goes on only as a header.
+#[tokio::test]
+async fn the_host_of_a_request_goes_on_with_a_location_without_an_authority() {
+    let server = Script::bind().await;
+    let request = http::Request::get(server.url("/1")).header("Host", FRONT).header("Cookie", "a").body(());
+    let builder = ClientBuilder::from_request(request.expect("a request")).redirects(9);
+    let (ws, heads) = tokio::join!(builder.connect(), async {
+        [
+            (redirect(&server, 302, "/2").await, true),
+            (redirect(&server, 302, &server.url("/3")).await, true),
+            (server.peer().await.accept().await, false),
+        ]
+    });
+    ws.expect("open");
+    for (head, is_front) in heads {
+        assert_eq!(head.header("Host") == Some(FRONT), is_front, "{head:?}");
+        assert_eq!(head.header("Cookie").is_some(), is_front, "{head:?}");
+    }
+}
+
 /// The host that `host()` gives, where the URL has an address.
 const FRONT: &str = "front.example";
 
@@ -147,7 +214,7 @@ fn as_front(server: &Script, path: &str) -> ClientBuilder {
     for (name, value) in SECRETS {
         builder = builder.header(name, value);
     }
-    builder.header("X-Mine", "kept").redirects(9)
+    builder.header("X-Mine", "kept").redirects(9).redirect_headers(RedirectHeaders::Keep)
 }
 
 fn has_secrets(head: &Head) -> bool {
