@@ -13,7 +13,6 @@ use std::{
 use http::{
     HeaderMap, HeaderValue,
     header::{HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL, USER_AGENT},
-    uri::Authority,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::proxy::{Proxy, endpoint::Endpoint};
 use crate::{
     config::Config,
-    error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase},
+    error::{Error, InvalidHeader, InvalidSubprotocol, InvalidUrl, Phase, Server},
     handshake,
     handshake::{
         Answer,
@@ -493,6 +492,10 @@ impl ClientBuilder {
         let attempt = pin!(async {
             let mut way = Way::new(self.options.redirects, self.options.redirect_headers);
             loop {
+                #[cfg(feature = "proxy")]
+                if let Some(proxy) = self.proxy_for(&request.target) {
+                    request.target = request.target.through(&proxy.server());
+                }
                 let mut transport = self.dial(&request, &progress).await?;
                 let answer = ask(&mut transport, &request, self.options.handshake_timeout, &progress).await?;
                 if !way.goes_on(answer.head()) {
@@ -567,7 +570,7 @@ impl ClientBuilder {
         let progress = Progress::of(&request);
         let attempt = pin!(async {
             let wrapping = pin!(tls::wrap(tls::connector(connector)?, request.target.server_name(), io));
-            let transport = within(Phase::Tls, tls_timeout, &request.target, &progress, wrapping).await?;
+            let transport = within(Phase::Tls, tls_timeout, request.target.server(), &progress, wrapping).await?;
             open(transport, &request, handshake_timeout, config, &progress).await
         });
         progress.attempt(timeout, signal, attempt).await
@@ -579,9 +582,9 @@ impl ClientBuilder {
             true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
         };
-        let server = &request.target;
+        let server = request.target.server();
         #[cfg(feature = "proxy")]
-        let socket = match self.options.proxy.endpoint(server, self.options.dialer.is_unix()) {
+        let socket = match self.proxy_for(&request.target) {
             Some(proxy) => self.open_tunnel(proxy, request, progress).await?,
             None => self.open_socket(server, progress).await?,
         };
@@ -589,16 +592,22 @@ impl ClientBuilder {
         let socket = self.open_socket(server, progress).await?;
         match connector {
             Some(connector) => {
-                let wrapping = pin!(tls::wrap(connector, server.server_name(), socket));
+                let wrapping = pin!(tls::wrap(connector, request.target.server_name(), socket));
                 within(Phase::Tls, self.options.tls_timeout, server, progress, wrapping).await
             }
             None => Ok(Transport::Plain(socket)),
         }
     }
 
+    /// What `server` is to be reached through.
+    #[cfg(feature = "proxy")]
+    fn proxy_for(&self, server: &Target) -> Option<&Endpoint> {
+        self.options.proxy.endpoint(server, self.options.dialer.is_unix())
+    }
+
     /// A socket to `server`, which may be a proxy.
-    async fn open_socket(&self, server: &Target, progress: &Progress) -> Result<Socket, Error> {
-        let dialling = pin!(self.options.dialer.dial(server.server(), &self.options.config));
+    async fn open_socket(&self, server: &Arc<Server>, progress: &Progress) -> Result<Socket, Error> {
+        let dialling = pin!(self.options.dialer.dial(server, &self.options.config));
         within(Phase::Connect, self.options.connect_timeout, server, progress, dialling).await
     }
 
@@ -610,15 +619,22 @@ impl ClientBuilder {
             true => Some(tls::connector(self.options.connector.clone())?),
             false => None,
         };
-        let mut socket = self.open_socket(target, progress).await?;
+        let server = &request.target;
+        let at = proxy.server().as_proxy_for(server.server());
+        let mut socket = self.open_socket(&at, progress).await?;
         if let Some(connector) = connector {
             let wrapping = pin!(tls::wrap(connector, target.server_name(), socket));
-            let wrapping = within(Phase::ProxyTls, self.options.tls_timeout, target, progress, wrapping);
-            socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error))?));
+            let wrapping = within(Phase::ProxyTls, self.options.tls_timeout, &at, progress, wrapping);
+            socket = Socket::TlsProxy(Box::new(wrapping.await.map_err(|error| proxy.error(error, server))?));
         }
         let limit = self.options.handshake_timeout;
-        let (server, user_agent) = (&request.target, request.user_agent());
-        progress.phase(Phase::Proxy, server, pin!(proxy.open_tunnel(&mut socket, server, user_agent, limit))).await?;
+        progress
+            .phase(
+                Phase::Proxy,
+                server.server(),
+                pin!(proxy.open_tunnel(&mut socket, server, request.user_agent(), limit)),
+            )
+            .await?;
         Ok(socket)
     }
 
@@ -656,7 +672,7 @@ impl fmt::Debug for ClientBuilder {
 struct Progress {
     trace: Trace,
     /// Where it leads, and the phase that runs.
-    now: Mutex<(Arc<Authority>, Option<Phase>)>,
+    now: Mutex<(Arc<Server>, Option<Phase>)>,
 }
 
 impl Progress {
@@ -665,14 +681,14 @@ impl Progress {
         Self { trace, now: Mutex::new((request.target.server().clone(), None)) }
     }
 
-    /// Does one phase, with the server of `target` or its proxy.
+    /// Does one phase, with this server or proxy.
     async fn phase<T>(
         &self,
         phase: Phase,
-        target: &Target,
+        server: &Arc<Server>,
         step: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        *self.now.lock() = (target.server().clone(), Some(phase));
+        *self.now.lock() = (server.clone(), Some(phase));
         self.trace.phase(phase, step).await
     }
 
@@ -691,7 +707,11 @@ impl Progress {
             };
             timeout(after, attempt).await.unwrap_or_else(late)
         });
-        self.trace.attempt(unless_cancelled(signal, bounded)).await
+        let named = pin!(async {
+            let ended = unless_cancelled(signal, bounded).await;
+            ended.map_err(|error| error.at(&self.now.lock().0))
+        });
+        self.trace.attempt(named).await
     }
 }
 
@@ -714,7 +734,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let asking = pin!(handshake::ask(io, request, limit));
-    progress.phase(Phase::Handshake, &request.target, asking).await
+    progress.phase(Phase::Handshake, request.target.server(), asking).await
 }
 
 async fn upgrade<S>(
@@ -738,19 +758,19 @@ where
 async fn within<T>(
     phase: Phase,
     limit: Option<Duration>,
-    target: &Target,
+    server: &Arc<Server>,
     progress: &Progress,
     step: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let bounded = pin!(async {
         match limit {
-            Some(after) => timeout(after, step).await.unwrap_or_else(|_| {
-                Err(Error::Timeout { phase, after, server: Some(target.server().clone()), during: None })
-            }),
+            Some(after) => timeout(after, step)
+                .await
+                .unwrap_or_else(|_| Err(Error::Timeout { phase, after, server: Some(server.clone()), during: None })),
             None => step.await,
         }
     });
-    progress.phase(phase, target, bounded).await
+    progress.phase(phase, server, bounded).await
 }
 
 async fn unless_cancelled<T>(

@@ -166,7 +166,7 @@ pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
     Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
-    InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, SharedError, Violation,
+    InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, Server, SharedError, Violation,
 };
 pub use handshake::redirect::RedirectHeaders;
 pub use message::{Kind, Message, MessageRef};

@@ -1,5 +1,7 @@
 //! A message: what the stream yields and the sink takes.
 
+use std::fmt;
+
 use bytes::Bytes;
 use tokio_tungstenite::{tungstenite, tungstenite::Utf8Bytes};
 
@@ -10,7 +12,9 @@ use tokio_tungstenite::{tungstenite, tungstenite::Utf8Bytes};
 /// [`Config::copy_payloads_up_to`](crate::Config::copy_payloads_up_to) for messages that are kept.
 ///
 /// Pings, pongs and Close frames are not messages: the connection deals with them itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+///
+/// `{:?}` shows the length, and at most 256 bytes of the payload, of a text as text: `Text("hello", 5 bytes)`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Message {
     /// A text message, valid UTF-8.
     Text(Utf8Bytes),
@@ -140,12 +144,41 @@ impl<const N: usize> From<&[u8; N]> for Message {
 /// buffer of the caller's. There is no reference count and no allocation.
 ///
 /// [`WebSocketStream::next_ref`](crate::WebSocketStream::next_ref) says when to use which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageRef<'a> {
     /// A text message, valid UTF-8.
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
+}
+
+/// How much of a payload is shown, in bytes.
+const SHOWN: usize = 256;
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => MessageRef::Text(text.as_str()).fmt(f),
+            Self::Binary(data) => MessageRef::Binary(data).fmt(f),
+        }
+    }
+}
+
+/// As of [`Message`].
+impl fmt::Debug for MessageRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.as_bytes().len();
+        let more = if len > SHOWN { "…" } else { "" };
+        match self {
+            Self::Text(text) => {
+                let end = (0..=len.min(SHOWN)).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
+                write!(f, "Text({:?}{more}, {len} bytes)", &text[..end])
+            }
+            Self::Binary(data) => {
+                write!(f, "Binary(b\"{}\"{more}, {len} bytes)", data[..len.min(SHOWN)].escape_ascii())
+            }
+        }
+    }
 }
 
 impl<'a> MessageRef<'a> {

@@ -1,5 +1,7 @@
 //! What is wrong with what a caller gave.
 
+use std::fmt;
+
 use crate::close::{CloseCode, CloseFrame};
 
 /// Why a URL cannot be connected to (WHATWG WebSockets, the constructor's steps).
@@ -7,10 +9,10 @@ use crate::close::{CloseCode, CloseFrame};
 #[non_exhaustive]
 pub enum InvalidUrl {
     /// It does not parse as a URL.
-    #[error(transparent)]
-    Parse(#[from] url::ParseError),
+    #[error(fmt = unparsed)]
+    Parse(url::ParseError),
     /// Its scheme is none that a WebSocket can have.
-    #[error("the scheme is {0:?}, expected ws, wss, http or https")]
+    #[error("the scheme is {0:?}, expected ws, wss, http or https, as in wss://example.com/feed")]
     Scheme(Box<str>),
     /// It has a fragment, which may be empty.
     #[error("it has a fragment (#), which a WebSocket URL must not have")]
@@ -31,6 +33,22 @@ pub enum InvalidUrl {
     /// It is a proxy's, by an environment variable. Its value is not shown, since it may have a password.
     #[error(transparent)]
     ProxyVariable(Box<InvalidVariable>),
+}
+
+/// Not by `#[from]`, which makes a source of what the text has already.
+impl From<url::ParseError> for InvalidUrl {
+    fn from(error: url::ParseError) -> Self {
+        Self::Parse(error)
+    }
+}
+
+fn unparsed(error: &url::ParseError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        url::ParseError::RelativeUrlWithoutBase => {
+            f.write_str("it has no scheme, expected one such as wss://example.com/feed")
+        }
+        other => fmt::Display::fmt(other, f),
+    }
 }
 
 /// Why an environment variable names no proxy. Its value is not shown.

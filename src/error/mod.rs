@@ -6,6 +6,7 @@ mod outlook;
 mod proxy;
 mod redirect;
 mod retry_after;
+mod server;
 mod shared;
 mod text;
 mod violation;
@@ -13,13 +14,14 @@ mod violation;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{StatusCode, uri::Authority};
+use http::StatusCode;
 
 pub use self::{
     handshake::{HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl, InvalidVariable},
     proxy::{ProxyCause, ProxyError},
     redirect::{InvalidRedirect, Redirected},
+    server::Server,
     shared::SharedError,
     violation::{LimitExceeded, Violation},
 };
@@ -44,20 +46,20 @@ use crate::close::{CloseCode, CloseFrame, Closed};
 ///
 /// | what happened | `{}` and `{:#}` | match | [transient](Self::is_transient) |
 /// |---|---|---|---|
-/// | the host has no address | `cannot connect to host.invalid:80: dns error: …` | `Error::Connect { .. }` | yes |
-/// | TCP is refused | `cannot connect to 127.0.0.1:9001: tcp connect error: Connection refused (os error …)` | `Error::Connect { .. }` | yes |
-/// | the host does not answer | `connecting to 127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::Connect, .. }` | yes |
-/// | the server does not answer TLS | `the TLS handshake with example.com:443 timed out after 30s` | `Error::Timeout { phase: Phase::Tls, .. }` | yes |
-/// | the server does not answer HTTP | `the opening handshake with example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
-/// | the certificate's issuer is unknown | `TLS error: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
-/// | the proxy does not answer | `opening a tunnel to server.invalid:80 timed out after 50ms` | `Error::Timeout { phase: Phase::Proxy, .. }` | yes |
-/// | an https proxy does not answer | `the TLS handshake with the proxy 127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::ProxyTls, .. }` | yes |
-/// | the issuer of a proxy is unknown | `the proxy localhost:9001 failed in TLS: invalid peer certificate: UnknownIssuer` | `Error::Proxy(_)` | no |
-/// | the proxy wants credentials | `the proxy 127.0.0.1:9001 refused the tunnel with status 407 Proxy Authentication Required: who?` | `Error::Proxy(_)` | no |
-/// | the proxy cannot reach the server | `the proxy 127.0.0.1:9001 refused the tunnel with status 502 Bad Gateway` | `Error::Proxy(_)` | yes |
-/// | a SOCKS proxy refuses the password | `the proxy 127.0.0.1:9001 refused the credentials` | `Error::Proxy(_)` | no |
-/// | a SOCKS proxy cannot reach it | `the proxy 127.0.0.1:9001 refused the tunnel with SOCKS reply 5 (connection refused)` | `Error::Proxy(_)` | yes |
-/// | status 403 with a body | `the server refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
+/// | the host has no address | `cannot connect to ws://host.invalid:80: dns error: …` | `Error::Connect { .. }` | yes |
+/// | TCP is refused | `cannot connect to ws://127.0.0.1:9001: tcp connect error: Connection refused (os error …)` | `Error::Connect { .. }` | yes |
+/// | the host does not answer | `connecting to ws://127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::Connect, .. }` | yes |
+/// | the server does not answer TLS | `the TLS handshake with wss://example.com:443 timed out after 30s` | `Error::Timeout { phase: Phase::Tls, .. }` | yes |
+/// | the server does not answer HTTP | `the opening handshake with ws://example.com:80 timed out after 30s` | `Error::Timeout { phase: Phase::Handshake, .. }` | yes |
+/// | the certificate's issuer is unknown | `TLS error with wss://localhost:443: invalid peer certificate: UnknownIssuer` | `Error::Tls(_)` | no |
+/// | the proxy does not answer | `opening a tunnel to ws://server.invalid:80 through the proxy http://127.0.0.1:9001 timed out after 50ms` | `Error::Timeout { phase: Phase::Proxy, .. }` | yes |
+/// | an https proxy does not answer | `the TLS handshake with the proxy https://127.0.0.1:9001 for ws://server.invalid:80 timed out after 50ms` | `Error::Timeout { phase: Phase::ProxyTls, .. }` | yes |
+/// | the issuer of a proxy is unknown | `the proxy localhost:9001 for ws://server.invalid:80 failed in TLS: invalid peer certificate: UnknownIssuer` | `Error::Proxy(_)` | no |
+/// | the proxy wants credentials | `the proxy 127.0.0.1:9001 for ws://server.invalid:80 refused the tunnel with status 407 Proxy Authentication Required: who?` | `Error::Proxy(_)` | no |
+/// | the proxy cannot reach the server | `the proxy 127.0.0.1:9001 for ws://server.invalid:80 refused the tunnel with status 502 Bad Gateway` | `Error::Proxy(_)` | yes |
+/// | a SOCKS proxy refuses the password | `the proxy 127.0.0.1:9001 for ws://server.invalid:80 refused the credentials` | `Error::Proxy(_)` | no |
+/// | a SOCKS proxy cannot reach it | `the proxy 127.0.0.1:9001 for ws://server.invalid:80 refused the tunnel with SOCKS reply 5 (connection refused)` | `Error::Proxy(_)` | yes |
+/// | status 403 with a body | `the server ws://example.com:80 refused the upgrade with status 403 Forbidden: {"error":"token expired"}` | `Error::Refused(_)` | no |
 /// | redirects lead in a loop | `a redirect was not followed: they lead in a loop: ws://a.example/ -> ws://a.example/b -> ws://a.example/` | `Error::Redirect(_)` | no |
 /// | a send after the server closed with 1008 | `the connection was closed with code 1008 (no such feed)` | `Error::Closed(_)` | no |
 /// | FIN without a Close frame | `the connection was lost: the transport ended without a Close frame from the peer (1006)` | `Error::Closed(_)` | yes |
@@ -70,7 +72,7 @@ use crate::close::{CloseCode, CloseFrame, Closed};
 /// | a frame that RFC 6455 forbids | `protocol violation by the peer: a masked frame from a server` | `Error::ProtocolViolation(_)` | no |
 /// | a message writer is dropped too early | `a message was not finished: its writer was dropped before finish` | `Error::UnfinishedMessage` | no |
 /// | a text that is not UTF-8 is written | `invalid text: what was written is not UTF-8` | `Error::InvalidText` | no |
-/// | a URL without a scheme | `invalid URL: relative URL without a base` | `Error::InvalidUrl(_)` | no |
+/// | a URL without a scheme | `invalid URL: it has no scheme, expected one such as wss://example.com/feed` | `Error::InvalidUrl(_)` | no |
 ///
 /// # Retrying
 ///
@@ -155,8 +157,8 @@ pub enum Error {
     /// Name resolution or TCP failed: nothing was sent to the server.
     #[error("cannot connect to {server}: {cause}")]
     Connect {
-        /// Host and port.
-        server: Arc<Authority>,
+        /// Where to.
+        server: Arc<Server>,
         /// Its [`kind`](io::Error::kind) is that of the operating system's error.
         cause: SharedError<io::Error>,
     },
@@ -164,7 +166,7 @@ pub enum Error {
     #[error("{0}")]
     Proxy(Arc<ProxyError>),
     /// The transport failed after it was connected: TCP, or the IO that the caller gave.
-    #[error("transport error: {0}")]
+    #[error("transport error{place}: {0}", place = .0.place())]
     Io(SharedError<io::Error>),
     /// TLS failed, or is not in this build. A transport that fails during the TLS handshake is such an error, too.
     #[error(fmt = text::tls)]
@@ -176,8 +178,8 @@ pub enum Error {
         phase: Phase,
         /// How long: the limit that was set.
         after: Duration,
-        /// Host and port; `None` once the connection is open.
-        server: Option<Arc<Authority>>,
+        /// Where to; `None` once the connection is open.
+        server: Option<Arc<Server>>,
         /// The phase that ran, of [`Phase::Attempt`].
         during: Option<Phase>,
     },
@@ -226,7 +228,7 @@ impl fmt::Debug for Structure<'_> {
             Error::UnfinishedMessage => f.write_str("UnfinishedMessage"),
             Error::Overflow(limit) => of("Overflow", limit),
             Error::Aborted => f.write_str("Aborted"),
-            Error::Closing => f.write_str("Closing"),
+            Error::Closing { by_peer } => f.debug_struct("Closing").field("by_peer", by_peer).finish(),
             Error::Closed(closed) => of("Closed", closed),
             Error::Connect { server, cause } => {
                 f.debug_struct("Connect").field("server", server).field("cause", cause).finish()
@@ -348,6 +350,21 @@ impl Error {
 
 /// Constructors.
 impl Error {
+    /// The same as the end of an attempt to connect to `server`: its text names it, where it did not.
+    pub(crate) fn at(self, server: &Arc<Server>) -> Self {
+        match self {
+            Self::Tls(cause) => Self::Tls(cause.at(server)),
+            Self::Io(cause) => Self::Io(cause.at(server)),
+            Self::Refused(response) => {
+                let mut response = Arc::unwrap_or_clone(response);
+                response.extensions_mut().insert(server.clone());
+                Self::Refused(Arc::new(response))
+            }
+            Self::Redirect(redirected) => Self::Redirect(Arc::new(Arc::unwrap_or_clone(redirected).at(server))),
+            other => other,
+        }
+    }
+
     /// A TLS stream fails with an [`io::Error`] around what rustls says: that becomes [`Error::Tls`].
     pub(crate) fn io(error: io::Error) -> Self {
         #[cfg(feature = "rustls-tls")]
@@ -456,6 +473,8 @@ impl fmt::Display for Phase {
 
 #[cfg(test)]
 mod tests {
+    use http::uri::Authority;
+
     use super::*;
 
     #[test]
@@ -479,12 +498,20 @@ mod tests {
         response
     }
 
+    fn server() -> Server {
+        Server::new("ws", Authority::from_static("host:80"))
+    }
+
     fn refused(status: u16) -> Error {
         Error::Refused(Arc::new(response(status)))
     }
 
     fn proxy(cause: ProxyCause) -> Error {
-        Error::Proxy(Arc::new(ProxyError { proxy: Authority::from_static("proxy:3128"), cause }))
+        Error::Proxy(Arc::new(ProxyError {
+            proxy: Authority::from_static("proxy:3128"),
+            server: Arc::new(server()),
+            cause,
+        }))
     }
 
     /// The variant's place in the table below. A new variant does not compile without one.
@@ -518,7 +545,7 @@ mod tests {
     #[test]
     fn every_variant_answers_every_question() {
         let io = |kind: io::ErrorKind| SharedError::new(io::Error::from(kind));
-        let connect = |kind| Error::Connect { server: Arc::new(Authority::from_static("host:80")), cause: io(kind) };
+        let connect = |kind| Error::Connect { server: Arc::new(server()), cause: io(kind) };
         let tls_cause = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
         let late = |phase| Error::timeout(phase, None);
         let late_in =

@@ -1,11 +1,11 @@
 //! Why a proxy opened no tunnel.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::uri::Authority;
 
-use super::{InvalidResponse, SharedError, text};
+use super::{InvalidResponse, Server, SharedError, text};
 
 /// A proxy that was reached opened no tunnel. Nothing was sent to the server.
 ///
@@ -15,6 +15,8 @@ use super::{InvalidResponse, SharedError, text};
 pub struct ProxyError {
     /// Host and port of the proxy.
     pub proxy: Authority,
+    /// The server that the tunnel was for.
+    pub server: Arc<Server>,
     /// Why it opened no tunnel.
     pub cause: ProxyCause,
 }
@@ -42,7 +44,7 @@ pub enum ProxyCause {
 
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the proxy {} ", self.proxy)?;
+        write!(f, "the proxy {} for {} ", self.proxy, self.server.origin())?;
         match &self.cause {
             ProxyCause::Tls(cause) => {
                 f.write_str("failed in TLS: ")?;

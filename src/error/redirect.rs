@@ -1,10 +1,10 @@
 //! A redirect that was not followed, and why.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use url::Url;
 
-use super::{InvalidUrl, text::Excerpt};
+use super::{InvalidUrl, Server, text::Excerpt};
 
 /// A redirect that was not followed.
 ///
@@ -14,12 +14,18 @@ use super::{InvalidUrl, text::Excerpt};
 pub struct Redirected {
     reason: InvalidRedirect,
     way: Vec<Url>,
+    /// Whom the last one was asked of.
+    at: Option<Arc<Server>>,
 }
 
 impl Redirected {
     /// `way` is taken without what may be secret.
     pub(crate) fn new(reason: InvalidRedirect, way: impl IntoIterator<Item = Url>) -> Self {
-        Self { reason, way: way.into_iter().map(without_secrets).collect() }
+        Self { reason, way: way.into_iter().map(without_secrets).collect(), at: None }
+    }
+
+    pub(super) fn at(self, server: &Arc<Server>) -> Self {
+        Self { at: Some(server.clone()), ..self }
     }
 
     /// Why it was not followed.
@@ -36,7 +42,8 @@ impl Redirected {
 
 impl fmt::Display for Redirected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason, Way(&self.way))
+        let through = self.at.as_ref().map(|server| server.way()).unwrap_or_default();
+        write!(f, "{}: {}{through}", self.reason, Way(&self.way))
     }
 }
 

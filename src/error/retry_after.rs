@@ -42,15 +42,16 @@ mod tests {
     use http::{HeaderValue, Response};
 
     use super::*;
-    use crate::error::{ProxyCause, ProxyError};
+    use crate::error::{ProxyCause, ProxyError, Server};
 
     #[test]
     fn every_refusal_is_obeyed_and_a_proxy_as_a_server_is() {
         for status in [302, 403, 407, 413, 418, 429, 502, 503, 520] {
             let response = Response::builder().status(status).header(RETRY_AFTER, "5").body(Bytes::new());
             let response = response.expect("a response");
-            let proxy = "proxy.example:3128".parse().expect("an authority");
-            let by_proxy = ProxyError { proxy, cause: ProxyCause::Refused(response.clone()) };
+            let proxy: http::uri::Authority = "proxy.example:3128".parse().expect("an authority");
+            let server = Arc::new(Server::new("ws", proxy.clone()));
+            let by_proxy = ProxyError { proxy, server, cause: ProxyCause::Refused(response.clone()) };
             for end in [Error::Refused(Arc::new(response)), Error::Proxy(Arc::new(by_proxy))] {
                 assert_eq!(end.retry_after().map(|asked| asked.as_secs()), Some(5), "{end}");
             }

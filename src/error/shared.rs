@@ -2,24 +2,28 @@
 
 use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
-use super::text;
+use super::{Server, text};
 
 /// An error of another library, shared between the clones of an [`Error`](crate::Error).
 ///
 /// It dereferences to the error itself: `cause.kind()` of an [`io::Error`](std::io::Error), `cause.downcast_ref()` of
 /// any other. Its `Display` shows that error and all its sources, joined by `: `, and nothing twice. Its `Debug` is that of
 /// the error, of which the start is shown.
-pub struct SharedError<E: ?Sized>(Arc<E>);
+pub struct SharedError<E: ?Sized> {
+    error: Arc<E>,
+    /// Whom the attempt to connect was for that it ended.
+    at: Option<Arc<Server>>,
+}
 
 impl<E> SharedError<E> {
     pub(crate) fn new(error: E) -> Self {
-        Self(Arc::new(error))
+        Self { error: Arc::new(error), at: None }
     }
 }
 
 impl From<Box<dyn Error + Send + Sync>> for SharedError<dyn Error + Send + Sync> {
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self(Arc::from(error))
+        Self { error: Arc::from(error), at: None }
     }
 }
 
@@ -27,13 +31,24 @@ impl From<Box<dyn Error + Send + Sync>> for SharedError<dyn Error + Send + Sync>
 impl<E: Error + Send + Sync + 'static> SharedError<E> {
     /// The same error without its type.
     pub(crate) fn erase(self) -> SharedError<dyn Error + Send + Sync> {
-        SharedError(self.0)
+        SharedError { error: self.error, at: self.at }
+    }
+}
+
+impl<E: ?Sized> SharedError<E> {
+    pub(super) fn at(self, server: &Arc<Server>) -> Self {
+        Self { at: Some(server.clone()), ..self }
+    }
+
+    /// ` with …`, if it ended an attempt to connect.
+    pub(super) fn place(&self) -> String {
+        self.at.as_ref().map(|server| format!(" with {server}")).unwrap_or_default()
     }
 }
 
 impl<E: ?Sized> Clone for SharedError<E> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { error: Arc::clone(&self.error), at: self.at.clone() }
     }
 }
 
@@ -41,14 +56,14 @@ impl<E: ?Sized> Deref for SharedError<E> {
     type Target = E;
 
     fn deref(&self) -> &E {
-        &self.0
+        &self.error
     }
 }
 
 impl<E: Error + ?Sized> fmt::Display for SharedError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        for source in sources(self.0.source()).map(ToString::to_string) {
+        let mut text = self.error.to_string();
+        for source in sources(self.error.source()).map(ToString::to_string) {
             // Many libraries show their source in their own text.
             if !text.contains(&source) {
                 text.push_str(": ");
@@ -61,7 +76,11 @@ impl<E: Error + ?Sized> fmt::Display for SharedError<E> {
 
 impl<E: fmt::Debug + ?Sized> fmt::Debug for SharedError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() { text::structure(&self.0, f) } else { text::of_library(&format_args!("{:?}", self.0), f) }
+        if f.alternate() {
+            text::structure(&self.error, f)
+        } else {
+            text::of_library(&format_args!("{:?}", self.error), f)
+        }
     }
 }
 

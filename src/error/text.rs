@@ -7,9 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::uri::Authority;
+use http::header::LOCATION;
 
-use super::{Phase, SharedError};
+use super::{Phase, Server, SharedError};
 use crate::close::{CloseCode, CloseFrame, Closed};
 
 pub(super) fn closed(closed: &Closed, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,19 +46,16 @@ pub(super) fn closing(by_peer: &Option<Arc<CloseFrame>>, f: &mut fmt::Formatter<
 pub(super) fn timeout(
     phase: &Phase,
     after: &Duration,
-    server: &Option<Arc<Authority>>,
+    server: &Option<Arc<Server>>,
     during: &Option<Phase>,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    write!(f, "{phase}")?;
-    if let Some(server) = server {
-        let preposition = match phase {
-            Phase::Attempt | Phase::Connect | Phase::Proxy => "to ",
-            // It has one already.
-            Phase::ProxyTls => "",
-            _ => "with ",
-        };
-        write!(f, " {preposition}{server}")?;
+    match (phase, server) {
+        (_, None) => write!(f, "{phase}")?,
+        (Phase::Attempt | Phase::Connect | Phase::Proxy, Some(server)) => write!(f, "{phase} to {server}")?,
+        // The server says that it is a proxy.
+        (Phase::ProxyTls, Some(server)) => write!(f, "{} with {server}", Phase::Tls)?,
+        (_, Some(server)) => write!(f, "{phase} with {server}")?,
     }
     write!(f, " timed out after {after:?}")?;
     match during {
@@ -68,13 +65,31 @@ pub(super) fn timeout(
 }
 
 pub(super) fn tls(cause: &SharedError<dyn std::error::Error + Send + Sync>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str("TLS error: ")?;
-    of_library(cause, f)
+    write!(f, "TLS error{}: ", cause.place())?;
+    of_library(cause, f)?;
+    // What rustls and OpenSSL say of a plain server: their types are not there in each build.
+    let text = cause.to_string();
+    let of_plain = ["InvalidContentType", "tls handshake eof", "wrong version number", "unexpected EOF"];
+    if of_plain.iter().any(|of_plain| text.contains(of_plain)) {
+        f.write_str(": does the server speak TLS on this port?")?;
+    }
+    Ok(())
 }
 
 pub(super) fn refused(response: &http::Response<Bytes>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str("the server refused the upgrade with status ")?;
-    self::response(response, f)
+    f.write_str("the server ")?;
+    if let Some(server) = response.extensions().get::<Arc<Server>>() {
+        write!(f, "{server} ")?;
+    }
+    f.write_str("refused the upgrade with status ")?;
+    self::response(response, f)?;
+    match response.headers().get(LOCATION).filter(|_| response.status().is_redirection()) {
+        Some(location) => {
+            let location = without_secrets(&String::from_utf8_lossy(location.as_bytes()));
+            write!(f, "; it leads to {}, and `redirects(n)` follows", Excerpt(&location))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The status, its usual reason, and the start of the body.
@@ -95,6 +110,15 @@ pub(crate) fn up_to(text: &str, ends: &[char]) -> String {
     match text.split_inclusive(ends).next() {
         Some(start) if start.len() < text.len() => format!("{start}…"),
         _ => text.to_owned(),
+    }
+}
+
+/// A host or a URL, without what may be secret in it: userinfo, and a query.
+fn without_secrets(url: &str) -> String {
+    let url = up_to(url, &['?', '#']);
+    match url.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => url,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, uri::Authority};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -40,7 +40,7 @@ where
 }
 
 fn request(proxy: &Target, server: &Target, user_agent: Option<&HeaderValue>) -> Vec<u8> {
-    let server = server.server();
+    let server: &Authority = server.server();
     let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
     for (name, value) in [("User-Agent: ", user_agent), ("Proxy-Authorization: ", proxy.credentials())] {
         if let Some(value) = value {

@@ -11,7 +11,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    error::{Error, InvalidUrl, Phase, ProxyCause, ProxyError},
+    error::{Error, InvalidUrl, Phase, ProxyCause, ProxyError, Server},
     handshake,
     proxy::{
         connect,
@@ -29,9 +29,12 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Of an `http` or `https` URL.
+    /// Of an `http` or `https` URL. Without a scheme it is an `http` URL, as in environment variables.
     pub(super) fn http(url: &str) -> Result<Self, InvalidUrl> {
-        let url = parse(url, &["http", "https"])?;
+        let url = match url.contains("://") {
+            true => parse(url, &["http", "https"])?,
+            false => parse(&format!("http://{url}"), &["http"])?,
+        };
         Ok(Self::Http(Target::parse(url.as_str())?))
     }
 
@@ -44,10 +47,10 @@ impl Endpoint {
         Ok(Self::Socks5(Target::parse(&address)?, credentials))
     }
 
-    /// Of a URL of either kind. Without a scheme it is an `http` URL, as in environment variables.
+    /// Of a URL of either kind. Without a scheme it is one for [`http`](Self::http).
     pub(super) fn any(url: &str) -> Result<Self, InvalidUrl> {
         match url.split_once("://") {
-            None => Self::http(&format!("http://{url}")),
+            None => Self::http(url),
             Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("socks") => Self::socks5(url),
             Some(_) => Self::http(url),
         }
@@ -88,40 +91,48 @@ impl Endpoint {
             })?,
             None => asking.await,
         };
-        match answer.map_err(|failure| self.error(failure))? {
+        match answer.map_err(|failure| self.error(failure, server))? {
             Some(head) if !head.status().is_success() => {
                 let refusal = handshake::read_refusal(io, head, BytesMut::new(), deadline).await;
-                Err(self.failed(ProxyCause::Refused(refusal)))
+                Err(self.failed(ProxyCause::Refused(refusal), server))
             }
             _ => Ok(()),
         }
     }
 
     /// An error of the way to the proxy, told as one.
-    pub(crate) fn error(&self, failure: impl Into<Failure>) -> Error {
+    pub(crate) fn error(&self, failure: impl Into<Failure>, server: &Target) -> Error {
         match failure.into() {
-            Failure::Proxy(cause) => self.failed(cause),
-            Failure::Other(Error::Io(cause)) => Error::Connect { server: self.target().server().clone(), cause },
-            Failure::Other(Error::Tls(cause)) => self.failed(ProxyCause::Tls(cause)),
-            Failure::Other(Error::Handshake(invalid)) => self.failed(ProxyCause::Response(invalid)),
+            Failure::Proxy(cause) => self.failed(cause, server),
+            Failure::Other(Error::Io(cause)) => {
+                Error::Connect { server: self.server().as_proxy_for(server.server()), cause }
+            }
+            Failure::Other(Error::Tls(cause)) => self.failed(ProxyCause::Tls(cause), server),
+            Failure::Other(Error::Handshake(invalid)) => self.failed(ProxyCause::Response(invalid), server),
             Failure::Other(other) => other,
         }
     }
 
-    fn failed(&self, cause: ProxyCause) -> Error {
-        Error::Proxy(Arc::new(ProxyError { proxy: self.target().server().as_ref().clone(), cause }))
+    fn failed(&self, cause: ProxyCause, server: &Target) -> Error {
+        let proxy = (***self.target().server()).clone();
+        Error::Proxy(Arc::new(ProxyError { proxy, server: server.server().clone(), cause }))
+    }
+
+    /// As errors name it.
+    pub(crate) fn server(&self) -> Server {
+        let scheme = match self {
+            Self::Http(target) if target.is_secure() => "https",
+            Self::Http(_) => "http",
+            Self::Socks5(..) => "socks5",
+        };
+        Server::new(scheme, (***self.target().server()).clone())
     }
 }
 
 /// Without credentials.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, target) = match self {
-            Self::Http(target) if target.is_secure() => ("https", target),
-            Self::Http(target) => ("http", target),
-            Self::Socks5(target, _) => ("socks5", target),
-        };
-        write!(f, "{scheme}://{}", target.server())
+        fmt::Display::fmt(&self.server(), f)
     }
 }
 

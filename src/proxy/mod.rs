@@ -41,7 +41,7 @@ impl Proxy {
         Self(Kind::None)
     }
 
-    /// An HTTP proxy, by its `http` or `https` URL: it is asked by CONNECT (RFC 9110, section 9.3.6), for `ws` as for
+    /// An HTTP proxy, by its `http` or `https` URL, or host and port for `http`: it is asked by CONNECT (RFC 9110, section 9.3.6), for `ws` as for
     /// `wss`. The port is 80 or 443 if the URL has none.
     ///
     /// An `https` URL puts TLS between this client and the proxy, around all that goes through it, TLS of `wss` included.

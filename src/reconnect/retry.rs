@@ -73,12 +73,17 @@ mod tests {
         close::Closed,
         error::{
             InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl, LimitExceeded, Phase,
-            ProxyCause, ProxyError, Redirected, SharedError, Violation,
+            ProxyCause, ProxyError, Redirected, Server, SharedError, Violation,
         },
     };
 
     fn proxy(cause: ProxyCause) -> Error {
-        Error::Proxy(Arc::new(ProxyError { proxy: http::uri::Authority::from_static("proxy:80"), cause }))
+        let authority = http::uri::Authority::from_static("proxy:80");
+        Error::Proxy(Arc::new(ProxyError {
+            proxy: authority.clone(),
+            server: Arc::new(Server::new("ws", authority)),
+            cause,
+        }))
     }
 
     fn proxy_tls(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -54,7 +54,7 @@ pub(super) fn text(error: &Error) -> String {
                     return failed.to_string();
                 }
             };
-            format!("the proxy {} {what}", failed.proxy)
+            format!("the proxy {} for {} {what}", failed.proxy, failed.server.origin())
         }
         other => other.to_string(),
     }
@@ -72,7 +72,7 @@ mod tests {
         close::Closed,
         error::{
             HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol,
-            InvalidUrl, LimitExceeded, Phase, ProxyError, Redirected, SharedError, Violation,
+            InvalidUrl, LimitExceeded, Phase, ProxyError, Redirected, Server, SharedError, Violation,
         },
     };
 
@@ -81,7 +81,10 @@ mod tests {
 
     #[test]
     fn an_error_is_shown_by_its_kind_and_without_the_texts_of_others() {
-        let proxy = |cause| Error::Proxy(Arc::new(ProxyError { proxy: Authority::from_static("proxy:3128"), cause }));
+        let server = || Arc::new(Server::new("ws", Authority::from_static("host:80")));
+        let proxy = |cause| {
+            Error::Proxy(Arc::new(ProxyError { proxy: Authority::from_static("proxy:3128"), server: server(), cause }))
+        };
         let response = |status: u16| {
             let mut response = http::Response::new(Bytes::from_static(SECRET.as_bytes()));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -109,32 +112,33 @@ mod tests {
                 "the connection was closed with code 1008",
             ),
             (
-                Error::Connect {
-                    server: Arc::new(Authority::from_static("host:80")),
-                    cause: SharedError::new(io::ErrorKind::ConnectionRefused.into()),
-                },
+                Error::Connect { server: server(), cause: SharedError::new(io::ErrorKind::ConnectionRefused.into()) },
                 "connect",
                 "",
             ),
             (
                 proxy(ProxyCause::Refused(response(407))),
                 "proxy",
-                "the proxy proxy:3128 refused the tunnel with status 407 Proxy Authentication Required",
+                "the proxy proxy:3128 for ws://host:80 refused the tunnel with status 407 Proxy Authentication Required",
             ),
-            (proxy(ProxyCause::Response(accept())), "proxy", "the proxy proxy:3128 sent an invalid response"),
-            (proxy(ProxyCause::Tls(no())), "proxy", "the proxy proxy:3128 failed in TLS: no"),
+            (
+                proxy(ProxyCause::Response(accept())),
+                "proxy",
+                "the proxy proxy:3128 for ws://host:80 sent an invalid response",
+            ),
+            (proxy(ProxyCause::Tls(no())), "proxy", "the proxy proxy:3128 for ws://host:80 failed in TLS: no"),
             (
                 proxy(ProxyCause::NoMethod),
                 "proxy",
-                "the proxy proxy:3128 takes none of the offered ways to authenticate",
+                "the proxy proxy:3128 for ws://host:80 takes none of the offered ways to authenticate",
             ),
-            (proxy(ProxyCause::Credentials), "proxy", "the proxy proxy:3128 refused the credentials"),
+            (proxy(ProxyCause::Credentials), "proxy", "the proxy proxy:3128 for ws://host:80 refused the credentials"),
             (
                 proxy(ProxyCause::Reply(5)),
                 "proxy",
-                "the proxy proxy:3128 refused the tunnel with SOCKS reply 5 (connection refused)",
+                "the proxy proxy:3128 for ws://host:80 refused the tunnel with SOCKS reply 5 (connection refused)",
             ),
-            (proxy(ProxyCause::Protocol), "proxy", "the proxy proxy:3128 does not speak SOCKS5"),
+            (proxy(ProxyCause::Protocol), "proxy", "the proxy proxy:3128 for ws://host:80 does not speak SOCKS5"),
             (Error::io(io::ErrorKind::BrokenPipe.into()), "io", ""),
             (Error::Tls(no()), "tls", ""),
             (Error::timeout(Phase::Write, None), "timeout", ""),

@@ -7,13 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use http::uri::Authority;
-
 #[cfg(unix)]
 use crate::error::SharedError;
 use crate::{
     config::Config,
-    error::Error,
+    error::{Error, Server},
     transport::{resolver::Resolver, socket::Socket, tcp, tcp_options::TcpOptions},
 };
 
@@ -46,7 +44,7 @@ impl Dialer {
     }
 
     /// Opens a socket to `server`, a host with a port.
-    pub(crate) async fn dial(&self, server: &Arc<Authority>, config: &Config) -> Result<Socket, Error> {
+    pub(crate) async fn dial(&self, server: &Arc<Server>, config: &Config) -> Result<Socket, Error> {
         #[cfg(unix)]
         if let Some(path) = &self.unix {
             return unix(path, server).await;
@@ -56,7 +54,7 @@ impl Dialer {
 }
 
 #[cfg(unix)]
-async fn unix(path: &Path, server: &Arc<Authority>) -> Result<Socket, Error> {
+async fn unix(path: &Path, server: &Arc<Server>) -> Result<Socket, Error> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(stream) => Ok(Socket::Unix(stream)),
         Err(error) => {

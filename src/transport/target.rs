@@ -10,7 +10,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use crate::error::{InvalidUrl, cut, up_to};
+use crate::error::{InvalidUrl, Server, cut, up_to};
 
 /// A URL that can be connected to, and what each step of connecting takes from it.
 ///
@@ -18,7 +18,7 @@ use crate::error::{InvalidUrl, cut, up_to};
 #[derive(Clone)]
 pub(crate) struct Target {
     url: Url,
-    server: Arc<Authority>,
+    server: Arc<Server>,
     resource: PathAndQuery,
     host: HeaderValue,
     server_name: String,
@@ -42,7 +42,7 @@ impl Target {
         let (host, server_name) = host_of(&url)?;
         let server = server_of(&url)?;
         Ok(Self {
-            server: Arc::new(server),
+            server: Arc::new(Server::new(scheme, server)),
             resource: resource_of(&url)?,
             credentials: credentials_of(&url),
             host,
@@ -131,8 +131,14 @@ impl Target {
     }
 
     /// Host and port to open TCP to. The port is always explicit.
-    pub(crate) fn server(&self) -> &Arc<Authority> {
+    pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// The same, reached through `proxy`, which errors name.
+    #[cfg(feature = "proxy")]
+    pub(crate) fn through(&self, proxy: &Server) -> Self {
+        Self { server: self.server.through(proxy), ..self.clone() }
     }
 
     /// The resource name of the request line (RFC 6455, section 3).
@@ -159,7 +165,7 @@ impl Target {
 /// Without the userinfo, which is a secret, and the query, which often has one.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}/", self.url.scheme(), self.server)
+        write!(f, "{}://{}/", self.url.scheme(), **self.server)
     }
 }
 

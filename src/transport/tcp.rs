@@ -6,12 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use http::uri::Authority;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
     config::Config,
-    error::{Error, SharedError},
+    error::{Error, Server, SharedError},
     transport::{
         dial::Dialer,
         lookup::lookup,
@@ -20,7 +19,7 @@ use crate::{
 };
 
 /// Resolves the host of `server` and opens TCP to the first of its addresses that answers.
-pub(super) async fn connect(dialer: &Dialer, server: &Arc<Authority>, config: &Config) -> Result<TcpStream, Error> {
+pub(super) async fn connect(dialer: &Dialer, server: &Arc<Server>, config: &Config) -> Result<TcpStream, Error> {
     let failed = |cause| Error::Connect { server: server.clone(), cause: SharedError::new(cause) };
     let addresses = addresses(dialer, server).await.map_err(|cause| failed(step("dns error".to_owned(), cause)))?;
     let mut addresses = race::in_turn(addresses);
@@ -48,7 +47,7 @@ pub(super) async fn connect(dialer: &Dialer, server: &Arc<Authority>, config: &C
 }
 
 /// The addresses of the host of `server`, each with its port.
-async fn addresses(dialer: &Dialer, server: &Authority) -> io::Result<Vec<SocketAddr>> {
+async fn addresses(dialer: &Dialer, server: &Server) -> io::Result<Vec<SocketAddr>> {
     // A target's port is always explicit.
     let (host, port) = (server.host(), server.port_u16().unwrap_or_default());
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {

@@ -235,14 +235,17 @@ async fn wscat_asks_for_what_its_options_say() {
 #[tokio::test]
 async fn wscat_fails_with_the_error_of_the_connection() {
     for (args, expected) in [
-        (&["ws://127.0.0.1:0/"][..], "Error: cannot connect to 127.0.0.1:0"),
+        (&["ws://127.0.0.1:0/"][..], "Error: cannot connect to ws://127.0.0.1:0"),
         (&["localhost"], "Error: invalid URL: "),
         (&["ws://localhost", "--header", "x"], "expected 'Name: value'"),
         (&["ws://localhost", "--connect-timeout", "0"], "expected a number of seconds"),
         #[cfg(not(feature = "proxy"))]
         (&["ws://localhost", "--proxy", "socks5://localhost"], "Error: --proxy: this build has no proxies"),
         #[cfg(feature = "proxy")]
-        (&["ws://localhost", "--proxy", "socks5://127.0.0.1:0"], "Error: cannot connect to 127.0.0.1:0"),
+        (
+            &["ws://localhost", "--proxy", "socks5://127.0.0.1:0"],
+            "Error: cannot connect to the proxy socks5://127.0.0.1:0 for ws://localhost:80",
+        ),
         (&["wss://localhost", "--ca", "no such file"], "Error: --ca no such file"),
     ] {
         let ended = end_of(start("wscat", args), "").await;

@@ -297,8 +297,8 @@ async fn an_address_in_the_url_is_not_resolved() {
 #[tokio::test]
 async fn a_resolver_that_fails_or_has_no_address_says_so() {
     for (answer, text) in [
-        (Err(io::ErrorKind::PermissionDenied), "cannot connect to feed.invalid:80: dns error: permission denied"),
-        (Ok(vec![]), "cannot connect to feed.invalid:80: dns error: the resolver gave no address"),
+        (Err(io::ErrorKind::PermissionDenied), "cannot connect to ws://feed.invalid:80: dns error: permission denied"),
+        (Ok(vec![]), "cannot connect to ws://feed.invalid:80: dns error: the resolver gave no address"),
     ] {
         let builder = WebSocketStream::builder("ws://feed.invalid/").resolver(move |_, _| {
             let answer: Result<Vec<SocketAddr>, _> = answer.clone();
@@ -400,7 +400,7 @@ mod unix {
         let path = path("nobody");
         let failed = error(WebSocketStream::builder("ws://docker.invalid/").unix(&path).connect().await);
         let text = failed.to_string();
-        let start = format!("cannot connect to docker.invalid:80: the Unix socket {}: ", path.display());
+        let start = format!("cannot connect to ws://docker.invalid:80: the Unix socket {}: ", path.display());
         assert!(text.starts_with(&start), "{text}");
         let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
         assert_eq!(cause.kind(), io::ErrorKind::NotFound);

@@ -1033,13 +1033,16 @@ async fn the_whole_attempt_has_a_deadline_that_names_the_phase_that_ran() {
     };
     assert_eq!((after, started.elapsed()), (limit, limit));
     assert!(late.is_timeout() && late.is_connect() && late.is_transient());
-    assert_eq!(late.to_string(), "the attempt to connect to a.example:80 timed out after 3s, in connecting");
+    assert_eq!(late.to_string(), "the attempt to connect to ws://a.example:80 timed out after 3s, in connecting");
 
     let (_peer, io) = Peer::pipe(4096);
     let started = Instant::now();
     let late = error(builder().connect_over(io).await);
     assert_eq!(started.elapsed(), limit);
-    assert_eq!(late.to_string(), "the attempt to connect to a.example:80 timed out after 3s, in the opening handshake");
+    assert_eq!(
+        late.to_string(),
+        "the attempt to connect to ws://a.example:80 timed out after 3s, in the opening handshake"
+    );
     assert!(late.is_timeout() && !late.is_connect());
 
     // Without it: as ever.

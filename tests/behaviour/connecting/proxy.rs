@@ -167,7 +167,8 @@ async fn a_refusal_is_the_proxys_with_status_headers_and_body() {
         assert_eq!(refused.status().map(|status| status.as_u16()), Some(status));
         assert_eq!((refused.is_transient(), refused.is_connect()), (is_transient, true), "{refused}");
         let text = refused.to_string();
-        let start = format!("the proxy {} refused the tunnel with status {status} ", script.addr());
+        let start =
+            format!("the proxy {} for ws://{SERVER}:80 refused the tunnel with status {status} ", script.addr());
         assert!(text.starts_with(&start) && text.ends_with(": why?"), "{text}");
         assert!(!format!("{refused:?}{text}").contains("secret"));
         let Error::Proxy(refused) = refused else { panic!("{refused:?}") };
@@ -261,9 +262,13 @@ async fn a_proxy_that_never_answers_takes_the_time_of_a_handshake() {
     let limit = Duration::from_millis(50);
     let (a, b) = (Script::bind().await, Script::bind().await);
     for proxy in [http(&a, ""), socks5(&b, "")] {
+        let shown = format!("{proxy:?}");
         let late = error(through(proxy).handshake_timeout(limit).connect().await);
         assert!(matches!(late, Error::Timeout { phase: Phase::Proxy, .. }), "{late:?}");
-        assert_eq!(late.to_string(), "opening a tunnel to server.invalid:80 timed out after 50ms");
+        assert_eq!(
+            late.to_string(),
+            format!("opening a tunnel to ws://{SERVER}:80 through the proxy {shown} timed out after 50ms")
+        );
         assert!(late.is_connect() && late.is_transient());
     }
 }
@@ -282,7 +287,7 @@ async fn a_proxy_that_is_not_there_is_named() {
     let proxy = http(&Script::bind().await, "user:secret@");
     let shown = format!("{proxy:?}");
     let failed = error(through(proxy).connect().await).to_string();
-    assert!(failed.starts_with(&format!("cannot connect to {}: ", shown.trim_start_matches("http://"))), "{failed}");
+    assert!(failed.starts_with(&format!("cannot connect to the proxy {shown} for ws://{SERVER}:80: ")), "{failed}");
 }
 
 // SOCKS5.
@@ -367,7 +372,7 @@ async fn each_refusal_of_a_socks5_proxy_has_its_name() {
             let _gone = peer.io_mut().read_to_end(&mut Vec::new()).await;
         });
         let failed = error(failed);
-        assert_eq!(failed.to_string(), format!("the proxy {} {says}", script.addr()));
+        assert_eq!(failed.to_string(), format!("the proxy {} for ws://{SERVER}:80 {says}", script.addr()));
         assert_eq!(failed.is_transient(), is_transient, "{failed}");
     }
 }
@@ -382,7 +387,10 @@ async fn a_socks5_proxy_that_breaks_off_is_named() {
     });
     let failed = error(failed);
     assert!(failed.is_connect() && failed.is_transient(), "{failed:?}");
-    assert!(failed.to_string().starts_with(&format!("cannot connect to {}: ", script.addr())), "{failed}");
+    assert!(
+        failed.to_string().starts_with(&format!("cannot connect to the proxy socks5://{} for ws://", script.addr())),
+        "{failed}"
+    );
 }
 
 #[tokio::test]
@@ -550,7 +558,8 @@ mod https {
                     let failed = error(failed);
                     let Error::Proxy(cause) = &failed else { panic!("{failed:?}") };
                     assert!(matches!(cause.cause, ProxyCause::Tls(_)), "{failed:?}");
-                    let start = format!("the proxy {PROXY}:{} failed in TLS: ", script.addr().port());
+                    let server = format!("{scheme}://{SERVER}:{}", if scheme == "ws" { 80 } else { 443 });
+                    let start = format!("the proxy {PROXY}:{} for {server} failed in TLS: ", script.addr().port());
                     assert!(failed.to_string().starts_with(&start), "{failed}");
                     assert!(failed.is_tls() && failed.is_connect() && !failed.is_transient(), "{failed}");
                     assert!(!format!("{failed:?}").contains("secret"));
@@ -603,7 +612,9 @@ mod https {
             let port = script.addr().port();
             assert_eq!(
                 late.to_string(),
-                format!("the TLS handshake with the proxy {PROXY}:{port} timed out after 50ms")
+                format!(
+                    "the TLS handshake with the proxy https://{PROXY}:{port} for ws://{SERVER}:80 timed out after 50ms"
+                )
             );
             assert!(late.is_timeout() && late.is_tls() && late.is_connect() && late.is_transient());
         }
@@ -662,7 +673,7 @@ fn a_proxy_shows_no_credentials_and_refuses_what_is_no_url_of_its_kind() {
     assert_eq!(format!("{proxy:?}"), "socks5://h:1080");
     assert_eq!(format!("{:?}", Proxy::socks5("socks5://[::1]:80").expect("a proxy")), "socks5://[::1]:80");
     assert_eq!(format!("{:?}", Proxy::http("https://user:secret@h/x").expect("a proxy")), "https://h:443");
-    for url in ["socks5://h/", "ws://h/", "wss://h/", "mailto:x"] {
+    for url in ["socks5://h/", "ws://h/", "wss://h/", "mailto://x"] {
         let refused = error(Proxy::http(url));
         assert!(matches!(refused, Error::InvalidUrl(InvalidUrl::ProxyScheme(_))), "{url}: {refused:?}");
     }

@@ -464,9 +464,9 @@ async fn the_policy_is_the_callers_to_replace_and_sees_every_end() {
     assert_eq!(
         *seen.lock().unwrap(),
         [
-            "the server refused the upgrade with status 404 Not Found",
-            "the server refused the upgrade with status 403 Forbidden",
-            "the server refused the upgrade with status 500 Internal Server Error",
+            "the server ws://example.com:80 refused the upgrade with status 404 Not Found",
+            "the server ws://example.com:80 refused the upgrade with status 403 Forbidden",
+            "the server ws://example.com:80 refused the upgrade with status 500 Internal Server Error",
             "the connection was closed with code 1000 (bye)",
         ]
     );

@@ -99,7 +99,10 @@ async fn a_refusal_shows_text_only_and_not_all_of_it() {
     ] {
         let answer = [format!("HTTP/1.1 {status}\r\n\r\n").as_bytes(), body].concat();
         let failed = refusal(answer).await;
-        assert_eq!(failed.to_string(), format!("the server refused the upgrade with status {shown}"));
+        assert_eq!(
+            failed.to_string(),
+            format!("the server ws://example.com:80 refused the upgrade with status {shown}")
+        );
     }
 }
 
@@ -375,6 +378,53 @@ mod proxies {
         assert_eq!(failed.status().expect("a status"), 502);
     }
 
+    /// A proxy that is not there, or that is none, is called a proxy, and what it was for is named.
+    #[tokio::test]
+    async fn a_proxy_that_is_not_there_or_is_none_is_called_one() {
+        for scheme in ["http", "socks5"] {
+            let proxy = Script::bind().await;
+            let (addr, builder) = (proxy.addr(), through(scheme, &proxy));
+            drop(proxy);
+            let text = error(builder.connect().await).to_string();
+            let start = format!("cannot connect to the proxy {scheme}://{addr} for ws://server.invalid:80: ");
+            assert!(text.starts_with(&start), "{text}");
+        }
+        let failed = answered("http", &[b"SSH-2.0-OpenSSH_9.6\r\n"]).await.to_string();
+        assert!(failed.starts_with("the proxy 127.0.0.1:") && failed.contains("it begins with \"S"), "{failed}");
+        let failed = answered("socks5", &[b"HTTP/1.1 400 Bad Request\r\n\r\n"]).await.to_string();
+        assert!(failed.ends_with(" for ws://server.invalid:80 does not speak SOCKS5"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn what_a_server_answers_through_a_proxy_names_both() {
+        let both = |proxy: &Script| format!("ws://server.invalid:80 through the proxy http://{}", proxy.addr());
+        for (answer, redirects, start, end) in [
+            ("HTTP/1.1 403 x\r\nContent-Length: 0\r\n\r\n", 0, "the server {} refused the upgrade with status 403", ""),
+            ("HTTP/1.1 302 x\r\nContent-Length: 0\r\n\r\n", 1, "a redirect was not followed: ", " {way}"),
+        ] {
+            let proxy = Script::bind().await;
+            let (ws, ()) = tokio::join!(through("http", &proxy).redirects(redirects).connect(), async {
+                let mut peer = proxy.peer().await;
+                peer.request().await;
+                peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
+                peer.request().await;
+                peer.raw(answer).await;
+            });
+            let text = error(ws).to_string();
+            let way = format!("through the proxy http://{}", proxy.addr());
+            assert!(text.starts_with(&start.replace("{}", &both(&proxy))), "{text}");
+            assert!(text.ends_with(&end.replace("{way}", &way)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_given_by_host_and_port_too() {
+        for given in ["127.0.0.1:3128", "user:secret@127.0.0.1:3128", "http://127.0.0.1:3128"] {
+            assert_eq!(format!("{:?}", Proxy::http(given).expect("a proxy")), "http://127.0.0.1:3128", "{given}");
+        }
+        assert_eq!(format!("{:?}", Proxy::http("localhost:3128").expect("a proxy")), "http://localhost:3128");
+    }
+
     #[tokio::test]
     async fn refusals_of_socks_proxies() {
         let failed = answered("socks5", &[b"\x05\x02", b"\x01\x01"]).await;
@@ -435,6 +485,85 @@ async fn a_wrong_header_of_the_response_is_named_and_cut() {
             "x".repeat(200)
         )
     );
+}
+
+#[tokio::test]
+async fn a_redirect_that_nobody_asked_to_follow_says_where_it_leads_and_what_follows_it() {
+    for (location, shown) in [
+        ("/b", "; it leads to /b, and `redirects(n)` follows"),
+        ("https://u:s3cret@h/b?token=s3cret", "; it leads to …@h/b?…, and `redirects(n)` follows"),
+    ] {
+        let failed = refusal(format!("HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")).await;
+        assert!(failed.to_string().ends_with(&format!("302 Found{shown}")), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_lacks_something_says_what() {
+    for (url, text) in [
+        ("127.0.0.1:8080", "it has no scheme, expected one such as wss://example.com/feed"),
+        (
+            "localhost:8080/feed",
+            "the scheme is \"localhost\", expected ws, wss, http or https, as in wss://example.com/feed",
+        ),
+    ] {
+        let failed = error(WebSocketStream::connect(url).await);
+        assert_eq!(failed.to_string(), format!("invalid URL: {text}"));
+    }
+    let failed = error(WebSocketStream::builder("ws://h/").header("Sec-WebSocket-Protocol", "a").connect().await);
+    assert!(failed.to_string().ends_with("see `protocols()`"), "{failed}");
+}
+
+/// By rustls and by the operating system's library, of a server that answers in plain and of one that says nothing.
+#[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_suspected_of_it() {
+    use crate::support::tls::ForClient as _;
+
+    for connector in testkit::tls::Authority::new().connectors(None) {
+        for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
+            let (mut peer, io) = Peer::pipe(64 * 1024);
+            let opening = WebSocketStream::builder("wss://localhost:1234/").tls(connector.clone());
+            let (ws, ()) = tokio::join!(opening.connect_tls_over(io), async {
+                peer.byte().await;
+                peer.raw(answer).await;
+                peer.finish().await;
+            });
+            let text = error(ws).to_string();
+            assert!(text.starts_with("TLS error with wss://localhost:1234: "), "{text}");
+            assert!(text.ends_with(": does the server speak TLS on this port?"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn debug_of_an_error_is_its_text_and_the_structure_is_there_for_who_asks() {
+    let failed = refusal("HTTP/1.1 403 x\r\nServer: nginx\r\nX-Key: s3cret\r\nContent-Length: 4\r\n\r\nbody").await;
+    assert_eq!(format!("{failed:?}"), failed.to_string());
+    let structure = format!("{failed:#?}");
+    for part in ["Refused(", "status: 403", "\"nginx\"", "\"x-key\": Sensitive", "4 bytes"] {
+        assert!(structure.contains(part), "{part}: {structure}");
+    }
+    let url = Script::bind().await.url("/");
+    let failed = error(WebSocketStream::connect(url).await);
+    assert_eq!(format!("{failed:?}"), failed.to_string());
+    let structure = format!("{failed:#?}");
+    assert!(structure.starts_with("Connect {") && structure.contains("ConnectionRefused"), "{structure}");
+}
+
+#[test]
+fn debug_of_a_message_is_text_where_it_is_text_and_never_long() {
+    for (message, shown) in [
+        (Message::text("h\u{e9}\n\""), "Text(\"h\u{e9}\\n\\\"\", 5 bytes)".to_owned()),
+        (Message::text(""), "Text(\"\", 0 bytes)".to_owned()),
+        (Message::text("x".repeat(257)), format!("Text(\"{}\"…, 257 bytes)", "x".repeat(256))),
+        // No character is cut.
+        (Message::text("\u{5339}".repeat(100)), format!("Text(\"{}\"…, 300 bytes)", "\u{5339}".repeat(85))),
+        (Message::binary(b"a\0\xff".as_slice()), "Binary(b\"a\\x00\\xff\", 3 bytes)".to_owned()),
+        (Message::binary(vec![b'x'; 1000]), format!("Binary(b\"{}\"…, 1000 bytes)", "x".repeat(256))),
+    ] {
+        assert_eq!(format!("{message:?}"), shown);
+    }
 }
 
 /// All that an error is shown as.

@@ -252,7 +252,7 @@ async fn a_deadline_of_connecting_is_shown() {
     let (log, _guard) = Log::record();
     let (_peer, io) = Peer::pipe(1 << 16);
     crate::support::error(builder().handshake_timeout(Duration::from_secs(5)).connect_over(io).await);
-    let error = "error.type=\"timeout\" error=\"the opening handshake with feed.example:80 timed out after 5s\"";
+    let error = "error.type=\"timeout\" error=\"the opening handshake with ws://feed.example:80 timed out after 5s\"";
     assert_eq!(log.events(SPAN), [format!("DEBUG connecting failed elapsed_ms=5000.0 {error}")]);
 }
 
@@ -302,7 +302,7 @@ async fn a_socket_that_cannot_be_opened_is_shown() {
     drop(script);
     crate::support::error(WebSocketStream::connect(url).await);
     let [event] = &log.events(&span)[..] else { panic!("{}", log.text()) };
-    let expected = "DEBUG connecting failed error.type=\"connect\" error=\"cannot connect to 127.0.0.1:";
+    let expected = "DEBUG connecting failed error.type=\"connect\" error=\"cannot connect to ws://127.0.0.1:";
     assert!(timeless(event).starts_with(expected), "{event}");
 }
 
