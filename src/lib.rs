@@ -165,8 +165,9 @@ pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};
 pub use error::{
-    Error, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl,
-    InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, Server, SharedError, Violation,
+    Error, HandshakeError, HeaderText, InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse,
+    InvalidSubprotocol, InvalidUrl, InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, Server,
+    SharedError, Violation,
 };
 pub use handshake::redirect::RedirectHeaders;
 pub use message::{Kind, Message, MessageRef};

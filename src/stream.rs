@@ -208,8 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         // What was asked of the server is not known here; what this side said of itself it has to keep.
         let own = config.deflate.clone().unwrap_or_default();
         let offered = own.server_no_context_takeover(false).server_max_window_bits(None);
-        let deflate = extension::validate(&extensions, Some(&offered))
-            .map_err(|what| Error::Handshake(InvalidResponse::Extension(what.into())))?;
+        let deflate =
+            extension::validate(&extensions, Some(&offered)).map_err(|what| InvalidResponse::Extension(what.into()))?;
         let negotiated = Negotiated { url: None, response: None, protocol, extensions, deflate, read_buf };
         Ok(Self::new(io, negotiated, config.over_caller_io(), Trace::upgraded()))
     }

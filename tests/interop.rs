@@ -203,7 +203,8 @@ async fn subprotocols(peer: &Peer) {
     close(ws).await;
 
     let refused = peer.connect_with("/echo", &["v2.feed"]).await.unwrap_err();
-    assert!(matches!(refused, Error::Handshake(InvalidResponse::NoSubprotocol)), "{refused}");
+    let Error::Handshake(refused) = refused else { panic!("{refused}") };
+    assert!(matches!(refused.cause, InvalidResponse::NoSubprotocol), "{refused}");
 }
 
 async fn no_compression_by_default(peer: &Peer) {

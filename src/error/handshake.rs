@@ -1,8 +1,34 @@
 //! What is wrong with a server's response to the upgrade request.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::text::{Excerpt, cut};
+use super::{
+    Server,
+    text::{Excerpt, cut},
+};
+
+/// A server's answer to the upgrade breaks RFC 6455, section 4.1.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandshakeError {
+    /// The server, and the proxy to it; `None` if the upgrade was made elsewhere.
+    pub server: Option<Arc<Server>>,
+    /// What is wrong with its answer.
+    pub cause: InvalidResponse,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid handshake response")?;
+        if let Some(server) = &self.server {
+            write!(f, " of {server}")?;
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
+
+/// Its text has that of the cause, so it has no source.
+impl std::error::Error for HandshakeError {}
 
 /// What is wrong with a response that claims to switch protocols (RFC 6455, section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

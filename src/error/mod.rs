@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 pub use self::{
-    handshake::{HeaderText, InvalidResponse},
+    handshake::{HandshakeError, HeaderText, InvalidResponse},
     invalid::{InvalidControl, InvalidHeader, InvalidSubprotocol, InvalidUrl, InvalidVariable},
     proxy::{ProxyCause, ProxyError},
     redirect::{InvalidRedirect, Redirected},
@@ -194,8 +194,8 @@ pub enum Error {
     #[error("a redirect was not followed: {0}")]
     Redirect(Arc<Redirected>),
     /// The server's answer to the upgrade breaks RFC 6455, section 4.1.
-    #[error("invalid handshake response: {0}")]
-    Handshake(InvalidResponse),
+    #[error("{0}")]
+    Handshake(Arc<HandshakeError>),
     /// The peer broke the protocol. It was told so by a Close frame with [`Error::close_code`].
     #[error("protocol violation by the peer: {0}")]
     ProtocolViolation(Violation),
@@ -355,6 +355,10 @@ impl Error {
         match self {
             Self::Tls(cause) => Self::Tls(cause.at(server)),
             Self::Io(cause) => Self::Io(cause.at(server)),
+            Self::Handshake(failed) => {
+                let cause = Arc::unwrap_or_clone(failed).cause;
+                Self::Handshake(Arc::new(HandshakeError { server: Some(server.clone()), cause }))
+            }
             Self::Refused(response) => {
                 let mut response = Arc::unwrap_or_clone(response);
                 response.extensions_mut().insert(server.clone());
@@ -401,9 +405,15 @@ from_parts! {
     InvalidSubprotocol => InvalidSubprotocol,
     InvalidHeader => InvalidHeader,
     InvalidControl => InvalidControl,
-    InvalidResponse => Handshake,
     Violation => ProtocolViolation,
     LimitExceeded => Limit,
+}
+
+/// Of a server that is not known yet: see [`Error::at`].
+impl From<InvalidResponse> for Error {
+    fn from(cause: InvalidResponse) -> Self {
+        Self::Handshake(Arc::new(HandshakeError { server: None, cause }))
+    }
 }
 
 /// For what has to be an [`io::Error`], such as that of an `AsyncWrite`. The error itself is in it: `get_ref` gives it, to be

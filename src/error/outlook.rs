@@ -54,7 +54,7 @@ impl Error {
                 | ProxyCause::Credentials
                 | ProxyCause::Protocol => FinalUnlessItWorked,
             },
-            Self::Handshake(invalid) => of_response(invalid),
+            Self::Handshake(failed) => of_response(&failed.cause),
             // A server that restarts sends such last words.
             Self::ProtocolViolation(
                 Violation::CloseBodyOfOneByte | Violation::CloseCode(_) | Violation::CloseReasonUtf8,

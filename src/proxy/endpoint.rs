@@ -108,7 +108,9 @@ impl Endpoint {
                 Error::Connect { server: self.server().as_proxy_for(server.server()), cause }
             }
             Failure::Other(Error::Tls(cause)) => self.failed(ProxyCause::Tls(cause), server),
-            Failure::Other(Error::Handshake(invalid)) => self.failed(ProxyCause::Response(invalid), server),
+            Failure::Other(Error::Handshake(failed)) => {
+                self.failed(ProxyCause::Response(Arc::unwrap_or_clone(failed).cause), server)
+            }
             Failure::Other(other) => other,
         }
     }

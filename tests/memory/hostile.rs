@@ -373,7 +373,7 @@ impl End {
         match (self, &errors[..]) {
             (Self::Clean(expected, of), []) => (expected, of, was_clean) == (messages, bytes, Some(true)),
             (Self::Enough, []) => *bytes >= ENOUGH && was_clean.is_none(),
-            (Self::Handshake(expected), [Error::Handshake(came)]) => came == expected && was_clean.is_none(),
+            (Self::Handshake(expected), [Error::Handshake(came)]) => came.cause == *expected && was_clean.is_none(),
             (Self::Timeout(Phase::Handshake), [Error::Timeout { phase, .. }]) => *phase == Phase::Handshake,
             // Each is told once, and the connection is closed by then.
             (_, [_]) if was_clean != Some(false) => false,

@@ -128,7 +128,8 @@ async fn answers_that_are_no_agreement() {
     ] {
         let (ws, mut peer, _) = connect(Config::default().deflate(deflate), &lines).await;
         let error = crate::support::error(ws);
-        let Error::Handshake(InvalidResponse::Extension(shown)) = &error else { panic!("{lines}: {error:?}") };
+        let Error::Handshake(failed) = &error else { panic!("{lines}: {error:?}") };
+        let InvalidResponse::Extension(shown) = &failed.cause else { panic!("{lines}: {error:?}") };
         let values: Vec<_> = lines.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value).collect();
         assert!(shown.starts_with(&format!("{:?}: ", values.join(", "))), "{shown}");
         peer.expect_gone().await;
@@ -222,7 +223,7 @@ async fn an_upgrade_made_elsewhere_with_extensions_that_cannot_be_used_is_refuse
         let (mut peer, io) = Peer::pipe(4096);
         let parts = UpgradedParts::new(io).extensions(extensions).config(config);
         match WebSocketStream::from_upgraded_parts(parts) {
-            Err(Error::Handshake(InvalidResponse::Extension(_))) => {}
+            Err(Error::Handshake(failed)) if matches!(failed.cause, InvalidResponse::Extension(_)) => {}
             other => panic!("{extensions:?}: {other:?}"),
         }
         peer.expect_eof().await;

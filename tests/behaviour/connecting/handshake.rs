@@ -64,7 +64,7 @@ fn fixed(bytes: impl AsRef<[u8]>) -> impl FnOnce(&Head) -> Vec<u8> {
 
 fn invalid_response(error: Error) -> InvalidResponse {
     match error {
-        Error::Handshake(invalid) => invalid,
+        Error::Handshake(failed) => failed.cause.clone(),
         other => panic!("an invalid response was expected: {other:?}"),
     }
 }
@@ -85,7 +85,7 @@ async fn request_of(builder: ClientBuilder) -> Head {
         peer.expect_eof().await;
         head
     });
-    assert!(matches!(error(ws), Error::Handshake(InvalidResponse::Truncated { received: 0 })));
+    assert!(matches!(invalid_response(error(ws)), InvalidResponse::Truncated { received: 0 }));
     head
 }
 

@@ -139,7 +139,8 @@ async fn a_line_end_in_a_location_adds_no_line_to_the_next_request() {
     // A line end by itself, NUL, and a line that goes on (RFC 9112, section 5.2) are no header.
     for lines in ["Location: /b\rX-Evil: 1", "Location: /b\0", "Location: /b\r\n X-Evil: 1"] {
         let refused = redirected(lines).await.expect_err("followed");
-        assert!(matches!(refused, Error::Handshake(InvalidResponse::Malformed(_))), "{lines:?}: {refused:?}");
+        let Error::Handshake(failed) = &refused else { panic!("{lines:?}: {refused:?}") };
+        assert!(matches!(failed.cause, InvalidResponse::Malformed(_)), "{lines:?}: {refused:?}");
     }
 }
 

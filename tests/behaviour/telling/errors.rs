@@ -481,7 +481,7 @@ async fn a_wrong_header_of_the_response_is_named_and_cut() {
     assert_eq!(
         failed.await.to_string(),
         format!(
-            "invalid handshake response: the header Connection is \"{}…\", expected the token \"upgrade\"",
+            "invalid handshake response of ws://example.com:80: the header Connection is \"{}…\", expected the token \"upgrade\"",
             "x".repeat(200)
         )
     );
