@@ -1,6 +1,8 @@
 //! The server that an attempt to connect was for, as errors name it, and the proxy.
 
-use std::{fmt, ops::Deref, sync::Arc};
+#[cfg(feature = "proxy")]
+use std::sync::Arc;
+use std::{fmt, ops::Deref};
 
 use http::uri::Authority;
 
@@ -18,7 +20,9 @@ pub struct Server {
 #[derive(Clone, PartialEq, Eq)]
 enum Role {
     Direct,
+    #[cfg(feature = "proxy")]
     Through(Origin),
+    #[cfg(feature = "proxy")]
     ProxyFor(Origin),
 }
 
@@ -54,8 +58,9 @@ impl Server {
     /// ` through the proxy …`, if there is one.
     pub(super) fn way(&self) -> String {
         match &self.role {
+            #[cfg(feature = "proxy")]
             Role::Through(proxy) => format!(" through the proxy {proxy}"),
-            Role::Direct | Role::ProxyFor(_) => String::new(),
+            _ => String::new(),
         }
     }
 
@@ -82,8 +87,9 @@ impl fmt::Display for Origin {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.role {
+            #[cfg(feature = "proxy")]
             Role::ProxyFor(server) => write!(f, "the proxy {} for {server}", self.origin),
-            Role::Direct | Role::Through(_) => write!(f, "{}{}", self.origin, self.way()),
+            _ => write!(f, "{}{}", self.origin, self.way()),
         }
     }
 }

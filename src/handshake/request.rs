@@ -30,7 +30,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Who asks: the value of `User-Agent`, for servers and for proxies.
+    /// Who asks: the value of `User-Agent`, for proxies.
+    #[cfg(feature = "proxy")]
     pub(crate) fn user_agent(&self) -> Option<&HeaderValue> {
         self.headers.get(USER_AGENT).or(self.user_agent.as_ref())
     }
