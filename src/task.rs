@@ -23,7 +23,7 @@ use crate::{
     connection::Connection,
     error::Error,
     limits::MAX_IDLE_PLACES,
-    outbox::{Aftermath, Amount, Entry, Failure, Outbox, Report, Standing, Taken},
+    outbox::{Amount, Entry, Failure, Outbox, Report, Standing, Taken},
     trace::Lifespan,
 };
 
@@ -100,7 +100,6 @@ pub(crate) struct Task<S, A> {
     arrivals: A,
     /// Empty between two turns.
     taken: Taken,
-    aftermath: Aftermath,
     stage: Stage,
     /// The connection's: how long senders wait is known here.
     lifespan: Lifespan,
@@ -139,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     pub(crate) fn new(mut connection: Box<Connection<S>>, arrivals: A) -> Self {
         let lifespan = connection.take_lifespan();
         let taken = Taken { entries: VecDeque::with_capacity(MAX_IDLE_PLACES), ..Taken::default() };
-        Self { connection, arrivals, taken, aftermath: Aftermath::default(), stage: Stage::Running, lifespan }
+        Self { connection, arrivals, taken, stage: Stage::Running, lifespan }
     }
 
     /// Moves what there is to move, both ways. Ready when everybody was told of the end.
@@ -274,10 +273,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     }
 
     /// Tells the senders what has left.
-    fn report(&mut self) -> Standing {
-        let standing = self.arrivals.outbox().report(Report::of(&self.connection), &mut self.aftermath);
-        self.aftermath.settle();
-        standing
+    fn report(&self) -> Standing {
+        self.arrivals.outbox().report(Report::of(&self.connection))
     }
 
     /// The connection has ended, and nothing that it has read is left.

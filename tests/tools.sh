@@ -3,8 +3,9 @@
 mkdir -p "${CARGO_TARGET_DIR:-target}"
 TARGET=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
 
-# Tests and examples are built with all features, wherever they are run by a script: so they are built once.
-FEATURES=(--all-features)
+# Tests and examples are built with these features, wherever they are run by a script: so they are built once. The other set of
+# cryptography, `aws-lc-rs`, takes minutes to build: tests/features.sh has it.
+FEATURES=(--features native-tls,proxy,tracing)
 
 # The status of a script that lacks something of the machine. A gate passes over it where ALLOW_SKIP names its step.
 CANNOT_RUN=77

@@ -111,32 +111,38 @@ impl Outbox {
     }
 
     /// Takes a report of the connection.
-    pub(crate) fn report(&self, report: Report, after: &mut Aftermath) -> Standing {
+    #[inline]
+    pub(crate) fn report(&self, report: Report) -> Standing {
         if let Some(frame) = report.peer_close {
             let _ = self.peer_close.set(frame);
         }
+        let mut after = Aftermath::default();
         let mut state = self.state.lock();
         (state.stats, state.read_pause) = (report.stats, report.read_pause);
         let (before, was_buffered) = (state.queue.cost(), state.queue.buffered() > 0);
         let is_flush_over = state.queue.report(report.queued, report.is_flushed);
         if state.queue.cost() < before {
-            state.grant(after);
+            state.grant(&mut after);
         }
         match (&state.phase, report.send_error) {
             // The peer has begun to close, or the connection has failed.
             (Phase::Open | Phase::Broken(_), error) if report.ready_state > ReadyState::Open => {
-                state.stop(Phase::Closing(error.unwrap_or(Error::Closing { by_peer: None })), after);
+                state.stop(Phase::Closing(error.unwrap_or(Error::Closing { by_peer: None })), &mut after);
             }
             (Phase::Open, Some(error)) => {
-                state.stop(Phase::Broken(error), after);
-                state.wake_watchers(after);
+                state.stop(Phase::Broken(error), &mut after);
+                state.wake_watchers(&mut after);
             }
             _ => {}
         }
         if is_flush_over || was_buffered && state.queue.buffered() == 0 {
-            state.wake_watchers(after);
+            state.wake_watchers(&mut after);
         }
-        Standing { due: state.queue.due(), is_open: matches!(state.phase, Phase::Open | Phase::Broken(_)) }
+        let standing =
+            Standing { due: state.queue.due(), is_open: matches!(state.phase, Phase::Open | Phase::Broken(_)) };
+        drop(state);
+        after.settle();
+        standing
     }
 
     /// Whether messages are queued, or begun, that the connection will not take any more.
@@ -147,12 +153,12 @@ impl Outbox {
 
     /// The connection has ended. What is queued is dropped, and stays in the amount.
     pub(crate) fn end(&self, closed: Closed, error: Error) {
-        let closed = self.closed.get_or_init(|| closed);
+        self.closed.get_or_init(|| Box::new(closed));
         let dropped = self.change(|state, after| {
-            if matches!(state.phase, Phase::Ended { .. }) {
+            if matches!(state.phase, Phase::Ended(_)) {
                 return None;
             }
-            state.stop(Phase::Ended { closed: closed.clone(), error }, after);
+            state.stop(Phase::Ended(error), after);
             state.wake_watchers(after);
             let last = state.last_queued();
             Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))

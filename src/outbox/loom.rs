@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use loom::{future::block_on, sync::Arc, thread};
 use tokio::sync::oneshot;
 
-use super::{Aftermath, Amount, Entry, Failure, Outbox, PartWriter, Report, SenderId, SinkFlush, Taken};
+use super::{Amount, Entry, Failure, Outbox, PartWriter, Report, SenderId, SinkFlush, Taken};
 use crate::{
     close::CloseFrame,
     error::Error,
@@ -68,9 +68,7 @@ fn all_has_left() -> Report {
 
 /// All that was taken has left.
 fn report(outbox: &Outbox) {
-    let mut after = Aftermath::default();
-    outbox.report(all_has_left(), &mut after);
-    after.settle();
+    outbox.report(all_has_left());
 }
 
 /// Looks until `is_it`, or until there is nothing new.

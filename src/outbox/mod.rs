@@ -36,13 +36,12 @@ pub(crate) use self::{
     queue::Amount,
     requests::{Failure, PingRequest},
     sink::{SinkFlush, SinkPlace},
-    state::Aftermath,
     turn::PartWriter,
 };
 use self::{
     queue::Queue,
     requests::Requests,
-    state::{Phase, State, Want},
+    state::{Aftermath, Phase, State, Want},
     waiters::Waiters,
     watchers::Watchers,
 };
@@ -64,7 +63,7 @@ pub(crate) struct Outbox {
     /// The peer's Close frame, once it has come.
     peer_close: OnceLock<Arc<CloseFrame>>,
     /// How the connection has ended.
-    closed: OnceLock<Closed>,
+    closed: OnceLock<Box<Closed>>,
 }
 
 /// One of the senders.
@@ -132,7 +131,7 @@ impl Outbox {
             Phase::Connecting => ReadyState::Connecting,
             Phase::Open | Phase::Broken(_) => ReadyState::Open,
             Phase::Closing(_) => ReadyState::Closing,
-            Phase::Ended { .. } => ReadyState::Closed,
+            Phase::Ended(_) => ReadyState::Closed,
         }
     }
 
@@ -143,7 +142,12 @@ impl Outbox {
 
     /// How the connection has ended, once it has.
     pub(crate) fn closed(&self) -> Option<&Closed> {
-        self.closed.get()
+        self.closed.get().map(|closed| &**closed)
+    }
+
+    /// The same, where it has ended.
+    fn how_ended(&self) -> Closed {
+        self.closed().cloned().unwrap_or_else(Closed::abnormal)
     }
 
     /// The peer's Close frame, once it has come.
@@ -206,7 +210,7 @@ impl Outbox {
                 ReadyState::Open
             }
             Phase::Closing(_) => ReadyState::Closing,
-            Phase::Ended { .. } => ReadyState::Closed,
+            Phase::Ended(_) => ReadyState::Closed,
         })
     }
 
@@ -257,7 +261,7 @@ impl Outbox {
                         }
                     }
                 }
-                Phase::Open | Phase::Broken(_) | Phase::Closing(_) | Phase::Ended { .. } => {
+                Phase::Open | Phase::Broken(_) | Phase::Closing(_) | Phase::Ended(_) => {
                     state.queue.count_unsent(entry.len());
                     after.drop_unsent(Want::Message(entry));
                 }

@@ -90,7 +90,8 @@ impl Outbox {
 
     /// Ready when the connection has ended.
     pub(crate) fn poll_sink_closed(&self, flush: &mut SinkFlush, cx: &Context<'_>) -> Poll<Closed> {
-        self.state.look(cx, |state, task| state.poll_ended(&mut flush.watcher, task))
+        let ended = self.state.look(cx, |state, task| state.poll_ended(&mut flush.watcher, task));
+        ended.map(|()| self.how_ended())
     }
 
     pub(crate) fn leave_flush(&self, flush: &mut SinkFlush) {

@@ -14,7 +14,6 @@ use super::{
     watchers::{Watched, WatcherId, Watchers},
 };
 use crate::{
-    close::Closed,
     error::Error,
     limits::work,
     stats::Stats,
@@ -32,11 +31,8 @@ pub(super) enum Phase {
     Broken(Error),
     /// Not any more, since the connection is closing, or fails: why nothing can be sent.
     Closing(Error),
-    Ended {
-        closed: Closed,
-        /// Why nothing can be sent.
-        error: Error,
-    },
+    /// Why nothing can be sent.
+    Ended(Error),
 }
 
 /// What a sender wants room for.
@@ -91,7 +87,7 @@ pub(super) struct State {
 /// What a change leaves to be done without the lock: to drop a payload, or to wake a task, may run code of others.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Aftermath {
+pub(super) struct Aftermath {
     /// The task's waker: the usual case needs no allocation.
     task: Option<Waker>,
     /// Other tasks to wake, and what is not sent any more: what comes now and then.
@@ -106,7 +102,7 @@ enum Other {
 
 impl Aftermath {
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.task.take().into_iter().for_each(Waker::wake);
         if !self.others.is_empty() {
             self.settle_others();
@@ -138,7 +134,7 @@ impl State {
         match &self.phase {
             Phase::Open => Ok(()),
             Phase::Connecting => Err(Error::Closing { by_peer: None }),
-            Phase::Broken(error) | Phase::Closing(error) | Phase::Ended { error, .. } => Err(error.clone()),
+            Phase::Broken(error) | Phase::Closing(error) | Phase::Ended(error) => Err(error.clone()),
         }
     }
 
@@ -259,7 +255,7 @@ impl State {
         if self.queue.is_flushed(target) {
             return Ok(Poll::Ready(Ok(())));
         }
-        if let Phase::Broken(error) | Phase::Ended { error, .. } = &self.phase {
+        if let Phase::Broken(error) | Phase::Ended(error) = &self.phase {
             return Ok(Poll::Ready(Err(error.clone())));
         }
         self.watchers.watch(watcher, Watched::Flushed(target), task)?;
@@ -271,9 +267,9 @@ impl State {
         &mut self,
         watcher: &mut Option<WatcherId>,
         task: &mut Registration<'_>,
-    ) -> Result<Poll<Closed>, NoClone> {
-        if let Phase::Ended { closed, .. } = &self.phase {
-            return Ok(Poll::Ready(closed.clone()));
+    ) -> Result<Poll<()>, NoClone> {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return Ok(Poll::Ready(()));
         }
         self.watchers.watch(watcher, Watched::Ended, task)?;
         Ok(Poll::Pending)
@@ -281,7 +277,7 @@ impl State {
 
     /// Wakes those whose wait is over.
     pub(super) fn wake_watchers(&mut self, after: &mut Aftermath) {
-        let has_ended = matches!(self.phase, Phase::Ended { .. });
+        let has_ended = matches!(self.phase, Phase::Ended(_));
         let is_broken = matches!(self.phase, Phase::Broken(_));
         let queue = &self.queue;
         let is_over = |watched| match watched {
@@ -326,7 +322,7 @@ impl State {
     }
 
     pub(super) fn fail(&mut self, failure: Failure, after: &mut Aftermath) {
-        if !matches!(self.phase, Phase::Ended { .. }) {
+        if !matches!(self.phase, Phase::Ended(_)) {
             self.requests.fail(failure);
             self.wake_task(after);
         }

@@ -125,7 +125,7 @@ impl Outbox {
                 if state.queue.buffered() == 0 {
                     return Ok(Poll::Ready(Ok(())));
                 }
-                if let Phase::Ended { error, .. } = &state.phase {
+                if let Phase::Ended(error) = &state.phase {
                     return Ok(Poll::Ready(Err(error.clone())));
                 }
                 state.watchers.watch(&mut watching.id, Watched::Drained, task)?;
@@ -143,7 +143,8 @@ impl Outbox {
             let ended = self.state.look(cx, |state, task| state.poll_ended(&mut watching.id, task));
             watching.unless_over(ended)
         })
-        .await
+        .await;
+        self.how_ended()
     }
 
     pub(super) fn stop_watching(&self, id: &mut Option<WatcherId>) {

@@ -161,8 +161,10 @@ async fn a_refusal_whose_body_is_late_is_told_as_a_refusal_with_what_came() {
         peer.expect_gone().await;
     });
     let refused = crate::support::error(refused);
-    let text =
-        format!("the proxy {} refused the tunnel with status 407 Proxy Authentication Required: why", script.addr());
+    let text = format!(
+        "the proxy {} for ws://example.com:80 refused the tunnel with status 407 Proxy Authentication Required: why",
+        script.addr()
+    );
     assert_eq!(refused.to_string(), text);
     assert!(!refused.is_timeout());
     // Where nothing else bounds it a body is waited for that long.

@@ -263,9 +263,9 @@ async fn abort_ends_the_halves_at_once_and_everybody_hears_of_it() {
         let amount = sender.buffered_amount();
         assert!(amount > 0);
         if by_receiver {
-            receiver.abort()
+            receiver.abort();
         } else {
-            sender.abort()
+            sender.abort();
         }
         sender.abort();
         assert!(matches!(sender.send("late").await, Err(Error::Aborted)));

@@ -78,14 +78,14 @@ async fn where_all_addresses_fail_the_first_ones_cause_is_told_and_how_many_were
     let dead = [nobody("[::1]:0").await, nobody("127.0.0.1:0").await, nobody("127.0.0.1:0").await];
     let failed = error(leading_to(dead).connect().await);
     let text = format!(
-        "cannot connect to feed.invalid:80: tcp connect error at {}, the first of 3 addresses tried: Connection refused",
+        "cannot connect to ws://feed.invalid:80: tcp connect error at {}, the first of 3 addresses tried: Connection refused",
         dead[0]
     );
     assert!(failed.to_string().starts_with(&text), "{failed}");
     let Error::Connect { cause, .. } = &failed else { panic!("{failed:?}") };
     assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
     let failed = error(leading_to([dead[1]]).connect().await);
-    let text = "cannot connect to feed.invalid:80: tcp connect error: Connection refused";
+    let text = "cannot connect to ws://feed.invalid:80: tcp connect error: Connection refused";
     assert!(failed.to_string().starts_with(text), "{failed}");
 }
 
@@ -144,10 +144,10 @@ async fn where_no_address_is_allowed_the_error_says_so() {
     let loopback = SocketAddr::from(([127, 0, 0, 1], port));
     let mapped = format!("ws://[::ffff:127.0.0.1]:{port}/");
     for (builder, host, asked_for) in [
-        (leading_to([loopback]), "feed.invalid:80", loopback),
+        (leading_to([loopback]), "ws://feed.invalid:80", loopback),
         // A host that is an address is asked for, too, as what it is on the wire.
-        (WebSocketStream::builder(server.url("/")), &*loopback.to_string(), loopback),
-        (WebSocketStream::builder(&mapped), &*format!("[::ffff:7f00:1]:{port}"), loopback),
+        (WebSocketStream::builder(server.url("/")), &*format!("ws://{loopback}"), loopback),
+        (WebSocketStream::builder(&mapped), &*format!("ws://[::ffff:7f00:1]:{port}"), loopback),
     ] {
         let (builder, asked) = noting(builder, |address| !address.ip().is_loopback());
         let failed = error(builder.connect().await);
@@ -214,7 +214,7 @@ async fn only_addresses_of_the_local_addresss_family_are_tried() {
     let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
     ws.expect("open");
     let failed = error(leading_to([none6, none6]).local_address([127, 0, 0, 1].into()).connect().await);
-    let text = "cannot connect to feed.invalid:80: it has no address that 127.0.0.1 could connect to";
+    let text = "cannot connect to ws://feed.invalid:80: it has no address that 127.0.0.1 could connect to";
     assert_eq!(failed.to_string(), text);
 }
 
