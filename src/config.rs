@@ -79,15 +79,17 @@ pub struct Config {
     pub copy_payloads_up_to: usize,
     /// How long closing may take. Default 10 s; `None`: no limit.
     ///
-    /// It limits the time without write progress until our Close frame is out (so that a slow upload is not cut), and
-    /// then again the time until the peer's Close frame has come. Over halves that time begins again with each message that
+    /// It limits the time without write progress until our Close frame, or our answer to the peer's, is out (so that a slow
+    /// peer is not cut), and then again the time until the peer's Close frame has come. A peer that takes a byte now and then
+    /// makes progress: `tokio::time::timeout` around the call gives a total. After `start_close`, time in which messages that
+    /// were read wait to be taken does not count. Over halves that time begins again with each message that
     /// the [`Receiver`](crate::Receiver) takes while it has no room for more: the peer's answer may lie behind. That holds for
     /// the 16 MiB that may have been on their way.
     pub close_timeout: Option<Duration>,
     /// How long the end of the transport may take once closing is otherwise done. Default 2 s.
     ///
-    /// It limits the wait for the peer to end TCP after both Close frames, and for our answer to a Close frame or a
-    /// violation to leave.
+    /// It limits the wait for the peer to end TCP after both Close frames, and for the Close frame to leave that tells of a
+    /// failure.
     pub tcp_end_timeout: Duration,
     /// How long the transport may refuse to take anything while something waits to be written. Default 60 s; `None`: no
     /// limit.
