@@ -166,7 +166,9 @@ pub(crate) struct Inflated {
 impl Inflated {
     /// What it took, in units of [`work`].
     pub(crate) fn work(&self) -> usize {
-        self.made / work::COPIED_BYTES + self.taken / work::INFLATED_BYTES + self.final_blocks * work::FINAL_BLOCK
+        let made = self.made / work::COPIED_BYTES;
+        // To begin and to end costs something also where nothing is in it.
+        2 + made + self.taken / work::INFLATED_BYTES + self.final_blocks * work::FINAL_BLOCK
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
@@ -24,6 +24,7 @@ use testkit::{
     flood::Flood,
     frame::{BINARY, CLOSE, CONTINUATION, PING, RSV1, TEXT, close_body, encode, long_head},
     heap,
+    request::Head,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -32,7 +33,7 @@ use tokio::{
 };
 use wsflow::{
     CloseFrame, Closed, Config, Deflate, Error, InvalidResponse, LimitExceeded, Message, MessageReader, Phase,
-    Receiver, Sender, Transport, UpgradedParts, Violation, WebSocketStream,
+    Receiver, Sender, Transport, UpgradedParts, Violation, WebSocketStream, compat::WebSocket,
 };
 
 const KIB: usize = 1024;
@@ -79,6 +80,8 @@ struct Server {
     read: Arc<AtomicUsize>,
     /// How many bytes it took.
     taken: Arc<AtomicUsize>,
+    /// The request, until all of it has come and was answered; `None`: the connection is open from the start.
+    request: Option<Vec<u8>>,
 }
 
 impl Server {
@@ -94,6 +97,7 @@ impl Server {
             reader: None,
             read: Arc::default(),
             taken: Arc::default(),
+            request: None,
         };
         silent.and(first)
     }
@@ -118,6 +122,24 @@ impl Server {
 
     fn one_byte_at_a_time(self) -> Self {
         Self { at_a_time: 1, ..self }
+    }
+
+    /// With the opening handshake before.
+    fn with_handshake(self) -> Self {
+        Self { request: Some(Vec::new()), ..self }
+    }
+
+    /// Answers the request, once all of it has come.
+    fn hear(&mut self, bytes: &[u8]) {
+        let Some(request) = &mut self.request else { return };
+        request.extend_from_slice(bytes);
+        if request.ends_with(b"\r\n\r\n") {
+            let answer = Head(String::from_utf8_lossy(request).into_owned())
+                .answer("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+            self.parts.insert(0, (answer.into(), 1));
+            self.request = None;
+            self.reader.take().into_iter().for_each(Waker::wake);
+        }
     }
 
     /// To be called within a runtime.
@@ -145,7 +167,7 @@ impl Server {
 impl AsyncRead for Server {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.listens > 0 {
+        if this.listens > 0 || this.request.is_some() {
             this.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -177,6 +199,7 @@ impl AsyncWrite for Server {
         if n == 0 {
             return Poll::Pending;
         }
+        self.hear(&bytes[..n]);
         self.taken.fetch_add(n, Relaxed);
         self.listens = self.listens.saturating_sub(n);
         if self.listens == 0 {
@@ -828,13 +851,17 @@ fn dear_messages() -> [(&'static str, Vec<u8>, usize); 6] {
     ]
 }
 
+/// A server that says some 192 KiB of these messages, and how many they are.
+fn dear_server(body: &[u8]) -> (impl Fn() -> Server + 'static + use<>, usize) {
+    let message = encode(true, RSV1, BINARY, body);
+    let at_once = 64 * KIB / message.len();
+    (move || Server::saying([]).and_again(message.repeat(at_once), 3).and_closes(), 3 * at_once)
+}
+
 #[test]
 fn messages_of_blocks_that_say_little_keep_nobody_waiting() {
     Row::run_all(dear_messages().map(|(name, body, len)| {
-        let message = encode(true, RSV1, BINARY, &body);
-        let at_once = 64 * KIB / message.len();
-        let count = 3 * at_once;
-        let server = move || Server::saying([]).and_again(message.repeat(at_once), 3).and_closes();
+        let (server, count) = dear_server(&body);
         let end =
             |by_reader| if by_reader && count * len > ENOUGH { End::Enough } else { End::Clean(count, count * len) };
         Row::new(format!("192 KiB of messages of {name}"), server, end(false))
@@ -843,6 +870,37 @@ fn messages_of_blocks_that_say_little_keep_nobody_waiting() {
             .config(Config::default().deflate(Deflate::default()))
             .halves_hold(MESSAGES_HELD)
     }));
+}
+
+#[test]
+fn messages_of_blocks_that_say_little_keep_nobody_waiting_in_the_event_api() {
+    for (name, body, len) in dear_messages() {
+        let (server, count) = dear_server(&body);
+        let listening = |server: Server| async {
+            let outcome = Arc::new(Mutex::new(Outcome::default()));
+            let (counted, ended) = (Arc::clone(&outcome), Arc::clone(&outcome));
+            let ws = WebSocket::builder("ws://example.com/")
+                .expect("a URL")
+                .config(Config::default().deflate(Deflate::default()))
+                .on_message(move |_, event| {
+                    let mut counted = counted.lock().expect("no panic");
+                    counted.messages += 1;
+                    counted.bytes += event.data.len();
+                })
+                .on_close(move |_, event| {
+                    let closed = Closed::new(event.code, event.reason.clone(), event.was_clean);
+                    ended.lock().expect("no panic").closed = Some(closed);
+                })
+                .connect_over(server);
+            ws.closed().await;
+            std::mem::take(&mut *outcome.lock().expect("no panic"))
+        };
+        let most = Most { wait: Duration::from_millis(25), ..LITTLE };
+        let end = End::Clean(count, count * len);
+        let name = format!("192 KiB of messages of {name}, event API");
+        let wrong = meet(&name, most, &end, || server().with_handshake(), listening);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }
 
 /// It has read them all before it closes, and nothing of them was answered.
