@@ -285,7 +285,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Once what was read is used up: writes what there is to write, then reads, then looks at the clock. Pending when
     /// none of them can do anything.
     fn poll_step(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {
+        // Once frames mean nothing more, our Close frame is all that is left to do, and the end of the transport would cut it off.
         if std::mem::replace(&mut self.first_step, FirstStep::Write) == FirstStep::Read
+            && self.protocol.is_parsing()
             && self.protocol.wants_read()
             && !self.protocol.has_pending_end()
             && self.poll_read(role, cx).is_ready()

@@ -230,10 +230,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 mod tests {
     use std::{future::poll_fn, time::Duration};
 
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
-    use crate::{close::CloseFrame, config::Config, connection::MessageOrChunk, error::Phase};
+    use crate::{
+        close::CloseFrame,
+        config::Config,
+        connection::{FirstStep, MessageOrChunk},
+        error::Phase,
+    };
 
     const MESSAGES: usize = 200;
 
@@ -315,6 +320,23 @@ mod tests {
                 drop(peer);
             }
         }
+    }
+
+    /// A poll that was cut off while it wrote begins with reading the next time, but not where all that is left to do is to tell
+    /// the peer why.
+    #[tokio::test]
+    async fn the_close_that_tells_of_a_failure_leaves_before_the_end_of_the_transport_is_read() {
+        let (mut peer, io) = duplex(1 << 20);
+        let mut connection = Connection::new(io, BytesMut::new(), &Config::default(), None);
+        peer.shutdown().await.unwrap();
+        connection.first_step = FirstStep::Read;
+        connection.fail(Error::UnfinishedMessage);
+        assert!(matches!(poll_fn(|cx| connection.poll_next(cx)).await, Some(Err(Error::UnfinishedMessage))));
+        drop(connection);
+        let mut close = [0; 8];
+        peer.read_exact(&mut close).await.unwrap();
+        let code = [close[6] ^ close[2], close[7] ^ close[3]];
+        assert_eq!((&close[..2], u16::from_be_bytes(code)), (&[0x88, 0x82][..], 1011));
     }
 
     /// A Close of the peer's that is found then changes nothing: the end was told.

@@ -198,10 +198,10 @@ fn an_abort_reaches_the_task_whatever_failed_before() {
     loom::model(|| {
         let outbox = outbox();
         let abort = |outbox: &Outbox| {
-            outbox.change(|state, after| state.fail(Failure::Aborted(Error::Aborted), after));
+            outbox.abort();
         };
         let aborting = [meanwhile(&outbox, abort), meanwhile(&outbox, |outbox| outbox.fail(Error::InvalidText))];
-        wait_for(&outbox, |taken| matches!(taken.failure.as_deref(), Some(Failure::Aborted(_))));
+        wait_for(&outbox, |taken| matches!(taken.failure.as_deref(), Some(Failure::Aborted)));
         aborting.into_iter().for_each(|aborting| aborting.join().unwrap());
     });
 }
