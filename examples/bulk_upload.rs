@@ -68,7 +68,7 @@ async fn event_api(url: &str) -> Result<u64, wsflow::Error> {
     let (opened, open) = tokio::sync::oneshot::channel::<()>();
     let mut opened = Some(opened);
     let socket = WebSocket::builder(url)?.config(Config::default()).on_open(move |_, _| drop(opened.take())).connect();
-    tokio::select! { _ = open => {}, () = socket.closed() => {} }
+    tokio::select! { _ = open => {}, _ = socket.closed() => {} }
 
     let mut peak = 0;
     for _ in 0..CHUNKS {

@@ -38,7 +38,8 @@
 //! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |
 //! | what came for a [`Receiver`] and was not taken | [`Config::read_high_water_mark`], two read buffers, and one message; besides 100 bytes a message |
 //! | written by a [`MessageWriter`] | the frame being filled, of [`Config::fragment_size`]; what it has queued is the row above, a frame for a message |
-//! | answers to pings | 16 that wait and 16 on their way, of 131 bytes each |
+//! | pongs: answers to pings, and those of `send_pong` | 16 of each that wait and on their way, of 131 bytes each |
+//! | control frames for [`Receiver::next_event`] | 16 of a kind, within [`Config::read_high_water_mark`] |
 //! | pings without an answer | 16, and one of keepalive |
 //! | compression, if it is agreed on | a context for each direction, from its first message on: see [`Deflate`] |
 //! | the response to the upgrade | a head of 64 KiB, 8 KiB of the body of a refusal |
@@ -135,6 +136,7 @@ pub mod compat;
 mod config;
 mod connection;
 mod error;
+mod event;
 #[cfg(all(fuzzing, feature = "proxy"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -169,6 +171,7 @@ pub use error::{
     InvalidSubprotocol, InvalidUrl, InvalidVariable, LimitExceeded, Phase, ProxyCause, ProxyError, Redirected, Server,
     SharedError, Violation,
 };
+pub use event::Event;
 pub use handshake::redirect::RedirectHeaders;
 pub use message::{Kind, Message, MessageRef};
 pub use message_reader::MessageReader;

@@ -58,6 +58,18 @@ impl Message {
         }
     }
 
+    /// The text, without a copy, if this is a text message.
+    ///
+    /// # Errors
+    ///
+    /// A binary message is given back, whatever is in it.
+    pub fn into_text(self) -> Result<Utf8Bytes, Self> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Binary(_) => Err(self),
+        }
+    }
+
     /// The payload, whatever its kind.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -317,6 +329,12 @@ mod tests {
     fn a_message_is_at_most_40_bytes() {
         assert!(size_of::<Message>() <= 40);
         assert!(size_of::<Option<Result<Message, crate::error::Error>>>() <= 40);
+    }
+
+    #[test]
+    fn into_text_takes_text_only() {
+        assert_eq!(Message::text("text").into_text(), Ok(Utf8Bytes::from("text")));
+        assert_eq!(Message::binary("text").into_text(), Err(Message::binary("text")));
     }
 
     #[test]

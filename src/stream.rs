@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     connection::{Connection, EndWatch},
     error::{Error, InvalidControl, InvalidResponse},
+    event::Event,
     handshake::{Negotiated, extension},
     limits::{MAX_DEFLATED_FRAME, WRITER_FRAME},
     message::{Message, MessageRef},
@@ -38,7 +39,8 @@ use crate::{
 /// # Reading
 ///
 /// `next()` yields each message. After a clean close it yields `None`; after an unclean one a single `Err`, then `None`
-/// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items.
+/// for ever. What arrived before is yielded first. Pings, pongs and Close frames are not items:
+/// [`next_event()`](Self::next_event) shows them, too.
 ///
 /// A peer may close within a message that it sends in fragments. That is answered as always, but half a message is lost: the
 /// end is unclean, an [`Error::Closed`] with the peer's code.
@@ -146,6 +148,7 @@ use crate::{
 ///
 /// Dropping it drops the transport at once: what was queued and not flushed is lost, and the peer sees no Close frame.
 /// Use [`close_with`](Self::close_with) first.
+#[must_use = "the connection ends when it is dropped"]
 pub struct WebSocketStream<S = Transport> {
     /// Boxed, since it is 2 KiB: what hands a stream on has room for it twice.
     connection: Box<Connection<S>>,
@@ -375,6 +378,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Poll::Ready(item.map(|loan| loan.map(|loan| self.connection.lent(loan))))
     }
 
+    /// As `next()`, with the control frames of the peer at their places among the messages.
+    ///
+    /// Use it to show or to log pings, pongs and the peer's Close frame. They are dealt with all the same: each ping is
+    /// answered, each pong resolves its [`Pong`], and after [`Event::Close`] comes the end, as of `next()`. A Close frame that is
+    /// invalid is not shown: the error follows. What is read while another method reads is not shown later.
+    ///
+    /// ```no_run
+    /// # async fn example(mut ws: wsflow::WebSocketStream) -> Result<(), wsflow::Error> {
+    /// use wsflow::Event;
+    ///
+    /// while let Some(event) = ws.next_event().await.transpose()? {
+    ///     match event {
+    ///         Event::Message(message) => println!("{message:?}"),
+    ///         Event::Ping(payload) => println!("< ping {payload:?}"),
+    ///         Event::Pong(payload) => println!("< pong {payload:?}"),
+    ///         Event::Close(frame) => println!("< close {frame:?}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn next_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_next_event(cx)).await
+    }
+
+    /// As `poll_next`, with the control frames: see [`next_event`](Self::next_event). `Pending` as of `poll_next`.
+    pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        self.connection.poll_next_event(cx)
+    }
+
     /// As `SinkExt::feed`, for a message in a buffer of the caller's: it is copied into the connection's output.
     ///
     /// Use it where messages are serialised into a buffer that is used again. A message above 16 KiB, and one that has to
@@ -460,6 +501,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.connection.ping(payload.into())
     }
 
+    /// Queues a pong with a payload of at most 125 bytes. It goes out with the next flush, before messages that wait, and behind
+    /// the answers to pings, which the connection sends by itself.
+    ///
+    /// Use it for a protocol that tells by pongs that this side is there (RFC 6455, section 5.5.3). At most 16 wait: of
+    /// more the oldest goes.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is too long, or if the connection is not open.
+    pub fn send_pong(&mut self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        self.connection.pong(payload.into())
+    }
+
     /// The peer's Close frame, as soon as it was read: the end comes later, with the answer sent and the transport ended. `None`
     /// also for a frame that is invalid.
     pub fn peer_close(&self) -> Option<&CloseFrame> {
@@ -508,10 +562,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// Once it was polled the Close is queued. It goes on when this is called again or the stream is polled.
     pub async fn close_with(&mut self, frame: CloseFrame) -> Result<Closed, Error> {
-        self.begin_close(frame)?;
+        poll_fn(|cx| self.poll_close_with(&frame, cx)).await
+    }
+
+    /// As [`close_with`](Self::close_with), for a `poll` that is written by hand. The frame of the first call counts: later ones
+    /// send nothing. `Pending` as of `poll_close`.
+    ///
+    /// ```no_run
+    /// # use std::{future::Future, pin::Pin, task::{Context, Poll}};
+    /// # use wsflow::{CloseFrame, Closed, Error, WebSocketStream};
+    /// struct Leaving(WebSocketStream);
+    ///
+    /// impl Future for Leaving {
+    ///     type Output = Result<Closed, Error>;
+    ///
+    ///     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    ///         self.0.poll_close_with(&CloseFrame::new(1001, "leaving"), cx)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As of [`close_with`](Self::close_with).
+    pub fn poll_close_with(&mut self, frame: &CloseFrame, cx: &mut Context<'_>) -> Poll<Result<Closed, Error>> {
+        self.begin_close(frame.clone())?;
         // An unclean end is an answer here, not an error.
-        let _ = poll_fn(|cx| self.connection.poll_closed(cx)).await;
-        Ok(self.connection.closed().cloned().unwrap_or_else(Closed::abnormal))
+        let _ = ready!(self.connection.poll_closed(cx));
+        Poll::Ready(Ok(self.connection.closed().cloned().unwrap_or_else(Closed::abnormal)))
     }
 }
 

@@ -12,7 +12,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -23,7 +22,7 @@ use crate::{
     connection::Connection,
     error::Error,
     limits::MAX_IDLE_PLACES,
-    outbox::{Amount, Entry, Failure, Outbox, Report, Standing, Taken},
+    outbox::{Amount, Entry, Failure, Outbox, PingRequest, Report, Standing, Taken},
     trace::Lifespan,
 };
 
@@ -89,6 +88,7 @@ impl Report {
             send_error: connection.send_error(),
             peer_close: connection.peer_close().cloned(),
             stats: connection.counters(),
+            unsent_pings: connection.unsent_pings(),
             read_pause: connection.read_pause(),
         }
     }
@@ -203,11 +203,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             Some(Failure::Abandoned) => self.connection.abandon_message(0),
             Some(Failure::Overflow(_) | Failure::Aborted) | None => {}
         }
-        for request in self.taken.pings.drain(..) {
-            // Each has a payload of its own.
-            let payload = Bytes::copy_from_slice(&self.connection.counters().pings_sent.to_be_bytes());
-            // Whoever asked may have stopped waiting.
-            let _ = request.send(self.connection.ping(payload));
+        for payload in self.taken.pongs.drain(..) {
+            // Nothing can be sent any more: whoever asked learns it by the end.
+            let _ = self.connection.pong(payload);
+        }
+        for PingRequest { payload, answer, asked } in self.taken.pings.drain(..) {
+            self.connection.ping_for(payload, answer, asked);
         }
         let count = self.taken.entries.len();
         for (_, entry) in self.taken.entries.drain(..) {
@@ -313,5 +314,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     fn shrink(&mut self) {
         self.taken.entries.shrink_to(MAX_IDLE_PLACES);
         self.taken.pings.shrink_to(MAX_IDLE_PLACES);
+        self.taken.pongs.shrink_to(MAX_IDLE_PLACES);
     }
 }

@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     client::ClientBuilder,
-    close::{CloseCode, CloseFrame},
+    close::{CloseCode, CloseFrame, Closed},
     config::{Config, Deflate},
     error::{Error, InvalidSubprotocol, InvalidUrl},
     handshake::subprotocol::Grammar,
@@ -77,6 +77,7 @@ use crate::{
 /// when the connection has ended. A handler needs none, since its first argument is the socket. Where it has to own
 /// one, [`downgrade`](Self::downgrade) gives a [`WeakWebSocket`], which does not count.
 #[derive(Clone)]
+#[must_use = "the connection closes when the last handle is dropped"]
 pub struct WebSocket {
     handle: Arc<Handle>,
 }
@@ -251,9 +252,11 @@ impl WebSocket {
         let _ = self.shared().outbox().drained().await;
     }
 
-    /// Waits until the `close` event was handled. Cancel safe.
-    pub async fn closed(&self) {
+    /// Waits until the `close` event was handled, and gives what it has shown. Cancel safe.
+    pub async fn closed(&self) -> Closed {
         self.shared().until_finished().await;
+        // Nobody calls a handler any more where the runtime was shut down before.
+        self.shared().outbox().closed().cloned().unwrap_or_else(Closed::abnormal)
     }
 
     /// A handle that does not keep the connection open.
@@ -360,6 +363,16 @@ impl WebSocketBuilder {
     }
 
     /// Begins to connect, on a task of the current tokio runtime, and returns at once.
+    ///
+    /// What it gives is to be kept: dropped, it aborts the attempt. As a statement it is a warning, and an error where a
+    /// program denies those:
+    ///
+    /// ```compile_fail
+    /// #![deny(unused_must_use)]
+    /// # fn main() -> Result<(), wsflow::InvalidUrl> {
+    /// wsflow::compat::WebSocket::builder("wss://example.com/feed")?.connect();
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Panics
     ///

@@ -7,8 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Connection;
 use crate::{
     error::Error,
+    event::{ControlFrame, ControlFrames},
     message::Message,
-    protocol::{Chunk, Delivery, Event},
+    protocol::{Chunk, Delivery, Incoming},
 };
 
 /// What a task that passes messages on receives.
@@ -16,6 +17,13 @@ use crate::{
 pub(crate) enum MessageOrChunk {
     Message(Message),
     Chunk(Chunk),
+}
+
+/// What such a task receives that passes control frames on, too.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Item(MessageOrChunk),
+    Control(ControlFrame),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -30,9 +38,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// No more is inflated than what is handed out.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Option<Result<Chunk, Error>>> {
         let delivery = Delivery::Chunks { from: 0, max: max.max(1) };
-        let chunk = self.poll_event(cx, delivery, |event, _| match event {
-            Event::Chunk(chunk) => Some(chunk),
-            Event::Message(_) | Event::Handled => None,
+        let chunk = self.poll_event(cx, delivery, ControlFrames::Hidden, |incoming, _| match incoming {
+            Incoming::Chunk(chunk) => Some(chunk),
+            Incoming::Message(_) | Incoming::Control(_) | Incoming::Handled => None,
         });
         chunk.map(Result::transpose)
     }
@@ -69,12 +77,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         delivery: Delivery,
     ) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         let copy_up_to = self.copy_payloads_up_to;
-        let incoming = self.poll_event(cx, delivery, |event, buf| match event {
-            Event::Message(received) => Some(MessageOrChunk::Message(received.take(buf, copy_up_to))),
-            Event::Chunk(chunk) => Some(MessageOrChunk::Chunk(chunk)),
-            Event::Handled => None,
+        let item = self.poll_event(cx, delivery, ControlFrames::Hidden, |incoming, buf| match incoming {
+            Incoming::Message(received) => Some(MessageOrChunk::Message(received.take(buf, copy_up_to))),
+            Incoming::Chunk(chunk) => Some(MessageOrChunk::Chunk(chunk)),
+            Incoming::Control(_) | Incoming::Handled => None,
         });
-        incoming.map(Result::transpose)
+        item.map(Result::transpose)
+    }
+
+    /// As [`poll_message_or_chunk`](Self::poll_message_or_chunk), with the control frames among them.
+    pub(crate) fn poll_arrival(
+        &mut self,
+        cx: &mut Context<'_>,
+        max_whole: usize,
+        max: usize,
+    ) -> Poll<Option<Result<Arrival, Error>>> {
+        let delivery = Delivery::Chunks { from: max_whole.saturating_add(1), max: max.max(1) };
+        let copy_up_to = self.copy_payloads_up_to;
+        let arrival = self.poll_event(cx, delivery, ControlFrames::Shown, |incoming, buf| match incoming {
+            Incoming::Message(received) => Some(Arrival::Item(MessageOrChunk::Message(received.take(buf, copy_up_to)))),
+            Incoming::Chunk(chunk) => Some(Arrival::Item(MessageOrChunk::Chunk(chunk))),
+            Incoming::Control(frame) => Some(Arrival::Control(frame)),
+            Incoming::Handled => None,
+        });
+        arrival.map(Result::transpose)
     }
 }
 

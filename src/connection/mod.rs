@@ -41,15 +41,16 @@ use self::{
     writing::{FlushMode, FlushState},
 };
 pub(crate) use self::{
-    chunks::MessageOrChunk,
+    chunks::{Arrival, MessageOrChunk},
     end_report::{EndWatch, Ended},
 };
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl},
+    event::ControlFrames,
     limits::{LATE, MAX_READ_OVERDUE},
-    protocol::{Delivery, Event, Protocol, ReadyState},
+    protocol::{Delivery, Incoming, Protocol, ReadyState},
     stats::Stats,
     stopwatch::Stopwatch,
     trace::{Lifespan, Trace},
@@ -252,12 +253,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             ready!(self.budget.poll(cx));
             // No message is yielded once our Close is queued.
-            match self.next_event(Delivery::Whole) {
-                Some(Event::Message(received)) => {
+            match self.next_event(Delivery::Whole, ControlFrames::Hidden) {
+                Some(Incoming::Message(received)) => {
                     drop(received.take(self.read_buffer.unread(), 0));
                     continue;
                 }
-                Some(Event::Chunk(_) | Event::Handled) => continue,
+                Some(Incoming::Chunk(_) | Incoming::Control(_) | Incoming::Handled) => continue,
                 None => {}
             }
             let step = self.poll_step(Role::Writer, cx);

@@ -16,9 +16,10 @@ use crate::{
     close::{CloseFrame, Closed},
     config::{Config, WindowBits},
     error::Error,
+    event::ControlFrames,
     limits::TLS_RECORD,
     message::{Kind, Message},
-    protocol::{Delivery, Event, Part, Place, Pong, Protocol, ReadyState, Received},
+    protocol::{Delivery, Incoming, Part, Place, Pong, Protocol, ReadyState, Received},
     wire::deflate::{Direction, NegotiatedDeflate},
 };
 
@@ -273,23 +274,23 @@ impl Peer {
             Way::Chunks { from, max } => (None, Delivery::Chunks { from, max }),
         };
         let event = match front {
-            Some(front) => Some(Event::Message(Received::Front(front))),
-            None => self.protocol.next_event(now, &mut self.buf, delivery),
+            Some(front) => Some(Incoming::Message(Received::Front(front))),
+            None => self.protocol.next_event(now, &mut self.buf, delivery, ControlFrames::Hidden),
         };
         let message = match (event, self.reading.way) {
             (None, _) => return false,
-            (Some(Event::Handled), _) => return true,
-            (Some(Event::Message(Received::Front(payload))), Way::Lent) => {
+            (Some(Incoming::Control(_) | Incoming::Handled), _) => return true,
+            (Some(Incoming::Message(Received::Front(payload))), Way::Lent) => {
                 let message = payload.lend(&self.buf).into();
                 self.buf.advance(payload.end());
                 message
             }
-            (Some(Event::Message(Received::Assembled { data, payload })), Way::Lent) => {
+            (Some(Incoming::Message(Received::Assembled { data, payload })), Way::Lent) => {
                 self.protocol.keep_lent(data);
                 payload.lend(self.protocol.lent()).into()
             }
-            (Some(Event::Message(received)), _) => received.take(&mut self.buf, 20),
-            (Some(Event::Chunk(chunk)), _) => {
+            (Some(Incoming::Message(received)), _) => received.take(&mut self.buf, 20),
+            (Some(Incoming::Chunk(chunk)), _) => {
                 let mut message = self.chunks.take().unwrap_or_default();
                 message.extend_from_slice(&chunk.data);
                 if !chunk.fin {

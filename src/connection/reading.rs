@@ -11,12 +11,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Connection, wakers::Role};
+use super::{Connection, wakers::Role, writing::FlushMode};
 use crate::{
     error::Error,
+    event::{ControlFrames, Event},
     limits::work,
     message::{Message, MessageRef},
-    protocol::{Delivery, Event, Payload, Received},
+    protocol::{Delivery, Incoming, Payload, Received},
 };
 
 /// Where a message stands that is lent, until the next call.
@@ -117,10 +118,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[inline(never)]
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, Error>> {
         self.protocol.skip_chunks();
-        self.poll_event(cx, Delivery::Whole, |event, _| match event {
-            Event::Message(received) => Some(received),
-            Event::Chunk(_) | Event::Handled => None,
+        self.poll_event(cx, Delivery::Whole, ControlFrames::Hidden, |incoming, _| match incoming {
+            Incoming::Message(received) => Some(received),
+            Incoming::Chunk(_) | Incoming::Control(_) | Incoming::Handled => None,
         })
+    }
+
+    /// As [`poll_next`](Self::poll_next), with the control frames among the messages.
+    pub(crate) fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        self.protocol.skip_chunks();
+        let copy_up_to = self.copy_payloads_up_to;
+        let event = self.poll_event(cx, Delivery::Whole, ControlFrames::Shown, |incoming, buf| match incoming {
+            Incoming::Message(received) => Some(Event::Message(received.take(buf, copy_up_to))),
+            Incoming::Control(frame) => Some(frame.into()),
+            Incoming::Chunk(_) | Incoming::Handled => None,
+        });
+        event.map(Result::transpose)
     }
 
     /// What `pick` takes of the next event of which it takes anything; `None`: the end. It is given the read buffer, too.
@@ -128,7 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
         delivery: Delivery,
-        pick: impl Fn(Event, &mut BytesMut) -> Option<T>,
+        control: ControlFrames,
+        pick: impl Fn(Incoming, &mut BytesMut) -> Option<T>,
     ) -> Poll<Result<Option<T>, Error>> {
         self.budget.begin_poll();
         loop {
@@ -139,10 +153,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 return Poll::Pending;
             }
-            if let Some(event) = self.next_event(delivery) {
+            if let Some(event) = self.next_event(delivery, control) {
                 match pick(event, self.read_buffer.unread()) {
                     Some(picked) => {
                         self.write_control(Role::Reader, cx);
+                        // Of what is handed out only the peer's Close ends the input.
+                        if self.protocol.has_pending_end() {
+                            self.write_answer(cx);
+                        }
                         return Poll::Ready(Ok(Some(picked)));
                     }
                     None => continue,
@@ -183,8 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What comes next in the read buffer.
-    pub(super) fn next_event(&mut self, delivery: Delivery) -> Option<Event> {
-        let event = self.protocol.next_event(self.read_at.into_std(), self.read_buffer.unread(), delivery);
+    pub(super) fn next_event(&mut self, delivery: Delivery, control: ControlFrames) -> Option<Incoming> {
+        let (read_at, buf) = (self.read_at.into_std(), self.read_buffer.unread());
+        let event = self.protocol.next_event(read_at, buf, delivery, control);
         self.budget.spend(self.protocol.take_work() + usize::from(event.is_some()));
         if event.is_none() && self.protocol.is_pending_end_due() {
             self.end_input();
@@ -200,6 +219,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.protocol.apply_pending_end(Instant::now().into_std());
         }
         has_ended
+    }
+
+    /// Before the peer's Close is handed out: answers it, behind what is queued, as far as the transport takes that. Who looks
+    /// at it may not poll again.
+    #[cold]
+    fn write_answer(&mut self, cx: &mut Context<'_>) {
+        let _ = self.poll_write(Role::Reader, cx, FlushMode::All);
+        if !self.budget.has_yielded() && self.end_input() {
+            let _ = self.poll_write(Role::Reader, cx, FlushMode::All);
+        }
+        self.wake_other_role(Role::Reader);
     }
 
     pub(super) fn poll_read(&mut self, role: Role, cx: &mut Context<'_>) -> Poll<()> {

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     limits::{TLS_RECORD, work},
     message::{Message, MessageRef},
-    protocol::{Compression, Part, Pong},
+    protocol::{Compression, Part, Pong, PongAnswer},
 };
 
 /// How much of what is queued is to be written.
@@ -165,6 +165,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     pub(crate) fn ping(&mut self, payload: Bytes) -> Result<Pong, Error> {
         self.protocol.ping(payload, Instant::now().into_std())
+    }
+
+    /// Sends a ping for who has its pong already.
+    pub(crate) fn ping_for(&mut self, payload: Option<Bytes>, answer: PongAnswer, asked: Instant) {
+        self.protocol.ping_for(payload, answer, asked.into_std());
+    }
+
+    /// Pings that have not left.
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.protocol.unsent_pings()
+    }
+
+    pub(crate) fn pong(&mut self, payload: Bytes) -> Result<(), Error> {
+        self.protocol.pong(payload)
     }
 
     /// Before a message is handed out: offers the transport a pong or a ping that is due, with what goes before it. Who takes

@@ -133,7 +133,7 @@ pub enum InvalidControl {
     /// A close reason longer than a control frame can carry.
     #[error("a close reason of {0} bytes, expected at most {max}", max = CloseFrame::MAX_REASON)]
     CloseReason(usize),
-    /// A ping payload longer than a control frame can carry.
-    #[error("a ping payload of {0} bytes, expected at most 125")]
-    PingPayload(usize),
+    /// The payload of a ping or a pong longer than a control frame can carry.
+    #[error("a payload of {0} bytes for a ping or a pong, expected at most 125")]
+    ControlPayload(usize),
 }

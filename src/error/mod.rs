@@ -565,7 +565,7 @@ mod tests {
             (InvalidUrl::Fragment.into(), "", None, None),
             (InvalidSubprotocol::Empty.into(), "", None, None),
             (InvalidHeader::Name("".into()).into(), "", None, None),
-            (InvalidControl::PingPayload(126).into(), "", None, None),
+            (InvalidControl::ControlPayload(126).into(), "", None, None),
             (Error::TooManyPings { limit: 16 }, "", None, None),
             (Error::NotReady, "", None, None),
             (Error::InvalidText, "", None, None),

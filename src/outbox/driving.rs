@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, task::Context};
 
+use bytes::Bytes;
+
 use super::{
     Outbox,
     entry::Entry,
@@ -22,6 +24,7 @@ use crate::{
 pub(crate) struct Taken {
     pub(crate) entries: VecDeque<(Position, Entry)>,
     pub(crate) pings: Vec<PingRequest>,
+    pub(crate) pongs: VecDeque<Bytes>,
     pub(crate) failure: Option<Box<Failure>>,
     /// Our Close frame, which follows all that was taken.
     pub(crate) close: Option<CloseFrame>,
@@ -34,6 +37,7 @@ impl State {
     fn take(&mut self, room: Option<usize>, taken: &mut Taken) {
         taken.has_senders = self.senders > 0;
         std::mem::swap(&mut taken.pings, &mut self.requests.pings);
+        std::mem::swap(&mut taken.pongs, &mut self.requests.pongs);
         taken.failure = self.requests.take_failure().or(taken.failure.take());
         taken.left = 0;
         let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Overflow(_)));
@@ -65,6 +69,8 @@ pub(crate) struct Report {
     pub(crate) peer_close: Option<Arc<CloseFrame>>,
     /// What it has counted, but for the times.
     pub(crate) stats: Stats,
+    /// Pings that have not left.
+    pub(crate) unsent_pings: usize,
     pub(crate) read_pause: Stopwatch,
 }
 
@@ -119,6 +125,7 @@ impl Outbox {
         let mut after = Aftermath::default();
         let mut state = self.state.lock();
         (state.stats, state.read_pause) = (report.stats, report.read_pause);
+        state.unsent_pings = report.unsent_pings;
         let (before, was_buffered) = (state.queue.cost(), state.queue.buffered() > 0);
         let is_flush_over = state.queue.report(report.queued, report.is_flushed);
         if state.queue.cost() < before {
@@ -158,11 +165,14 @@ impl Outbox {
             if matches!(state.phase, Phase::Ended(_)) {
                 return None;
             }
-            state.stop(Phase::Ended(error), after);
+            state.stop(Phase::Ended(error.clone()), after);
             state.wake_watchers(after);
             let last = state.last_queued();
             Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))
         });
-        drop(dropped);
+        let Some((_queue, _turn, requests)) = dropped else { return };
+        for ping in requests.pings {
+            ping.answer.tell(Err(error.clone()));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //!  send, sink ───► waiters ──► queue ──► taken by the connection ──► has left
 //!  writer ───────► (the turn) ──┘  ▲          as it has room            │
 //!                                  └─────── room, flushes, the end ◄────┘
-//!  ping, close, fail, abort ──► requests ──► task
+//!  ping, pong, close, fail, abort ──► requests ──► task
 //! ```
 //!
 //! The task takes requests and entries ([`Outbox::take`]), and registers its waker in the look that finds nothing new
@@ -29,6 +29,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
 pub use self::try_send_error::TrySendError;
 pub(crate) use self::{
     driving::{Report, Standing, Taken},
@@ -49,7 +52,7 @@ use crate::{
     close::{CloseFrame, Closed},
     error::Error,
     message::Message,
-    protocol::{Compression, ReadyState},
+    protocol::{Compression, Pong, PongAnswer, ReadyState, push_latest, validate_payload},
     stats::Stats,
     stopwatch::Stopwatch,
     sync::{Hint, Mutex, WakerSlot},
@@ -77,7 +80,7 @@ impl Outbox {
     /// The outbox of a connection. `mark`: how much may be queued before senders wait. `from`: how the connection stands,
     /// and for how long a sender has waited for room so far.
     pub(crate) fn new(mark: usize, from: Report, write_held_back: Duration) -> Self {
-        let Report { ready_state, queued, is_flushed, send_error, peer_close, stats, read_pause } = from;
+        let Report { ready_state, queued, is_flushed, send_error, peer_close, stats, unsent_pings, read_pause } = from;
         let phase = match ready_state {
             ReadyState::Connecting => Phase::Connecting,
             ReadyState::Open => Phase::Open,
@@ -96,6 +99,7 @@ impl Outbox {
             senders: 1,
             last_sender: Self::FIRST_SENDER,
             stats,
+            unsent_pings,
             read_pause,
             write_wait: Stopwatch::stopped_at(write_held_back),
             watchers: Watchers::default(),
@@ -115,6 +119,7 @@ impl Outbox {
             send_error: None,
             peer_close: None,
             stats: Stats::default(),
+            unsent_pings: 0,
             read_pause: Stopwatch::default(),
         };
         Self::new(usize::MAX, from, Duration::ZERO)
@@ -155,11 +160,6 @@ impl Outbox {
         self.peer_close.get().map(|frame| &**frame)
     }
 
-    /// Why nothing can be sent, if that is so.
-    pub(crate) fn send_error(&self) -> Option<Error> {
-        self.state.lock().check_open().err()
-    }
-
     // Senders.
 
     pub(crate) fn add_sender(&self) -> SenderId {
@@ -181,12 +181,28 @@ impl Outbox {
 
     // What the task is asked for.
 
-    /// Asks for a ping.
-    pub(crate) fn ping(&self, sender: SenderId, request: PingRequest) -> Result<(), Error> {
+    /// Asks for a ping: with this payload, or with one that no other ping has.
+    pub(crate) fn ping(&self, sender: SenderId, payload: Option<Bytes>) -> Result<Pong, Error> {
+        let (answer, pong) = PongAnswer::new();
+        let request = PingRequest { payload, answer, asked: Instant::now() };
+        let refused = self.change(|state, after| {
+            state.abandon_forgotten(sender, after);
+            state.check_open()?;
+            validate_payload(request.payload.as_deref().unwrap_or_default())?;
+            state.requests.ping(request, state.unsent_pings)?;
+            state.wake_task(after);
+            Ok(())
+        });
+        refused.map(|()| pong)
+    }
+
+    /// Asks for a pong.
+    pub(crate) fn pong(&self, sender: SenderId, payload: Bytes) -> Result<(), Error> {
         self.change(|state, after| {
             state.abandon_forgotten(sender, after);
             state.check_open()?;
-            state.requests.pings.push(request);
+            validate_payload(&payload)?;
+            push_latest(&mut state.requests.pongs, payload);
             state.wake_task(after);
             Ok(())
         })

@@ -1,11 +1,24 @@
 //! What the task is asked to do besides sending what is queued.
 
-use tokio::sync::oneshot;
+use std::collections::VecDeque;
 
-use crate::{close::CloseFrame, error::Error, protocol::Pong};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    close::CloseFrame,
+    error::Error,
+    protocol::{PongAnswer, PongWatch, check_pings},
+};
 
 /// A ping that somebody asked for.
-pub(crate) type PingRequest = oneshot::Sender<Result<Pong, Error>>;
+#[derive(Debug)]
+pub(crate) struct PingRequest {
+    /// `None`: one that no other ping has.
+    pub(crate) payload: Option<Bytes>,
+    pub(crate) answer: PongAnswer,
+    pub(crate) asked: Instant,
+}
 
 /// How the connection is to fail.
 #[derive(Debug, Clone)]
@@ -31,12 +44,25 @@ impl Failure {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     pub(super) pings: Vec<PingRequest>,
+    /// Those that somebody may wait for.
+    waiting_pings: Vec<PongWatch>,
+    /// The latest.
+    pub(super) pongs: VecDeque<Bytes>,
     /// The Close frame that is to follow what is queued.
     pub(super) close: Option<CloseFrame>,
     failure: Option<Box<Failure>>,
 }
 
 impl Requests {
+    /// Asks for a ping, unless too many wait. `unsent`: those that the connection has not sent.
+    pub(super) fn ping(&mut self, request: PingRequest, unsent: usize) -> Result<(), Error> {
+        self.waiting_pings.retain(PongWatch::is_waiting);
+        check_pings(self.waiting_pings.len(), self.pings.len() + unsent)?;
+        self.waiting_pings.push(request.answer.watch());
+        self.pings.push(request);
+        Ok(())
+    }
+
     /// The first failure counts, but for one that leaves nothing to do.
     pub(super) fn fail(&mut self, failure: Failure) {
         match self.failure {

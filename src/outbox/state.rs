@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) last_sender: SenderId,
     /// What the connection had counted when the task last ran, but for the times.
     pub(super) stats: Stats,
+    /// Pings that had not left when the task last ran.
+    pub(super) unsent_pings: usize,
     /// Runs while the task does not read the transport, since what came is not used up.
     pub(super) read_pause: Stopwatch,
     /// Runs while somebody waits for room.

@@ -10,7 +10,7 @@
 //!   [`handle_taken`](Protocol::handle_taken);
 //! * commands: [`send`](Protocol::send), [`send_ref`](Protocol::send_ref), [`send_part`](Protocol::send_part),
 //!   [`abandon_message`](Protocol::abandon_message), [`set_compression`](Protocol::set_compression),
-//!   [`close`](Protocol::close), [`ping`](Protocol::ping);
+//!   [`close`](Protocol::close), [`ping`](Protocol::ping), [`pong`](Protocol::pong);
 //! * output: [`encode`](Protocol::encode), [`output`](Protocol::output), [`advance`](Protocol::advance),
 //!   [`deadline`](Protocol::deadline), [`silence_deadline`](Protocol::silence_deadline).
 //!
@@ -43,12 +43,14 @@ use self::{
 };
 pub(crate) use self::{
     inbound::{Chunk, Delivery, Payload, Received, append},
-    outbound::{Compression, Part, Place},
+    outbound::{Compression, Part, Place, push_latest},
+    pings::{PongAnswer, PongWatch, check_pings, validate_payload},
 };
 use crate::{
     close::{CloseFrame, Closed},
     config::Config,
     error::{Error, InvalidControl, Phase},
+    event::{ControlFrame, ControlFrames},
     limits::MAX_ON_THE_WAY,
     message::{Message, MessageRef},
     stats::Stats,
@@ -99,11 +101,13 @@ pub(crate) fn validate_close(frame: &CloseFrame) -> Result<(), InvalidControl> {
 
 /// What came in.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum Incoming {
     /// A message, which is to be taken or lent before the next call.
     Message(Received),
     /// A part of a message that is handed out as it comes.
     Chunk(Chunk),
+    /// A control frame that the protocol has dealt with, where these are shown.
+    Control(ControlFrame),
     /// Something that the protocol deals with by itself.
     Handled,
 }
@@ -201,6 +205,11 @@ impl Protocol {
     /// Whether a pong or a ping was not offered to the transport.
     pub(crate) fn is_control_due(&self) -> bool {
         matches!(self.write_side, WriteSide::Flowing) && self.outbound.has_unsent_control()
+    }
+
+    /// Pings of the user of which not every byte was taken.
+    pub(crate) fn unsent_pings(&self) -> usize {
+        self.outbound.unsent_pings()
     }
 
     /// Whether the transport's write side is to be shut down.
@@ -327,22 +336,31 @@ impl Protocol {
     /// nothing is wanted any more.
     ///
     /// `now` is when the bytes were read.
-    pub(crate) fn next_event(&mut self, now: Instant, buf: &mut BytesMut, delivery: Delivery) -> Option<Event> {
+    pub(crate) fn next_event(
+        &mut self,
+        now: Instant,
+        buf: &mut BytesMut,
+        delivery: Delivery,
+        control: ControlFrames,
+    ) -> Option<Incoming> {
         match self.inbound.next(buf, delivery) {
             Ok(Some(Item::Message(message))) => {
                 self.count_received(message.len());
-                return Some(Event::Message(message));
+                return Some(Incoming::Message(message));
             }
             Ok(Some(Item::Chunk(chunk))) => {
                 self.stats.messages_received += u64::from(chunk.fin);
                 self.stats.payload_bytes_received += chunk.data.len() as u64;
-                return Some(Event::Chunk(chunk));
+                return Some(Incoming::Chunk(chunk));
             }
-            Ok(Some(item)) => self.handle_item(item, now),
+            Ok(Some(item)) => {
+                let shown = self.handle_item(item, now, control);
+                return Some(shown.map_or(Incoming::Handled, Incoming::Control));
+            }
             Ok(None) => return None,
             Err(error) => self.end_input(PendingEnd::Failure(error)),
         }
-        Some(Event::Handled)
+        Some(Incoming::Handled)
     }
 
     #[inline]
@@ -357,14 +375,21 @@ impl Protocol {
         self.pending_end = Some(pending_end);
     }
 
-    fn handle_item(&mut self, item: Item, now: Instant) {
+    /// Returns what is to be shown of it.
+    fn handle_item(&mut self, item: Item, now: Instant, control: ControlFrames) -> Option<ControlFrame> {
         match item {
-            Item::Message(_) | Item::Chunk(_) | Item::Discarded => self.stats.discarded_messages += 1,
-            Item::Part => {}
+            Item::Message(_) | Item::Chunk(_) | Item::Discarded => {
+                self.stats.discarded_messages += 1;
+                None
+            }
+            Item::Part => None,
             Item::Ping(payload) => {
                 self.stats.pings_received += 1;
                 self.message_timer.control(payload.len());
+                // Only now, since a second handle to a payload costs an allocation.
+                let shown = control.show(|| ControlFrame::Ping(payload.clone()));
                 self.outbound.push_pong(payload);
+                shown
             }
             Item::Pong(payload) => {
                 self.stats.pongs_received += 1;
@@ -373,10 +398,13 @@ impl Protocol {
                     self.stats.last_rtt = Some(rtt);
                     self.trace.pong(rtt);
                 }
+                control.show(|| ControlFrame::Pong(payload))
             }
             Item::Close { frame, cuts_message } => {
                 self.stats.discarded_messages += u64::from(cuts_message);
-                self.end_input(PendingEnd::Close { frame: Arc::new(frame), cuts_message });
+                let frame = Arc::new(frame);
+                self.end_input(PendingEnd::Close { frame: frame.clone(), cuts_message });
+                control.show(|| ControlFrame::Close(frame))
             }
         }
     }
@@ -654,14 +682,44 @@ impl Protocol {
 
     /// Queues a ping.
     pub(crate) fn ping(&mut self, payload: Bytes, now: Instant) -> Result<Pong, Error> {
+        self.check_ping(&payload)?;
+        let (answer, pong) = PongAnswer::new();
+        self.push_ping(payload, answer, now);
+        Ok(pong)
+    }
+
+    /// Queues a ping for who has its pong already, since `asked`: what is wrong is the answer. `payload`: `None` is one that no
+    /// other ping has.
+    pub(crate) fn ping_for(&mut self, payload: Option<Bytes>, answer: PongAnswer, asked: Instant) {
+        let payload = payload.unwrap_or_else(|| Bytes::copy_from_slice(&self.stats.pings_sent.to_be_bytes()));
+        match self.check_ping(&payload) {
+            Ok(()) => self.push_ping(payload, answer, asked),
+            Err(error) => answer.tell(Err(error)),
+        }
+    }
+
+    fn check_ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         if let Some(error) = self.send_error() {
             return Err(error);
         }
-        let unsent = self.outbound.unsent_pings();
-        let pong = self.pings.push(payload.clone(), unsent, now)?;
+        validate_payload(payload)?;
+        self.pings.check_place(self.unsent_pings())
+    }
+
+    fn push_ping(&mut self, payload: Bytes, answer: PongAnswer, asked: Instant) {
+        self.pings.push(payload.clone(), answer, asked);
         self.stats.pings_sent += 1;
         self.outbound.push_ping(payload);
-        Ok(pong)
+    }
+
+    /// Queues a pong that answers no ping (RFC 6455, section 5.5.3), or one that the caller answers once more.
+    pub(crate) fn pong(&mut self, payload: Bytes) -> Result<(), Error> {
+        if let Some(error) = self.send_error() {
+            return Err(error);
+        }
+        validate_payload(&payload)?;
+        self.outbound.push_own_pong(payload);
+        Ok(())
     }
 
     // Output.

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ pin_project! {
     pub struct Pong {
         #[pin]
         answer: oneshot::Receiver<Result<Duration, Error>>,
+        wanted: Arc<()>,
     }
 }
 
@@ -41,6 +43,41 @@ impl Future for Pong {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // The sender is dropped unused only when the connection itself is dropped.
         self.project().answer.poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(Closed::abnormal().into())))
+    }
+}
+
+/// What is told of a pong, once: the other end of a [`Pong`].
+#[derive(Debug)]
+pub(crate) struct PongAnswer {
+    answer: oneshot::Sender<Result<Duration, Error>>,
+    unanswered: Arc<()>,
+}
+
+impl PongAnswer {
+    pub(crate) fn new() -> (Self, Pong) {
+        let (answer, pong) = oneshot::channel();
+        let unanswered = Arc::new(());
+        (Self { answer, unanswered: unanswered.clone() }, Pong { answer: pong, wanted: unanswered })
+    }
+
+    pub(crate) fn tell(self, answer: Result<Duration, Error>) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.answer.send(answer);
+    }
+
+    /// Tells, wherever this goes, whether somebody still waits for it.
+    pub(crate) fn watch(&self) -> PongWatch {
+        PongWatch(Arc::downgrade(&self.unanswered))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct PongWatch(Weak<()>);
+
+impl PongWatch {
+    /// Whether there are a [`Pong`] that was not dropped, and its answer that was not told.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.strong_count() == 2
     }
 }
 
@@ -54,14 +91,14 @@ struct Ping {
 /// Which task is told of the pong.
 #[derive(Debug)]
 enum Asker {
-    User(oneshot::Sender<Result<Duration, Error>>),
+    User(PongAnswer),
     /// Any byte is an answer to it: this one only measures the time.
     Keepalive,
 }
 
 impl Asker {
     fn is_waiting_user(&self) -> bool {
-        matches!(self, Self::User(answer) if !answer.is_closed())
+        matches!(self, Self::User(pong) if !pong.answer.is_closed())
     }
 
     fn is_keepalive(&self) -> bool {
@@ -69,11 +106,20 @@ impl Asker {
     }
 
     fn tell(self, answer: Result<Duration, Error>) {
-        if let Self::User(asker) = self {
-            // Whoever asked may have stopped waiting.
-            let _ = asker.send(answer);
+        if let Self::User(pong) = self {
+            pong.tell(answer);
         }
     }
+}
+
+/// Whether the payload of a ping or a pong fits in a control frame (RFC 6455, section 5.5).
+pub(crate) fn validate_payload(payload: &[u8]) -> Result<(), InvalidControl> {
+    if payload.len() > MAX_CONTROL_PAYLOAD { Err(InvalidControl::ControlPayload(payload.len())) } else { Ok(()) }
+}
+
+/// Whether there may be another ping of the user: so many wait for their pongs, or to be sent.
+pub(crate) fn check_pings(waiting: usize, unsent: usize) -> Result<(), Error> {
+    if waiting.max(unsent) >= MAX_PINGS { Err(Error::TooManyPings { limit: MAX_PINGS }) } else { Ok(()) }
 }
 
 /// The pings that wait, oldest first.
@@ -81,20 +127,18 @@ impl Asker {
 pub(crate) struct Pings(VecDeque<Ping>);
 
 impl Pings {
-    /// A ping of the user. `unsent`: those that have not left yet, whether or not somebody waits for their pongs.
-    pub(crate) fn push(&mut self, payload: Bytes, unsent: usize, now: Instant) -> Result<Pong, Error> {
-        if payload.len() > MAX_CONTROL_PAYLOAD {
-            return Err(InvalidControl::PingPayload(payload.len()).into());
-        }
+    /// Whether there is a place for another ping of the user. `unsent`: those that have not left yet, whether or not somebody
+    /// waits for their pongs.
+    pub(crate) fn check_place(&mut self, unsent: usize) -> Result<(), Error> {
         // A ping that nobody waits for any more gives its place to this one.
         self.0.retain(|ping| ping.asker.is_keepalive() || ping.asker.is_waiting_user());
         let waiting = self.0.iter().filter(|ping| !ping.asker.is_keepalive()).count();
-        if waiting.max(unsent) >= MAX_PINGS {
-            return Err(Error::TooManyPings { limit: MAX_PINGS });
-        }
-        let (answer, pong) = oneshot::channel();
-        self.0.push_back(Ping { payload, sent: now, asker: Asker::User(answer) });
-        Ok(Pong { answer: pong })
+        check_pings(waiting, unsent)
+    }
+
+    /// A ping of the user, who asked at `asked`.
+    pub(crate) fn push(&mut self, payload: Bytes, answer: PongAnswer, asked: Instant) {
+        self.0.push_back(Ping { payload, sent: asked, asker: Asker::User(answer) });
     }
 
     /// A ping of keepalive. It takes the place of the one before and of no user's, and there is always room for it.
@@ -137,7 +181,12 @@ mod tests {
     #[test]
     fn sixteen_may_wait_and_one_that_nobody_waits_for_gives_its_place() {
         let (mut pings, now) = (Pings::default(), Instant::now());
-        let push = |pings: &mut Pings, unsent| pings.push(payload("ping"), unsent, now);
+        let push = |pings: &mut Pings, unsent| {
+            pings.check_place(unsent)?;
+            let (answer, pong) = PongAnswer::new();
+            pings.push(payload("ping"), answer, now);
+            Ok::<_, Error>(pong)
+        };
         let mut pongs: Vec<Pong> = (0..MAX_PINGS).map(|_| push(&mut pings, 0).unwrap()).collect();
         // It takes no place of these, and only one of its own.
         pings.push_keepalive(payload("first"), now);
@@ -155,17 +204,35 @@ mod tests {
 
     #[test]
     fn a_payload_of_125_bytes_fits_in_a_control_frame() {
-        let (mut pings, now) = (Pings::default(), Instant::now());
-        assert!(pings.push(Bytes::from_static(&[0; 125]), 0, now).is_ok());
-        let refused = pings.push(Bytes::from_static(&[0; 126]), 0, now);
-        assert!(matches!(refused, Err(Error::InvalidControl(InvalidControl::PingPayload(126)))));
+        assert_eq!(validate_payload(&[0; 125]), Ok(()));
+        assert_eq!(validate_payload(&[0; 126]), Err(InvalidControl::ControlPayload(126)));
+    }
+
+    #[test]
+    fn a_pong_is_waited_for_until_it_is_told_or_dropped() {
+        let (answer, pong) = PongAnswer::new();
+        let watch = answer.watch();
+        assert!(watch.is_waiting());
+        answer.tell(Ok(Duration::ZERO));
+        assert!(!watch.is_waiting());
+        drop(pong);
+        let (answer, pong) = PongAnswer::new();
+        let watch = answer.watch();
+        drop(pong);
+        assert!(!watch.is_waiting());
+        drop(answer);
+        assert!(!watch.is_waiting());
     }
 
     #[test]
     fn a_pong_answers_its_ping_and_all_before_it_and_the_end_answers_the_rest() {
         let (mut pings, start) = (Pings::default(), Instant::now());
         let after = |millis| start + Duration::from_millis(millis);
-        let mut ping = |text, millis| pings.push(payload(text), 0, after(millis)).unwrap();
+        let mut ping = |text, millis| {
+            let (answer, pong) = PongAnswer::new();
+            pings.push(payload(text), answer, after(millis));
+            pong
+        };
         let (first, second, third) = (ping("1", 0), ping("2", 10), ping("3", 20));
         assert_eq!(pings.pong(b"unsolicited", after(30)), None);
         assert_eq!(pings.pong(b"2", after(50)), Some(Duration::from_millis(40)));

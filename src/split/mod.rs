@@ -6,6 +6,7 @@
 //! ```
 
 mod arrivals;
+mod control_frames;
 mod inbox;
 mod receiver;
 mod sender;

@@ -15,6 +15,7 @@ use super::{Shared, Unread};
 use crate::{
     close::{CloseFrame, Closed},
     error::Error,
+    event::Event,
     message::Message,
     protocol::ReadyState,
     stats::Stats,
@@ -38,6 +39,7 @@ use crate::{
 ///
 /// Messages that come later are counted in [`Stats::discarded_messages`] and dropped; the senders go on. With the last
 /// [`Sender`](super::Sender) gone, too, the connection closes.
+#[must_use = "messages are dropped when it is dropped; with the last `Sender` gone, too, the connection closes"]
 pub struct Receiver {
     shared: Arc<Shared>,
     unread: Unread,
@@ -68,6 +70,28 @@ impl Receiver {
         messages.extend(std::iter::from_fn(|| self.unread.next_whole()).take(limit - 1));
         self.unread.release();
         Ok(messages.len() - before)
+    }
+
+    /// As `next()`, with the control frames of the peer at their places among the messages: see
+    /// [`WebSocketStream::next_event`](crate::WebSocketStream::next_event).
+    ///
+    /// They are kept from the first poll on. Each costs [room](Self#room) as a message does; at most 16 of a kind wait, of
+    /// which the oldest goes. `next()` and the others drop those before their message.
+    ///
+    /// # Errors
+    ///
+    /// The one error of an unclean end, as of `next()`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn next_event(&mut self) -> Option<Result<Event, Error>> {
+        poll_fn(|cx| self.poll_next_event(cx)).await
+    }
+
+    /// As `poll_next`, with the control frames: see [`next_event`](Self::next_event). `Pending` as of `poll_next`.
+    pub fn poll_next_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        self.unread.poll_event(cx)
     }
 
     /// Of what has come, for a reader of one message.

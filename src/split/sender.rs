@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
 use url::Url;
 
 use super::{Shared, sink::SenderSink};
@@ -11,7 +11,7 @@ use crate::{
     error::{Error, InvalidControl},
     message::Message,
     outbox::{Outbox, SenderId, TrySendError},
-    protocol::{Compression, ReadyState, validate_close},
+    protocol::{Compression, Pong, ReadyState, validate_close},
     stats::Stats,
 };
 
@@ -33,6 +33,7 @@ use crate::{
 /// too, what was queued is still sent, then a Close frame without a code, within the configured deadlines. That is the work of
 /// the connection's task, which ends with its runtime: a `main` that ends then loses what is queued, so it ends with
 /// [`close_with`](Self::close_with).
+#[must_use = "the connection closes when the last half of it is dropped"]
 pub struct Sender {
     shared: Arc<Shared>,
     id: SenderId,
@@ -116,16 +117,33 @@ impl Sender {
     ///
     /// A future that is dropped may have sent its ping.
     pub async fn ping(&self) -> Result<std::time::Duration, Error> {
-        let (request, answer) = oneshot::channel();
-        self.shared.outbox.ping(self.id, request)?;
-        match answer.await {
-            Ok(pong) => pong?.await,
-            // The connection ended before the task saw the request.
-            Err(_) => {
-                let closed = self.closed().await;
-                Err(self.shared.outbox.send_error().unwrap_or_else(|| closed.into()))
-            }
-        }
+        self.shared.outbox.ping(self.id, None)?.await
+    }
+
+    /// Queues a ping with a payload of at most 125 bytes, and does not wait: the [`Pong`] does. It goes out before messages that
+    /// wait.
+    ///
+    /// The pong is read only while the [`Receiver`](super::Receiver) has room.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is too long, if 16 pings wait for their pongs or to be sent already, or if the connection is not
+    /// open.
+    pub fn send_ping(&self, payload: impl Into<Bytes>) -> Result<Pong, Error> {
+        self.shared.outbox.ping(self.id, Some(payload.into()))
+    }
+
+    /// Queues a pong with a payload of at most 125 bytes, and does not wait. It goes out before messages that wait, and behind
+    /// the answers to pings, which the connection sends by itself.
+    ///
+    /// Use it for a protocol that tells by pongs that this side is there (RFC 6455, section 5.5.3). At most 16 wait: of
+    /// more the oldest goes.
+    ///
+    /// # Errors
+    ///
+    /// If the payload is too long, or if the connection is not open.
+    pub fn send_pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        self.shared.outbox.pong(self.id, payload.into())
     }
 
     /// Closes the connection: what is queued goes out, then a Close frame; then this waits for the peer's and for the end

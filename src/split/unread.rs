@@ -1,7 +1,6 @@
 //! What the receiver has taken from the inbox: whole messages, and the one that comes in chunks.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -9,12 +8,16 @@ use std::{
 use bytes::Bytes;
 use tokio::task::coop;
 
-use super::{Shared, inbox::Arrived};
+use super::{
+    Shared,
+    inbox::{Arrived, Batch},
+};
 use crate::{
     close::Closed,
     connection::MessageOrChunk,
     error::{Error, Violation},
-    limits::{MAX_IDLE_PLACES, work},
+    event::{ControlFrames, Event},
+    limits::work,
     message::{Kind, Message},
     protocol::{Chunk, append},
     wire::utf8::CheckedText,
@@ -25,7 +28,9 @@ pub(crate) struct Unread {
     /// In bytes.
     max_message_size: usize,
     /// What was taken from the inbox and not handed out.
-    batch: VecDeque<Arrived>,
+    batch: Batch,
+    /// Whether somebody has asked for them.
+    control: ControlFrames,
     /// The cost of what was handed out since the inbox was told.
     released: usize,
     /// Messages and chunks that were handed out since other tasks could run.
@@ -53,8 +58,8 @@ enum State {
 impl Unread {
     /// `max_message_size`: the limits of messages come with their chunks; it bounds the buffer in which one is put together.
     pub(super) fn new(shared: Arc<Shared>, max_message_size: usize) -> Self {
-        let batch = VecDeque::with_capacity(MAX_IDLE_PLACES);
-        Self { shared, max_message_size, batch, released: 0, handed_out: 0, state: State::BetweenMessages }
+        let (batch, control) = (Batch::new(), ControlFrames::Hidden);
+        Self { shared, max_message_size, batch, control, released: 0, handed_out: 0, state: State::BetweenMessages }
     }
 
     /// How the connection ended, once it has.
@@ -79,6 +84,43 @@ impl Unread {
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The next message, or the control frame before it.
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        if self.control == ControlFrames::Hidden {
+            self.control = ControlFrames::Shown;
+            self.shared.inbox.keep_frames();
+        }
+        self.skip_chunks();
+        loop {
+            ready!(self.poll_budget(cx));
+            if self.batch.is_frame_due()
+                && let Some(frame) = self.shared.inbox.take_frame(&mut self.batch)
+            {
+                self.handed_out += 1;
+                match self.state {
+                    // What came behind a failure is not shown.
+                    State::Failed(_) => continue,
+                    _ => return Poll::Ready(Some(Ok(frame.into()))),
+                }
+            }
+            if self.batch.is_empty() {
+                match ready!(self.poll_refill(ControlFrames::Shown, cx)) {
+                    Refilled::More => continue,
+                    Refilled::End(end) => return Poll::Ready(end.map(Err)),
+                }
+            }
+            match self.next_item() {
+                Some(MessageOrChunk::Message(message)) => return Poll::Ready(Some(Ok(Event::Message(message)))),
+                Some(MessageOrChunk::Chunk(chunk)) => {
+                    if let Some(message) = self.assemble(chunk) {
+                        return Poll::Ready(Some(Ok(Event::Message(message))));
+                    }
+                }
+                None => {}
             }
         }
     }
@@ -211,26 +253,48 @@ impl Unread {
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessageOrChunk, Error>>> {
         loop {
-            // A receiver that never has to wait lets others run all the same.
-            if self.handed_out >= work::PER_STEP {
-                ready!(coop::poll_proceed(cx)).made_progress();
-                self.handed_out = 0;
+            ready!(self.poll_budget(cx));
+            if self.batch.is_empty()
+                && let Refilled::End(end) = ready!(self.poll_refill(ControlFrames::Hidden, cx))
+            {
+                return Poll::Ready(end.map(Err));
             }
-            if self.batch.is_empty() {
-                if self.has_ended() {
-                    return Poll::Ready(None);
-                }
-                let released = std::mem::take(&mut self.released);
-                if let Some(end) = ready!(self.shared.inbox.poll_take(&mut self.batch, released, cx)) {
-                    return Poll::Ready(self.end(end).err().map(Err));
-                }
-            }
-            let item = self.pop();
-            self.release();
-            if !matches!(self.state, State::Failed(_)) {
-                return Poll::Ready(item.map(Ok));
+            if let Some(item) = self.next_item() {
+                return Poll::Ready(Some(Ok(item)));
             }
         }
+    }
+
+    /// A receiver that never has to wait lets others run all the same.
+    #[inline]
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.handed_out >= work::PER_STEP {
+            ready!(coop::poll_proceed(cx)).made_progress();
+            self.handed_out = 0;
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes what has come from the inbox. `control`: whether a control frame is enough.
+    #[inline]
+    fn poll_refill(&mut self, control: ControlFrames, cx: &mut Context<'_>) -> Poll<Refilled> {
+        if self.has_ended() {
+            return Poll::Ready(Refilled::End(None));
+        }
+        let released = std::mem::take(&mut self.released);
+        let taken = ready!(self.shared.inbox.poll_take(&mut self.batch, released, control, cx));
+        Poll::Ready(match taken {
+            Some(end) => Refilled::End(self.end(end).err()),
+            None => Refilled::More,
+        })
+    }
+
+    /// The next item, if it is there, unless the connection has failed by what came before.
+    #[inline]
+    fn next_item(&mut self) -> Option<MessageOrChunk> {
+        let item = self.pop();
+        self.release();
+        item.filter(|_| !matches!(self.state, State::Failed(_)))
     }
 
     /// The connection has ended. What was found wrong here comes first; behind an error comes an end without one.
@@ -245,7 +309,10 @@ impl Unread {
     }
 
     fn pop(&mut self) -> Option<MessageOrChunk> {
-        let Arrived { item, cost } = self.batch.pop_front()?;
+        if self.batch.is_frame_due() {
+            self.shared.inbox.drop_frames(&mut self.batch);
+        }
+        let Arrived { item, cost } = self.batch.pop()?;
         if self.shared.inbox.times_takes() {
             self.shared.inbox.note_take(cost);
         }
@@ -253,6 +320,13 @@ impl Unread {
         self.handed_out += 1;
         Some(item)
     }
+}
+
+/// What came of a look into the inbox.
+enum Refilled {
+    More,
+    /// The connection has ended, with its one error.
+    End(Option<Error>),
 }
 
 /// A chunk for a reader, which limits of messages do not bound.

@@ -98,7 +98,7 @@ mod tests {
             (InvalidUrl::Resource(SECRET.into()).into(), "invalid_url", "invalid URL"),
             (InvalidSubprotocol::Empty.into(), "invalid_subprotocol", "invalid subprotocol"),
             (InvalidHeader::Name(SECRET.into()).into(), "invalid_header", "invalid header"),
-            (InvalidControl::PingPayload(126).into(), "invalid_control_frame", ""),
+            (InvalidControl::ControlPayload(126).into(), "invalid_control_frame", ""),
             (Error::TooManyPings { limit: 16 }, "too_many_pings", ""),
             (Error::NotReady, "not_ready", ""),
             (Error::InvalidText, "invalid_text", ""),

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("close", 0),
     ("config", 0),
     ("error", 0),
+    ("event", 0),
     ("message", 0),
     ("stats", 0),
     ("stopwatch", 0),

@@ -9,9 +9,20 @@ use crate::close::CloseFrame;
 /// Pongs that wait. Of more pings only the latest are answered (RFC 6455, section 5.5.3).
 const MAX_PONGS: usize = 16;
 
+/// Adds a pong to those that wait: of too many the oldest goes.
+pub(crate) fn push_latest(pongs: &mut VecDeque<Bytes>, payload: Bytes) {
+    if pongs.len() == MAX_PONGS {
+        pongs.pop_front();
+    }
+    pongs.push_back(payload);
+}
+
 #[derive(Debug)]
 pub(super) struct Control {
+    /// The answers to pings.
     pongs: VecDeque<Bytes>,
+    /// The caller's own.
+    own_pongs: VecDeque<Bytes>,
     pings: VecDeque<Ping>,
     close: Close,
 }
@@ -34,7 +45,7 @@ enum Close {
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { pongs: VecDeque::new(), pings: VecDeque::new(), close: Close::None }
+        Self { pongs: VecDeque::new(), own_pongs: VecDeque::new(), pings: VecDeque::new(), close: Close::None }
     }
 
     /// Whether pings of our own wait.
@@ -55,7 +66,7 @@ impl Control {
     /// Whether there are pongs or pings to encode.
     #[inline]
     pub(super) fn has_pongs_or_pings(&self) -> bool {
-        !self.pongs.is_empty() || !self.pings.is_empty()
+        !self.pongs.is_empty() || !self.own_pongs.is_empty() || !self.pings.is_empty()
     }
 
     /// Whether there is anything to encode.
@@ -76,10 +87,12 @@ impl Control {
 
     /// The answer to a ping.
     pub(super) fn push_pong(&mut self, payload: Bytes) {
-        if self.pongs.len() == MAX_PONGS {
-            self.pongs.pop_front();
-        }
-        self.pongs.push_back(payload);
+        push_latest(&mut self.pongs, payload);
+    }
+
+    /// A pong of the caller's own, behind the answers.
+    pub(super) fn push_own_pong(&mut self, payload: Bytes) {
+        push_latest(&mut self.own_pongs, payload);
     }
 
     /// A ping of our own. The caller bounds their number.
@@ -95,7 +108,7 @@ impl Control {
     }
 
     pub(super) fn take_pong(&mut self) -> Option<Bytes> {
-        self.pongs.pop_front()
+        self.pongs.pop_front().or_else(|| self.own_pongs.pop_front())
     }
 
     pub(super) fn take_ping(&mut self) -> Option<Ping> {
@@ -117,6 +130,7 @@ impl Control {
     /// Drops what waits. `is_close_dropped`: our Close frame was dropped from what was encoded.
     pub(super) fn abort_unsent(&mut self, is_close_dropped: bool) {
         self.pongs.clear();
+        self.own_pongs.clear();
         self.pings.clear();
         if is_close_dropped || matches!(self.close, Close::Queued(_)) {
             self.close = Close::None;

@@ -25,6 +25,7 @@ use self::{
     partial_message::{Frame, PartialMessage, Payload, Then},
 };
 pub(crate) use self::{
+    control::push_latest,
     ledger::Released,
     part::{Part, Place},
 };
@@ -274,6 +275,11 @@ impl Outbound {
     pub(crate) fn push_pong(&mut self, payload: Bytes) {
         self.control.push_pong(payload);
         self.encode_control();
+    }
+
+    /// Queues a pong of the caller's own. It is encoded by the next write: the latest leave.
+    pub(crate) fn push_own_pong(&mut self, payload: Bytes) {
+        self.control.push_own_pong(payload);
     }
 
     /// Queues a ping of the user. The caller bounds their number.

@@ -1,6 +1,10 @@
 //! A close that is begun and not waited for, the peer's Close as soon as it was read, and a connection that is aborted.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use testkit::peer::Peer;
@@ -286,4 +290,25 @@ async fn abort_ends_the_halves_at_once_and_everybody_hears_of_it() {
         peer.expect_gone().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
+}
+
+/// B304. The first frame counts, as of `close_with`.
+#[tokio::test]
+async fn a_close_that_is_polled_by_hand_is_that_of_close_with() {
+    let (mut peer, mut ws) = open(Config::default());
+    let mut cx = Context::from_waker(Waker::noop());
+    let refused = ws.poll_close_with(&CloseFrame::new(1005, ""), &mut cx);
+    assert!(matches!(refused, Poll::Ready(Err(Error::InvalidControl(InvalidControl::CloseCode(_))))));
+    assert_eq!(ws.ready_state(), ReadyState::Open);
+    ws.feed("before".into()).await.expect("room");
+    assert!(ws.poll_close_with(&CloseFrame::new(1001, "first"), &mut cx).is_pending());
+    assert!(ws.poll_close_with(&CloseFrame::new(1000, "second"), &mut cx).is_pending());
+    peer.expect_text("before").await;
+    peer.expect_close(1001, "first").await;
+    peer.text("dropped").await;
+    peer.close(1001, "first").await;
+    peer.finish().await;
+    let closed = poll_fn(|cx| ws.poll_close_with(&CloseFrame::new(1000, "third"), cx)).await;
+    assert_eq!(closed.expect("a valid frame"), Closed::new(1001, "first", true));
+    assert_eq!(ws.stats().discarded_messages, 1);
 }

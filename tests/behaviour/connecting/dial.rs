@@ -67,7 +67,7 @@ async fn each_address_of_either_family_is_tried_and_the_caller_gets_the_winners_
             seen.lock().expect("whole").push((peer, socket.nodelay().expect("TCP_NODELAY")));
         });
         let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
-        ws.expect("open");
+        let _ = ws.expect("open");
         assert_eq!(*sockets.lock().expect("whole"), [(server.addr(), true)]);
     }
 }
@@ -131,7 +131,7 @@ async fn an_address_that_is_not_allowed_is_not_connected_to_and_the_next_one_is_
     let addresses = [forbidden.addr(), server.addr()];
     let (builder, asked) = noting(leading_to(addresses), SocketAddr::is_ipv4);
     let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
-    ws.expect("open");
+    let _ = ws.expect("open");
     assert_eq!(*asked.lock().expect("whole"), addresses);
     nobody_came_to(&forbidden).await;
 }
@@ -195,7 +195,7 @@ async fn the_address_of_a_proxy_is_asked_for_and_not_that_of_the_server() {
         peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
         peer.accept().await;
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
     assert_eq!(*asked.lock().expect("whole"), [proxy.addr()]);
     let (builder, asked) = noting(through(), |address| !address.ip().is_loopback());
     assert!(matches!(error(builder.connect().await), Error::Connect { .. }));
@@ -212,7 +212,7 @@ async fn only_addresses_of_the_local_addresss_family_are_tried() {
     let none6 = nobody("[::1]:0").await;
     let builder = leading_to([none6, server.addr()]).local_address([127, 0, 0, 1].into());
     let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
-    ws.expect("open");
+    let _ = ws.expect("open");
     let failed = error(leading_to([none6, none6]).local_address([127, 0, 0, 1].into()).connect().await);
     let text = "cannot connect to ws://feed.invalid:80: it has no address that 127.0.0.1 could connect to";
     assert_eq!(failed.to_string(), text);
@@ -226,7 +226,7 @@ async fn the_connection_comes_from_the_local_address() {
     let local: IpAddr = [127, 0, 0, 2].into();
     let builder = WebSocketStream::builder(server.url("/")).local_address(local);
     let (ws, peer) = tokio::join!(builder.connect(), server.accept());
-    ws.expect("open");
+    let _ = ws.expect("open");
     assert_eq!(peer.remote().ip(), local);
 }
 
@@ -268,7 +268,7 @@ async fn the_resolver_is_asked_for_host_and_port_and_its_addresses_are_tried_in_
             async move { Ok(answer) }
         });
         let (ws, head) = tokio::join!(builder.connect(), async { server.peer().await.accept().await });
-        ws.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let _ = ws.unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(*seen.lock().expect("whole"), [(asked.0.to_owned(), asked.1)]);
         assert_eq!(head.header("Host"), url.strip_prefix("ws://").and_then(|url| url.strip_suffix('/')));
     }
@@ -280,7 +280,7 @@ async fn an_address_with_port_0_gets_the_urls_port() {
     let builder = WebSocketStream::builder(format!("ws://feed.invalid:{}/", server.addr().port()))
         .resolver(|_, _| async { Ok([SocketAddr::from(([127, 0, 0, 1], 0))]) });
     let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn an_address_in_the_url_is_not_resolved() {
         let builder = WebSocketStream::builder(server.url("/"))
             .resolver(|host, _| -> std::future::Ready<io::Result<Vec<SocketAddr>>> { panic!("asked for {host}") });
         let (ws, _peer) = tokio::join!(builder.connect(), server.accept());
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 

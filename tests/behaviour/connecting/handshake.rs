@@ -682,11 +682,11 @@ async fn what_a_101_must_say_in_any_of_its_forms() {
         "Upgrade: websocket\r\nConnection: keep-alive\r\nConnection:  a ,\tUPGRADE , b\r\nSec-WebSocket-Accept: {accept}",
         "Upgrade:\t websocket \t\r\nConnection: Upgrade  \r\nSec-WebSocket-Accept: \t {accept} \t ",
     ] {
-        connect_to(switching(lines)).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
+        let _ = connect_to(switching(lines)).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
     }
     for reason in ["101 Switching Protocols:", "101 ", "101", "101 Web Socket Protocol Handshake", "101 \u{e9}"] {
         let answer = |head: &Head| head.answer("").replace("101 Switching Protocols", reason).into_bytes();
-        connect_to(answer).await.unwrap_or_else(|error| panic!("{reason}: {error}"));
+        let _ = connect_to(answer).await.unwrap_or_else(|error| panic!("{reason}: {error}"));
     }
 }
 
@@ -740,7 +740,8 @@ async fn a_101_with_a_body_or_with_a_connection_in_quotes_is_malformed() {
         assert!(matches!(invalid, InvalidResponse::Malformed(_)), "{lines}: {invalid:?}");
     }
     for lines in ["Content-Length: 0\r\n", "Content-Length: 0\r\nContent-Length: 0\r\n"] {
-        connect_to(|head| head.answer(lines).into_bytes()).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
+        let _ =
+            connect_to(|head| head.answer(lines).into_bytes()).await.unwrap_or_else(|error| panic!("{lines}: {error}"));
     }
 }
 
@@ -867,7 +868,7 @@ async fn a_head_has_a_limit_however_it_is_filled() {
         assert_eq!(invalid_response(error(connect_to(fixed(&head)).await)), too_large, "{}", &head[..40]);
     }
     let fits = format!("X-Large: {}\r\n", "x".repeat(65_000));
-    connect_to(move |head| head.answer(&fits).into_bytes()).await.expect("a head of 65 000 bytes");
+    let _ = connect_to(move |head| head.answer(&fits).into_bytes()).await.expect("a head of 65 000 bytes");
     // There is no limit to their number but that.
     let many = "A: b\r\n".repeat(10_000);
     let ws = connect_to(move |head| head.answer(&many).into_bytes()).await.expect("a head of 60 000 bytes");
@@ -1170,7 +1171,7 @@ async fn an_ipv6_literal_connects() {
     let server = Script::bind_to("[::1]:0").await;
     let (ws, head) =
         tokio::join!(WebSocketStream::connect(server.url("/")), async { server.peer().await.accept().await });
-    ws.expect("open");
+    let _ = ws.expect("open");
     assert_eq!(head.header("Host"), Some(server.addr().to_string().as_str()));
 }
 

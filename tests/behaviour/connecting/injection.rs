@@ -77,7 +77,7 @@ fn encoded(text: &str) -> String {
 async fn assert_request(url: &str, resource: &str, host: &str, credentials: Option<&str>) {
     let (mut peer, io) = Peer::pipe(4096);
     let (ws, head) = tokio::join!(WebSocketStream::builder(url).connect_over(io), peer.accept());
-    ws.unwrap_or_else(|error| panic!("{url:?}: {error}"));
+    let _ = ws.unwrap_or_else(|error| panic!("{url:?}: {error}"));
     let key = head.header("Sec-WebSocket-Key").expect("a key");
     let credentials = credentials.map(|value| format!("Authorization: Basic {value}\r\n")).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");

@@ -56,7 +56,7 @@ async fn an_http_proxy_sees_connect_and_its_credentials_and_the_server_sees_none
             assert_eq!(head.header("Proxy-Authorization"), None);
             assert_eq!(head.header("Authorization"), None);
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 
@@ -75,7 +75,7 @@ async fn each_address_of_a_proxys_host_is_tried() {
         peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
         peer.accept().await;
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_proxy_and_the_server_are_told_the_same_user_agent() {
             peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
             assert_eq!(peer.accept().await.header("User-Agent"), expected);
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 
@@ -134,7 +134,7 @@ async fn any_2xx_opens_the_tunnel_also_byte_by_byte_and_with_an_informational_re
             }
             peer.accept().await;
         });
-        ws.unwrap_or_else(|error| panic!("{answer}: {error}"));
+        let _ = ws.unwrap_or_else(|error| panic!("{answer}: {error}"));
     }
 }
 
@@ -279,7 +279,7 @@ async fn no_proxy_is_asked_after_proxy_none() {
     let builder =
         WebSocketStream::builder(format!("ws://{}/", server.addr())).proxy(http(&proxy, "")).proxy(Proxy::none());
     let (ws, ()) = tokio::join!(builder.connect(), async { drop(server.peer().await.accept().await) });
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn a_socks5_proxy_gets_the_name_or_the_address_of_the_server() {
                 }
                 peer.accept().await;
             });
-            ws.unwrap_or_else(|error| panic!("{host}: {error}"));
+            let _ = ws.unwrap_or_else(|error| panic!("{host}: {error}"));
         }
     }
 }
@@ -336,7 +336,7 @@ async fn a_socks5_proxy_gets_the_credentials_if_it_asks_for_them() {
             peer.raw(b"\x05\x00\x00\x01\0\0\0\0\0\0").await;
             assert_eq!(peer.accept().await.header("Authorization"), None);
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 
@@ -423,7 +423,7 @@ async fn each_hop_of_redirects_asks_the_proxy_for_a_tunnel_of_its_own() {
             }
         }
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[tokio::test]
@@ -460,7 +460,7 @@ async fn over_a_unix_socket_a_given_proxy_is_reached_there() {
         peer.accept().await;
     });
     std::fs::remove_file(&path).expect("removed");
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
@@ -660,7 +660,7 @@ async fn wss_is_tls_with_the_server_through_either_proxy() {
                 assert_eq!(hello.server_name.as_deref(), Some(SERVER));
                 peer.expect("TLS").accept().await;
             });
-            ws.expect("open");
+            let _ = ws.expect("open");
         }
     }
 }
@@ -698,7 +698,7 @@ async fn a_line_end_in_credentials_adds_no_line_to_what_an_http_proxy_is_sent() 
             peer.raw("HTTP/1.1 200 OK\r\n\r\n").await;
             peer.accept().await;
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 
@@ -720,7 +720,7 @@ async fn credentials_for_socks5_have_their_length_whatever_is_in_them() {
             peer.raw(b"\x05\x00\x00\x01\0\0\0\0\0\0").await;
             peer.accept().await;
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
     let longer = "x".repeat(256);
     for userinfo in [format!("{longer}@"), format!("u:{longer}@"), format!("u:{}@", "%0a".repeat(256))] {

@@ -109,7 +109,7 @@ async fn secrets_stay_with_their_origin_and_do_not_come_back_to_it() {
             (first.peer().await.accept().await, false),
         ]
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
     for (i, (head, is_trusted)) in heads.iter().enumerate() {
         assert_eq!(path(head), format!("/{}", i + 1));
         assert_eq!(head.header("X-Mine"), Some("kept"));
@@ -161,7 +161,7 @@ async fn another_origin_gets_the_user_agent_and_the_origin_alone_unless_asked_to
                 (first.peer().await.accept().await, is_kept),
             ]
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
         for (head, is_there) in heads {
             for name in ["X-Api-Key", "Sec-WebSocket-Protocol"] {
                 assert_eq!(head.header(name), is_there.then_some("mine"), "{headers:?}: {head:?}");
@@ -196,7 +196,7 @@ async fn the_host_of_a_request_goes_on_with_a_location_without_an_authority() {
             (server.peer().await.accept().await, false),
         ]
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
     for (head, is_front) in heads {
         assert_eq!(head.header("Host") == Some(FRONT), is_front, "{head:?}");
         assert_eq!(head.header("Cookie").is_some(), is_front, "{head:?}");
@@ -267,7 +267,7 @@ async fn another_host_goes_on_with_a_location_without_an_authority_and_no_secret
         let (ws, (first, second)) = tokio::join!(as_front(&server, "/dir/a").connect(), async {
             (redirect(&server, 307, location).await, server.peer().await.accept().await)
         });
-        ws.unwrap_or_else(|error| panic!("{location}: {error}"));
+        let _ = ws.unwrap_or_else(|error| panic!("{location}: {error}"));
         assert!(first.header("Host") == Some(FRONT) && has_secrets(&first), "{first:?}");
         assert_eq!(second.header("Host"), Some(host), "{location}");
         assert_eq!(has_secrets(&second), is_trusted, "{location}: {second:?}");
@@ -338,7 +338,7 @@ async fn another_query_is_another_place() {
         redirect(&server, 302, "/?seen").await;
         server.accept().await;
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn a_host_of_its_own_is_the_server_name_too() {
             let head = peer.expect("TLS").accept().await;
             assert_eq!(head.header("Host"), Some("xn--bcher-kva.example:444"));
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
 }
 
@@ -242,7 +242,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
             peer.accept().await;
             peer
         });
-        ws.expect("open");
+        let _ = ws.expect("open");
     }
     for connector in authority.connectors(None) {
         let is_rustls = is_rustls(&connector);
@@ -356,7 +356,7 @@ async fn alpn_that_the_caller_set_stays() {
         peer.accept().await;
         peer
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use testkit::{peer::Peer, server::Script};
 use tokio::{io::DuplexStream, time::Instant};
-use wsflow::{Config, ReadyState, compat::WebSocket};
+use wsflow::{Closed, Config, ReadyState, compat::WebSocket};
 
 use crate::event_api::log::{Log, Seen, plain, until, within};
 
@@ -312,7 +312,7 @@ async fn a_dropped_closed_or_drained_future_is_nothing() {
     drop(peer);
     log.end(&ws).await;
     // Over, and over again.
-    assert_eq!(within(ws.closed()).await, Ok(()));
+    assert_eq!(within(ws.closed()).await, Ok(Closed::new(1006, "", false)));
     assert_eq!(within(ws.drained()).await, Ok(()));
 }
 
@@ -329,6 +329,6 @@ fn a_runtime_that_is_shut_down_ends_its_sockets_for_those_who_wait_on_another() 
     });
     drop(theirs);
     assert_eq!(ws.ready_state(), ReadyState::Closed);
-    assert_eq!(runtime().block_on(within(ws.closed())), Ok(()));
+    assert_eq!(runtime().block_on(within(ws.closed())), Ok(Closed::new(1006, "", false)));
     drop(peer);
 }

@@ -115,7 +115,7 @@ impl Log {
             states.push(ws.ready_state());
             tokio::task::yield_now().await;
         }
-        within(ws.closed()).await.unwrap_or_else(|_| panic!("no close event behind {:?}", self.text()));
+        let closed = within(ws.closed()).await.unwrap_or_else(|_| panic!("no close event behind {:?}", self.text()));
         // An event too many would come now.
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -124,6 +124,9 @@ impl Log {
         assert_eq!(ws.ready_state(), ReadyState::Closed);
         let lines = self.lines();
         check(&lines);
+        // B305.
+        let shown = Seen::Close(CloseEvent::new(closed.code, closed.reason, closed.was_clean));
+        assert_eq!(lines.last().map(|line| &line.seen), Some(&shown), "what closed() gives");
         lines.iter().map(Line::to_string).collect()
     }
 }

@@ -49,6 +49,7 @@ fn values_options_and_events_go_anywhere() {
         BinaryType,
         CloseEvent,
         Event,
+        wsflow::Event,
         ListenerId,
         ListenerOptions,
         MessageEvent,

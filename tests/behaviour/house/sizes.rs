@@ -39,6 +39,7 @@ fn sizes() -> Vec<(&'static str, usize)> {
         ("WebSocketStream: feed", size(|ws: &'static mut WebSocketStream| ws.feed(Message::from("")))),
         ("WebSocketStream: flush", size(|ws: &'static mut WebSocketStream| ws.flush())),
         ("WebSocketStream: close", size(|ws: &'static mut WebSocketStream| ws.close())),
+        ("WebSocketStream::next_event", size(|ws: &'static mut WebSocketStream| ws.next_event())),
         ("WebSocketStream::next_or_room", size(|ws: &'static mut WebSocketStream| ws.next_or_room())),
         ("WebSocketStream::next_ref", size(|ws: &'static mut WebSocketStream| ws.next_ref())),
         ("WebSocketStream::next_reader", size(|ws: &'static mut WebSocketStream| ws.next_reader())),
@@ -65,6 +66,7 @@ fn sizes() -> Vec<(&'static str, usize)> {
         ("SenderSink: send", size(|sink: &'static mut SenderSink| sink.send(Message::from("")))),
         ("SenderSink: flush", size(|sink: &'static mut SenderSink| SinkExt::<Message>::flush(sink))),
         ("Receiver: next", size(|receiver: &'static mut Receiver| receiver.next())),
+        ("Receiver::next_event", size(|receiver: &'static mut Receiver| receiver.next_event())),
         (
             "Receiver::recv_many",
             size(|(receiver, messages): (&'static mut Receiver, &'static mut Vec<Message>)| {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use testkit::{
-    frame::{BINARY, Frame, PING, PONG, encode},
+    frame::{BINARY, Frame, PING, PONG, TEXT, encode},
     peer::Peer,
 };
-use tokio::time::sleep;
-use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, WebSocketStream};
+use tokio::{io::DuplexStream, time::sleep};
+use wsflow::{CloseFrame, Closed, Config, Error, InvalidControl, Message, Receiver, Sender, WebSocketStream};
 
 use crate::support::watch::{PIECES, assert_same, close_frame, open, trace};
 
@@ -183,7 +183,7 @@ async fn a_pong_answers_earlier_pings_too() {
 #[tokio::test]
 async fn a_ping_that_cannot_be_sent_is_a_typed_error() {
     let (mut peer, mut ws) = open(Config::default(), 1 << 20);
-    assert!(matches!(ws.send_ping(vec![0; 126]), Err(Error::InvalidControl(InvalidControl::PingPayload(126)))));
+    assert!(matches!(ws.send_ping(vec![0; 126]), Err(Error::InvalidControl(InvalidControl::ControlPayload(126)))));
     let mut pongs: Vec<_> = (0..16_u8).map(|i| ws.send_ping(vec![i; 125]).expect("room")).collect();
     assert!(matches!(ws.send_ping("17th"), Err(Error::TooManyPings { limit: 16 })));
     ws.flush().await.expect("open");
@@ -280,4 +280,123 @@ async fn pings_that_came_before_our_close_are_answered_before_it() {
         peer.finish().await;
     });
     assert!(closed.expect("an end").was_clean);
+}
+
+/// The halves of a connection over a pipe.
+fn halves() -> (Peer<DuplexStream>, Sender, Receiver) {
+    let (peer, io) = Peer::pipe(1 << 20);
+    let (sender, receiver) = WebSocketStream::from_upgraded(io, Config::default()).into_split();
+    (peer, sender, receiver)
+}
+
+/// B302. They leave by the next flush, in place, and by themselves on halves.
+#[tokio::test]
+async fn pongs_of_our_own_leave_without_a_ping() {
+    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+    ws.send_pong("alive").expect("open");
+    ws.flush().await.expect("open");
+    peer.expect_pong("alive").await;
+    ws.send_pong([7; 125].to_vec()).expect("open");
+    assert!(ws.next().now_or_never().is_none(), "a poll for reading writes it, too");
+    peer.expect_pong([7; 125]).await;
+
+    let (mut peer, sender, _receiver) = halves();
+    sender.send_pong("alive").expect("open");
+    peer.expect_pong("alive").await;
+}
+
+/// B302.
+#[tokio::test]
+async fn of_pongs_of_our_own_that_wait_the_latest_sixteen_leave() {
+    let expected: Vec<_> = (4..20_u8).collect();
+    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+    for i in 0..20 {
+        ws.send_pong(vec![i]).expect("open");
+    }
+    ws.flush().await.expect("open");
+    let _pong = ws.send_ping("end").expect("open");
+    ws.flush().await.expect("open");
+    assert_eq!(pongs_until_ping(&mut peer).await, expected, "in place");
+
+    let (mut peer, sender, _receiver) = halves();
+    for i in 0..20 {
+        sender.send_pong(vec![i]).expect("open");
+    }
+    let _pong = sender.send_ping("end").expect("open");
+    assert_eq!(pongs_until_ping(&mut peer).await, expected, "halves");
+}
+
+/// The first byte of each pong before the next ping.
+async fn pongs_until_ping(peer: &mut Peer<DuplexStream>) -> Vec<u8> {
+    let mut pongs = Vec::new();
+    loop {
+        let Frame { opcode, payload, .. } = peer.expect_frame().await;
+        match opcode {
+            PONG => pongs.push(payload[0]),
+            PING => return pongs,
+            opcode => panic!("opcode {opcode}"),
+        }
+    }
+}
+
+/// B302.
+#[tokio::test]
+async fn pongs_of_our_own_go_behind_the_answers() {
+    let (mut peer, mut ws) = open(Config::default(), 1 << 20);
+    let text = encode(true, 0, TEXT, b"text");
+    peer.raw([text.clone(), encode(true, 0, PING, b"asked"), text].concat()).await;
+    assert!(ws.next().await.expect("open").is_ok());
+    // The ping has been read, and nobody has looked at it.
+    ws.send_pong("own").expect("open");
+    assert!(ws.next().await.expect("open").is_ok());
+    peer.expect_pong("asked").await;
+    peer.expect_pong("own").await;
+}
+
+/// B302, B303.
+#[tokio::test]
+async fn a_ping_or_a_pong_that_cannot_be_sent_is_a_typed_error_on_halves_too() {
+    let (mut peer, sender, _receiver) = halves();
+    let too_long = |error| matches!(error, Error::InvalidControl(InvalidControl::ControlPayload(126)));
+    assert!(too_long(sender.send_ping(vec![0; 126]).expect_err("too long")));
+    assert!(too_long(sender.send_pong(vec![0; 126]).expect_err("too long")));
+    let mut pongs: Vec<_> = (0..16_u8).map(|i| sender.send_ping(vec![i; 125]).expect("room")).collect();
+    assert!(matches!(sender.send_ping("17th"), Err(Error::TooManyPings { limit: 16 })));
+    assert!(matches!(sender.ping().await, Err(Error::TooManyPings { limit: 16 })));
+    for i in 0..16 {
+        assert_eq!(peer.expect_ping().await, [i; 125]);
+    }
+    assert!(matches!(sender.send_ping("17th"), Err(Error::TooManyPings { limit: 16 })));
+    // One that nobody waits for any more makes room, and so does an answer.
+    pongs.pop();
+    pongs.push(sender.send_ping("17th").expect("room"));
+    assert_eq!(peer.expect_ping().await, b"17th");
+    peer.pong([0; 125]).await;
+    assert!(pongs.remove(0).await.is_ok());
+    let room = sender.send_ping("18th").expect("room");
+    // Those that nobody waits for, and that have not left, count as well.
+    drop((room, pongs));
+    for _ in 0..15 {
+        drop(sender.send_ping("unsent").expect("room"));
+    }
+    assert!(matches!(sender.send_ping("one more"), Err(Error::TooManyPings { limit: 16 })));
+    sender.start_close(CloseFrame::new(1000, "")).expect("a valid code");
+    assert!(matches!(sender.send_ping(""), Err(Error::Closing { by_peer: None })));
+    assert!(matches!(sender.send_pong(""), Err(Error::Closing { by_peer: None })));
+
+    let (_peer, mut ws) = open(Config::default(), 1 << 20);
+    assert!(too_long(ws.send_pong(vec![0; 126]).expect_err("too long")));
+    ws.start_close(CloseFrame::new(1000, "")).expect("a valid code");
+    assert!(matches!(ws.send_pong(""), Err(Error::Closing { by_peer: None })));
+}
+
+/// B303. Also where the task has not seen that it was asked.
+#[tokio::test]
+async fn a_ping_over_halves_hears_of_the_end() {
+    let (_peer, sender, _receiver) = halves();
+    let pong = sender.send_ping("p").expect("open");
+    sender.abort();
+    assert!(matches!(pong.await, Err(Error::Aborted)));
+    assert!(matches!(sender.send_ping("late"), Err(Error::Aborted)));
+    assert!(matches!(sender.send_pong("late"), Err(Error::Aborted)));
 }

@@ -189,7 +189,7 @@ async fn only_a_connection_that_was_open_for_long_enough_resets_the_backoff() {
             // What the caller does before it asks again does not count as open.
             advance(seconds(100)).await;
             let asked = Instant::now();
-            open!(connections);
+            let _ = open!(connections);
             longest = longest.max(asked.elapsed());
         }
         assert_eq!(longest <= Duration::from_millis(1002), is_reset, "{longest:?} after {open_for:?}");
@@ -216,11 +216,11 @@ async fn retry_after_is_waited_for_and_the_backoff_comes_on_top() {
         ("520 x\r\nRetry-After: 10", 10),
     ] {
         let server = Server::new([Refuse(refusal), Accept]);
-        open!(connections!(server));
+        let _ = open!(connections!(server));
         assert_within(server.waits()[0], seconds(asked)..=seconds(asked + 1));
     }
     let server = Server::new([Refuse("503 x\r\nRetry-After: 100"), Accept]);
-    open!(connections!(server).backoff(Backoff::default().retry_after_max(seconds(20))));
+    let _ = open!(connections!(server).backoff(Backoff::default().retry_after_max(seconds(20))));
     assert_within(server.waits()[0], seconds(20)..=seconds(21));
 }
 
@@ -262,7 +262,7 @@ async fn what_would_be_final_is_tried_again_after_a_connection_was_yielded() {
     let mut ws = open!(connections);
     server.peer().finish().await;
     assert!(ws.next().await.expect("an item").is_err());
-    open!(connections);
+    let _ = open!(connections);
     assert_eq!(server.attempts(), 6);
     for (i, wait) in server.waits().into_iter().enumerate() {
         assert_within(wait, Duration::ZERO..=seconds(1 << i));
@@ -335,7 +335,7 @@ async fn a_close_frame_that_is_invalid_is_not_final() {
         });
         let end = end.expect("an item").expect_err("an error");
         assert!(matches!(end, Error::ProtocolViolation(_)) && end.is_transient(), "{end}");
-        open!(connections);
+        let _ = open!(connections);
     }
 }
 
@@ -366,7 +366,7 @@ async fn a_certificate_that_is_not_trusted_is_tried_again_after_a_connection_was
             let _refused = other.server(&["127.0.0.1"]).handshake(script.peer().await).await;
             good().await
         });
-        next.expect("a connection").expect("a connection");
+        let _ = next.expect("a connection").expect("a connection");
     }
 }
 
@@ -418,7 +418,7 @@ async fn a_close_code_that_says_never_ends_the_stream_and_every_other_does_not()
             let Error::Closed(closed) = last!(connections) else { panic!("{code}") };
             assert_eq!((u16::from(closed.code), &*closed.reason, closed.was_clean), (code, "why", true));
         } else {
-            open!(connections);
+            let _ = open!(connections);
         }
     }
 }
@@ -600,7 +600,7 @@ async fn what_was_dropped_or_lives_still_is_followed_by_a_wait_and_the_policy_is
     server.peer().text("here, too").await;
     assert!(next.next().await.expect("a message").is_ok());
     drop(next);
-    open!(connections);
+    let _ = open!(connections);
 }
 
 // Cancellation.

@@ -271,7 +271,7 @@ async fn no_record_of_the_crate_log_shows_a_secret() {
         peer.accept_with(&format!("Sec-WebSocket-Protocol: {}\r\n", subprotocol())).await;
         peer
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
     let records = RECORDS.take().expect("records");
     assert!(records.iter().any(|record| record.ends_with("it listens")), "{records:?}");
     for record in records {

@@ -278,7 +278,7 @@ async fn redirects_are_shown_without_their_queries() {
         peer.raw(format!("HTTP/1.1 302 x\r\nLocation: /b?{}\r\n\r\n", secret("query"))).await;
         script.accept().await
     });
-    ws.expect("open");
+    let _ = ws.expect("open");
     let events: Vec<_> = log.events(&span(&script)).iter().map(|event| timeless(event)).collect();
     let there = format!("server.address=\"127.0.0.1\" server.port={} url.scheme=\"ws\"", script.addr().port());
     assert_eq!(
