@@ -38,6 +38,7 @@ use crate::{
     sync::Mutex,
     trace::{Agreed, Trace},
     transport::{Socket, Transport, dial::Dialer, resolver::Resolver, target::Target, tls},
+    upgrade::Upgrade,
 };
 
 /// How long each phase of connecting may take unless said otherwise: longer than a slow server needs, shorter than TCP's
@@ -574,6 +575,32 @@ impl ClientBuilder {
             open(transport, &request, handshake_timeout, config, &progress).await
         });
         progress.attempt(timeout, signal, attempt).await
+    }
+
+    /// The request, to be sent by an HTTP client, and what checks the response: for an upgrade that is made elsewhere, such as
+    /// through a client that has proxies, cookies or certificates of its own.
+    ///
+    /// It is a GET of HTTP/1.1 with all headers, `Host` among them, and an absolute `http` or `https` URI without userinfo,
+    /// which is in `Authorization`. Each request has a key of its own: it is sent once. Timeouts, the proxy, TLS, redirects and
+    /// [`signal`](Self::signal) have no effect.
+    ///
+    /// `examples/hyper_client.rs` does it by hyper. By reqwest, whose `Upgraded` is what the stream goes over:
+    ///
+    /// ```ignore
+    /// let (request, upgrade) = WebSocketStream::builder(url).into_request()?;
+    /// let response = client.execute(request.map(|()| "").try_into()?).await?;
+    /// let agreed = upgrade.check(response.status(), response.headers())?;
+    /// let ws = agreed.over(response.upgrade().await?);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Misuse: [`Error::InvalidUrl`], [`InvalidSubprotocol`](Error::InvalidSubprotocol),
+    /// [`InvalidHeader`](Error::InvalidHeader). [`Error::Io`] if the system has no random numbers.
+    pub fn into_request(self) -> Result<(http::Request<()>, Upgrade), Error> {
+        let (request, key) = (self.request()?, request::key()?);
+        let http = request.to_http(&key)?;
+        Ok((http, Upgrade::new(request, key, self.options.config)))
     }
 
     /// Opens what the request is to be sent over: the socket, and TLS for `wss`.

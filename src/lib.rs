@@ -160,6 +160,7 @@ mod sync;
 mod task;
 mod trace;
 mod transport;
+mod upgrade;
 mod upgraded;
 mod wire;
 
@@ -191,4 +192,5 @@ pub use stats::Stats;
 pub use stream::{NextOrRoom, WebSocketStream};
 pub use tokio_tungstenite::{Connector, tungstenite::Utf8Bytes};
 pub use transport::{Socket, Transport};
+pub use upgrade::{Agreed, Upgrade};
 pub use upgraded::UpgradedParts;

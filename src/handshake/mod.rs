@@ -109,16 +109,26 @@ impl Answer {
             let refusal = read_refusal(io, head, read_buf, deadline).await;
             return Err(Error::Refused(Arc::new(refusal)));
         }
-        let negotiated = response::validate(&head, &key, request)?;
-        Ok(Negotiated {
-            url: Some(request.target.url().clone()),
-            response: Some(head),
-            protocol: negotiated.protocol,
-            extensions: negotiated.extensions,
-            deflate: negotiated.deflate,
-            read_buf,
-        })
+        validate(head, &key, request, read_buf)
     }
+}
+
+/// What the response of status 101 to `request` with this `key` agrees to. `read_buf`: what was read behind it.
+pub(crate) fn validate(
+    head: Response<()>,
+    key: &str,
+    request: &Request,
+    read_buf: BytesMut,
+) -> Result<Negotiated, Error> {
+    let negotiated = response::validate(&head, key, request)?;
+    Ok(Negotiated {
+        url: Some(request.target.url().clone()),
+        response: Some(head),
+        protocol: negotiated.protocol,
+        extensions: negotiated.extensions,
+        deflate: negotiated.deflate,
+        read_buf,
+    })
 }
 
 /// The response that refuses, with the start of its body, which is waited for until `deadline` at most.

@@ -1,15 +1,21 @@
 //! The request that opens a connection (RFC 6455, section 4.1).
 
+use std::borrow::Cow;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::{
-    HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, USER_AGENT},
+    HeaderValue, Uri,
+    header::{
+        AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    },
+    uri::Scheme,
 };
 use rand::{TryRng as _, rngs::SysRng};
 
 use crate::{
     config::Deflate,
-    error::{Error, InvalidHeader, up_to},
+    error::{Error, InvalidHeader, InvalidUrl, up_to},
     handshake::{extension, subprotocol::Subprotocols},
     transport::target::Target,
 };
@@ -39,27 +45,57 @@ impl Request {
     /// The bytes to send, for a `key` that was made for this connection alone. Nobody logs them: they have secrets.
     pub(crate) fn encode(&self, key: &str) -> Vec<u8> {
         let mut bytes = format!("GET {} HTTP/1.1\r\n", self.target.resource()).into_bytes();
-        push_line(&mut bytes, "Host", self.target.host().as_bytes());
-        push_line(&mut bytes, "Connection", b"Upgrade");
-        push_line(&mut bytes, "Upgrade", b"websocket");
-        push_line(&mut bytes, "Sec-WebSocket-Version", b"13");
-        push_line(&mut bytes, "Sec-WebSocket-Key", key.as_bytes());
-        if let Some(protocols) = self.protocols.header() {
-            push_line(&mut bytes, "Sec-WebSocket-Protocol", protocols.as_bytes());
-        }
-        if let Some(user_agent) = self.user_agent.as_ref().filter(|_| !self.headers.contains_key(USER_AGENT)) {
-            push_line(&mut bytes, "User-Agent", user_agent.as_bytes());
-        }
-        let explicit = self.headers.contains_key(AUTHORIZATION);
-        let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));
-        for (name, value) in self.headers.iter().chain(credentials) {
-            push_line(&mut bytes, &capitalised(name), value.as_bytes());
-        }
-        if let Some(deflate) = &self.deflate {
-            push_line(&mut bytes, "Sec-WebSocket-Extensions", extension::offer(deflate).as_bytes());
+        for (name, value) in self.lines(key) {
+            push_line(&mut bytes, &capitalised(name), value);
         }
         bytes.extend_from_slice(b"\r\n");
         bytes
+    }
+
+    /// The same, for who sends it by an HTTP client.
+    pub(crate) fn to_http(&self, key: &str) -> Result<http::Request<()>, Error> {
+        let (mut headers, too_long) = (HeaderMap::new(), || InvalidUrl::Resource("it is too long".into()));
+        for (name, value) in self.lines(key) {
+            let value = HeaderValue::from_bytes(&value).map_err(|_| InvalidHeader::Value(name.as_str().into()))?;
+            add(&mut headers, (name.clone(), value))?;
+        }
+        let server = self.target.url();
+        let authority = match (server.host_str().unwrap_or_default(), server.port()) {
+            (host, Some(port)) => format!("{host}:{port}"),
+            (host, None) => host.to_owned(),
+        };
+        let scheme = if self.target.is_secure() { Scheme::HTTPS } else { Scheme::HTTP };
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(self.target.resource().clone());
+        let mut request = http::Request::new(());
+        *request.uri_mut() = uri.build().map_err(|_| too_long())?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// All headers, in the order in which they are sent.
+    fn lines(&self, key: &str) -> Vec<(&HeaderName, Cow<'_, [u8]>)> {
+        let text = |text: &str| Cow::Owned(text.as_bytes().to_vec());
+        let mut lines = vec![
+            (&HOST, Cow::Borrowed(self.target.host().as_bytes())),
+            (&CONNECTION, text("Upgrade")),
+            (&UPGRADE, text("websocket")),
+            (&SEC_WEBSOCKET_VERSION, text("13")),
+            (&SEC_WEBSOCKET_KEY, text(key)),
+        ];
+        if let Some(protocols) = self.protocols.header() {
+            lines.push((&SEC_WEBSOCKET_PROTOCOL, Cow::Owned(protocols.as_bytes().to_vec())));
+        }
+        if let Some(user_agent) = self.user_agent.as_ref().filter(|_| !self.headers.contains_key(USER_AGENT)) {
+            lines.push((&USER_AGENT, Cow::Borrowed(user_agent.as_bytes())));
+        }
+        let explicit = self.headers.contains_key(AUTHORIZATION);
+        let credentials = self.target.credentials().filter(|_| !explicit).map(|value| (&AUTHORIZATION, value));
+        let own = self.headers.iter().chain(credentials);
+        lines.extend(own.map(|(name, value)| (name, Cow::Borrowed(value.as_bytes()))));
+        if let Some(deflate) = &self.deflate {
+            lines.push((&SEC_WEBSOCKET_EXTENSIONS, text(&extension::offer(deflate))));
+        }
+        lines
     }
 }
 
@@ -127,17 +163,24 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> Result<HeaderMap, InvalidHeader
 
 /// Some servers still compare names with case, and expect the one that most clients send.
 fn capitalised(name: &HeaderName) -> String {
+    if let Some(rest) = name.as_str().strip_prefix("sec-websocket-") {
+        return format!("Sec-WebSocket-{}", capitalised_words(rest));
+    }
+    capitalised_words(name.as_str())
+}
+
+fn capitalised_words(name: &str) -> String {
     let mut starts_word = true;
     let mut capitalise = |c: char| {
         let capitalised = if starts_word { c.to_ascii_uppercase() } else { c };
         starts_word = c == '-';
         capitalised
     };
-    name.as_str().chars().map(&mut capitalise).collect()
+    name.chars().map(&mut capitalise).collect()
 }
 
-fn push_line(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+fn push_line(bytes: &mut Vec<u8>, name: &str, value: Cow<'_, [u8]>) {
+    for part in [name.as_bytes(), b": ", &value, b"\r\n"] {
         bytes.extend_from_slice(part);
     }
 }

@@ -117,6 +117,13 @@ fn browser_echo_tells_that_nobody_is_there() {
 }
 
 #[test]
+fn hyper_client_gets_its_words_back() {
+    let (output, out) = run("hyper_client", &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(out, "Hello by hyper!\nclosed with 1000\n");
+}
+
+#[test]
 fn bulk_upload_holds_more_behind_buffered_amount_than_behind_a_sink() {
     let (output, out) = run("bulk_upload", &[]);
     assert!(output.status.success(), "{output:?}");

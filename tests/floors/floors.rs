@@ -41,6 +41,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("split", 4),
     ("message_writer", 4),
     ("stream", 4),
+    ("upgrade", 4),
     ("upgraded", 4),
     ("compat", 5),
     ("reconnect", 6),

@@ -8,3 +8,4 @@ mod proxy;
 mod redirects;
 #[cfg(any(feature = "rustls-tls", feature = "native-tls"))]
 mod tls;
+mod upgrade;
