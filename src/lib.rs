@@ -20,6 +20,8 @@
 //! * [`WebSocketStream`] is the connection; its docs say what waits for what, what a dropped future loses, and how
 //!   closing ends. [`ClientBuilder`] has the options of connecting, [`Config`] the bounds and deadlines.
 //! * [`into_split`](WebSocketStream::into_split) splits it into a [`Sender`] and a [`Receiver`], for separate tasks.
+//! * [`into_byte_stream`](WebSocketStream::into_byte_stream) makes a [`ByteStream`] of it: `AsyncRead` and `AsyncWrite` over
+//!   binary messages.
 //! * [`Reconnect`] makes the next connection when one has ended.
 //! * [`compat::WebSocket`] is the browser's `WebSocket` on top of it: events, handlers, `bufferedAmount`.
 //!
@@ -33,6 +35,7 @@
 //! | read, and not yet asked for | [`Config::read_buffer_max`]; it starts at 4 KiB, grows and shrinks by use, and is freed when idle |
 //! | the message being put together | [`Config::max_message_size`], and never more than twice what has come (from 1 MiB on) |
 //! | a message that is read by [`MessageReader`] | what was read and not yet asked for, however large the message is; a compressed message is inflated only as it is asked for |
+//! | what comes while a [`ByteStream`] is shut down | [`Config::read_buffer_max`], besides the read buffer |
 //! | the buffer of lent messages that came in several frames or compressed | as much as the largest of them; it is freed when idle |
 //! | queued by the sink | [`Config::write_high_water_mark`] and one message; of that 128 KiB, or 260 KiB of one message, is encoded ahead; up to 1 MiB while the transport takes all of it |
 //! | queued by all senders of a connection that is split | [`Config::write_high_water_mark`], with what the connection has of it, and one message of each sink; besides 100 bytes a message |
@@ -130,6 +133,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod byte_stream;
 mod client;
 mod close;
 pub mod compat;
@@ -164,6 +168,7 @@ mod upgrade;
 mod upgraded;
 mod wire;
 
+pub use byte_stream::ByteStream;
 pub use client::ClientBuilder;
 pub use close::{CloseCode, CloseFrame, Closed};
 pub use config::{Config, Deflate};

@@ -46,6 +46,9 @@ pub(crate) const MAX_COPIED_PAYLOAD: usize = 16 * KIB;
 /// The frames of a message that is written piece by piece, in bytes of payload, where no size is set.
 pub(crate) const WRITER_FRAME: usize = CHUNK;
 
+/// The most that one write to a stream of bytes makes a message of.
+pub(crate) const MAX_WRITE_MESSAGE: usize = 64 * KIB;
+
 /// A message in more frames than this is not encoded at once when it is queued.
 pub(crate) const MAX_FRAMES_AT_ONCE: usize = 64;
 
@@ -158,6 +161,7 @@ mod tests {
             include_str!("stream.rs"),
             include_str!("config.rs"),
             include_str!("message_reader.rs"),
+            include_str!("byte_stream.rs"),
         ];
         let docs = docs.concat();
         let docs = docs.split_whitespace().filter(|word| *word != "///").collect::<Vec<_>>().join(" ");
@@ -170,6 +174,7 @@ mod tests {
             format!("at no more than {} KiB", kib(AFTER_LARGE_FRAME)),
             format!("of 1 byte to {} KiB", kib(MAX_READ_CHUNK)),
             format!("`None` counts as {} KiB", kib(WRITER_FRAME)),
+            format!("makes one binary message of at most {} KiB", kib(MAX_WRITE_MESSAGE)),
         ] {
             assert!(docs.contains(&text), "the docs do not say {text:?}");
         }

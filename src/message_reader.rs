@@ -253,21 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MessageReader<'_, S> {
         }
         match ready!(self.poll_up_to(buf.remaining(), cx)) {
             Some(Ok(data)) => buf.put_slice(&data),
-            Some(Err(error)) => return Poll::Ready(Err(broken_off(error))),
+            Some(Err(error)) => return Poll::Ready(Err(error.into_read_error())),
             None => {
                 if let State::Broken(error) = &self.state {
-                    return Poll::Ready(Err(broken_off(error.clone())));
+                    return Poll::Ready(Err(error.clone().into_read_error()));
                 }
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// That a connection ended within a message is never the end of the message.
-fn broken_off(error: Error) -> io::Error {
-    match error {
-        Error::Closed(_) => io::Error::new(io::ErrorKind::UnexpectedEof, error),
-        _ => error.into(),
     }
 }

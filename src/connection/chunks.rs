@@ -2,9 +2,12 @@
 
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
-use super::Connection;
+use super::{Connection, wakers::Role};
 use crate::{
     error::Error,
     event::{ControlFrame, ControlFrames},
@@ -43,6 +46,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Incoming::Message(_) | Incoming::Control(_) | Incoming::Handled => None,
         });
         chunk.map(Result::transpose)
+    }
+
+    /// As [`poll_closed`](Self::poll_closed), for who keeps for the reader what still comes: the next chunk, or `None` once the
+    /// connection has ended. What it leaves of the input then is for the reader. The reader is woken for a chunk.
+    pub(crate) fn poll_chunk_or_closed(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<Option<Chunk>> {
+        self.budget.begin_poll();
+        // What a poll has left that was cut off.
+        self.write_control(Role::Writer, cx);
+        loop {
+            ready!(self.budget.poll(cx));
+            if self.protocol.is_done() {
+                return Poll::Ready(None);
+            }
+            match self.next_event(Delivery::Chunks { from: 0, max: max.max(1) }) {
+                Some(Event::Chunk(chunk)) => {
+                    self.wakers.wake_other(Role::Writer);
+                    return Poll::Ready(Some(chunk));
+                }
+                Some(Event::Message(_) | Event::Handled) => continue,
+                None => {}
+            }
+            let step = self.poll_step(Role::Writer, cx);
+            if !self.protocol.is_done() {
+                ready!(step);
+            }
+        }
+    }
+
+    /// The reader took something of what [`poll_chunk_or_closed`](Self::poll_chunk_or_closed) gave, where nothing was read any
+    /// more before it did: the peer has its time anew, and who closes goes on.
+    pub(crate) fn handle_taken_by_reader(&mut self) {
+        self.handle_taken(Instant::now());
+        self.wakers.wake_other(Role::Reader);
+    }
+
+    /// How much of what is read is held at most.
+    pub(crate) fn read_buffer_max(&self) -> usize {
+        self.read_buffer.max()
     }
 
     /// The next message, or the next chunk, of at most `max` bytes, of one that is read in chunks. Read in chunks are

@@ -50,6 +50,11 @@ impl ReadBuffer {
         &mut self.bytes
     }
 
+    /// The most that it holds, but for a frame that is larger and one slice.
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// How much of earlier buffers was left unused, in bytes.
     pub(crate) fn left_unused(&self) -> u64 {
         self.left_unused

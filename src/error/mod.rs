@@ -69,6 +69,7 @@ use crate::close::{CloseCode, CloseFrame, Closed};
 /// | the server sends no message | `waiting for a message timed out after 5s` | `Error::Timeout { phase: Phase::Message, .. }` | yes |
 /// | the server does not answer our Close | `the closing handshake timed out after 10s` | `Error::Timeout { phase: Phase::Close, .. }` | yes |
 /// | a message above the limit | `limit exceeded by the peer: a message of more than 1024 bytes (max_message_size)` | `Error::Limit(LimitExceeded::MessageSize { .. })` | no |
+/// | a text on a byte stream | `a text message came where only binary ones are taken` | `Error::UnexpectedText` | no |
 /// | a frame that RFC 6455 forbids | `protocol violation by the peer: a masked frame from a server` | `Error::ProtocolViolation(_)` | no |
 /// | a message writer is dropped too early | `a message was not finished: its writer was dropped before finish` | `Error::UnfinishedMessage` | no |
 /// | a text that is not UTF-8 is written | `invalid text: what was written is not UTF-8` | `Error::InvalidText` | no |
@@ -203,6 +204,10 @@ pub enum Error {
     /// [`Error::close_code`].
     #[error("limit exceeded by the peer: {0}")]
     Limit(LimitExceeded),
+    /// The peer sent a text to a [`ByteStream`](crate::ByteStream), which takes binary messages only. It was told so by a
+    /// Close frame with [`Error::close_code`].
+    #[error("a text message came where only binary ones are taken")]
+    UnexpectedText,
 }
 
 impl fmt::Debug for Error {
@@ -246,6 +251,7 @@ impl fmt::Debug for Structure<'_> {
             Error::Handshake(invalid) => of("Handshake", invalid),
             Error::ProtocolViolation(violation) => of("ProtocolViolation", violation),
             Error::Limit(limit) => of("Limit", limit),
+            Error::UnexpectedText => f.write_str("UnexpectedText"),
         }
     }
 }
@@ -333,15 +339,16 @@ impl Error {
     ///
     /// Of [`Closed`](Self::Closed) it is [`Closed::code`], the peer's. Of
     /// [`ProtocolViolation`](Self::ProtocolViolation), of [`Limit`](Self::Limit), of
-    /// [`UnfinishedMessage`](Self::UnfinishedMessage) and of a [`Timeout`](Self::Timeout) in [`Phase::Message`] (both 1011) it
-    /// is the code of the Close frame that tells the peer, which is not sent where our own Close was sent before. All others
-    /// have none.
+    /// [`UnexpectedText`](Self::UnexpectedText) (1003), of [`UnfinishedMessage`](Self::UnfinishedMessage) and of a
+    /// [`Timeout`](Self::Timeout) in [`Phase::Message`] (both 1011) it is the code of the Close frame that tells the peer, which
+    /// is not sent where our own Close was sent before. All others have none.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Closed(closed) => Some(closed.code),
             Self::Closing { by_peer } => by_peer.as_deref().map(CloseFrame::effective_code),
             Self::ProtocolViolation(violation) => Some(violation.close_code()),
             Self::Limit(limit) => Some(limit.close_code()),
+            Self::UnexpectedText => Some(CloseCode::UNSUPPORTED_DATA),
             Self::UnfinishedMessage | Self::Timeout { phase: Phase::Message, .. } => Some(CloseCode::INTERNAL_ERROR),
             _ => None,
         }
@@ -424,10 +431,22 @@ impl From<Error> for io::Error {
             Error::Io(cause) | Error::Connect { cause, .. } => cause.kind(),
             Error::Timeout { .. } => io::ErrorKind::TimedOut,
             Error::Closing { .. } | Error::Closed(_) | Error::UnfinishedMessage => io::ErrorKind::BrokenPipe,
-            Error::InvalidText | Error::ProtocolViolation(_) | Error::Limit(_) => io::ErrorKind::InvalidData,
+            Error::InvalidText | Error::ProtocolViolation(_) | Error::Limit(_) | Error::UnexpectedText => {
+                io::ErrorKind::InvalidData
+            }
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
+    }
+}
+
+impl Error {
+    /// As an error of reading bytes: that a connection ended is never the end of what was to be read.
+    pub(crate) fn into_read_error(self) -> io::Error {
+        match self {
+            Self::Closed(_) => io::Error::new(io::ErrorKind::UnexpectedEof, self),
+            _ => self.into(),
+        }
     }
 }
 
@@ -549,6 +568,7 @@ mod tests {
             Error::Handshake(_) => 19,
             Error::ProtocolViolation(_) => 20,
             Error::Limit(_) => 21,
+            Error::UnexpectedText => 22,
         }
     }
 
@@ -561,7 +581,7 @@ mod tests {
         let late_in =
             |phase| Error::Timeout { phase: Phase::Attempt, after: Duration::ZERO, server: None, during: Some(phase) };
         // Timeout, connect, TLS, closed; status; close code.
-        let table: [(Error, &str, Option<u16>, Option<u16>); 48] = [
+        let table: [(Error, &str, Option<u16>, Option<u16>); 49] = [
             (InvalidUrl::Fragment.into(), "", None, None),
             (InvalidSubprotocol::Empty.into(), "", None, None),
             (InvalidHeader::Name("".into()).into(), "", None, None),
@@ -610,6 +630,7 @@ mod tests {
             (Violation::InvalidUtf8.into(), "", None, Some(1007)),
             (LimitExceeded::Fragments { limit: 1 }.into(), "", None, Some(1008)),
             (LimitExceeded::MessageSize { limit: 1 }.into(), "", None, Some(1009)),
+            (Error::UnexpectedText, "", None, Some(1003)),
         ];
         let mut places: Vec<_> = table.iter().map(|(error, ..)| place(error)).collect();
         for (error, is, status, close_code) in table {
@@ -629,6 +650,6 @@ mod tests {
             assert_eq!(error.close_code().map(u16::from), close_code, "{error}");
         }
         places.dedup();
-        assert_eq!(places, (0..22).collect::<Vec<_>>(), "each variant is in the table");
+        assert_eq!(places, (0..23).collect::<Vec<_>>(), "each variant is in the table");
     }
 }

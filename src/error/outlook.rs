@@ -37,7 +37,8 @@ impl Error {
             | Self::UnfinishedMessage
             | Self::Overflow(_)
             | Self::Aborted
-            | Self::Limit(_) => Final,
+            | Self::Limit(_)
+            | Self::UnexpectedText => Final,
             Self::Closing { by_peer: None } => Intended,
             Self::Closing { by_peer: Some(frame) } => of_code(frame.effective_code()),
             Self::Closed(closed) => of_code(closed.code),

@@ -30,7 +30,7 @@ impl Retry {
     /// | what the caller gave: URL, subprotocol, header, and every other misuse | never | never |
     /// | [`Error::Aborted`]: the attempt was cancelled by its own token | never | never |
     /// | [`Error::UnfinishedMessage`] and [`Error::InvalidText`]: what the caller broke | never | never |
-    /// | [`Error::ProtocolViolation`], but in the peer's Close frame; [`Error::Limit`] | never | never |
+    /// | [`Error::ProtocolViolation`], but in the peer's Close frame; [`Error::Limit`]; [`Error::UnexpectedText`] | never | never |
     /// | [`Error::Closed`] with code 1002, 1003, 1007, 1008, 1009 or 1010 | never | never |
     /// | [`Error::Refused`], and [`Error::Proxy`] with a status: any but 408, 425, 429 and 5xx, without `Retry-After` | never | backoff |
     /// | [`Error::Tls`], of a proxy, too: a certificate, or a server that speaks no TLS or breaks off in it | never | backoff |
@@ -167,6 +167,7 @@ mod tests {
                     Violation::MaskedFrame.into(),
                     Violation::InvalidUtf8.into(),
                     LimitExceeded::Fragments { limit: 1 }.into(),
+                    Error::UnexpectedText,
                 ],
             ),
             (

@@ -27,6 +27,7 @@ pub(super) fn kind(error: &Error) -> &'static str {
         Error::Handshake(_) => "handshake",
         Error::ProtocolViolation(_) => "protocol_violation",
         Error::Limit(_) => "limit",
+        Error::UnexpectedText => "unexpected_text",
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
         let accept = || InvalidResponse::Accept(HeaderText::new(Some(SECRET)));
         let no = || SharedError::from(Box::<dyn std::error::Error + Send + Sync>::from("no"));
         let way = [url::Url::parse("ws://host/?s3cret").unwrap()];
-        let table: [(Error, &str, &str); 28] = [
+        let table: [(Error, &str, &str); 29] = [
             (InvalidUrl::Resource(SECRET.into()).into(), "invalid_url", "invalid URL"),
             (InvalidSubprotocol::Empty.into(), "invalid_subprotocol", "invalid subprotocol"),
             (InvalidHeader::Name(SECRET.into()).into(), "invalid_header", "invalid header"),
@@ -105,6 +106,7 @@ mod tests {
             (Error::UnfinishedMessage, "unfinished_message", ""),
             (Error::Overflow(1), "overflow", ""),
             (Error::Aborted, "aborted", ""),
+            (Error::UnexpectedText, "unexpected_text", ""),
             (Error::Closing { by_peer: None }, "closing", ""),
             (
                 Closed { code: 1008.into(), reason: SECRET.into(), ..Closed::abnormal() }.into(),

@@ -4,6 +4,7 @@
 //! process has once, counts allocations or needs real time is a binary of its own.
 
 mod backpressure;
+mod byte_stream;
 mod closing;
 mod compression;
 mod connecting;

@@ -5,3 +5,4 @@ mod dashboard;
 mod small;
 #[path = "../support/mod.rs"]
 mod support;
+mod tunnel;

@@ -44,7 +44,7 @@ fn run(example: &str, args: &[&str]) -> (Output, String) {
 }
 
 /// An example beside the server of a test. It ends with the test at latest.
-fn start(example: &str, args: &[&str]) -> Child {
+pub(crate) fn start(example: &str, args: &[&str]) -> Child {
     let mut command = tokio::process::Command::new(program(example));
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().expect("the example can be started")

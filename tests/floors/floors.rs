@@ -37,6 +37,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("outbox", 4),
     ("task", 4),
     ("fuzzing", 4),
+    ("byte_stream", 4),
     ("message_reader", 4),
     ("split", 4),
     ("message_writer", 4),

@@ -4,6 +4,7 @@
 //! see each other.
 
 mod by_reference;
+mod byte_stream;
 mod compression;
 mod connection;
 mod halves;

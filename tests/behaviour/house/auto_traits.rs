@@ -4,11 +4,11 @@ use std::marker::PhantomPinned;
 
 use tokio::io::DuplexStream;
 use wsflow::{
-    Backoff, ClientBuilder, CloseCode, CloseFrame, Closed, Config, Deflate, Error, HeaderText, InvalidControl,
-    InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl, Kind, LimitExceeded, Message,
-    MessageReader, MessageRef, MessageWriter, NextOrRoom, Phase, Pong, ProxyCause, ProxyError, ReadyState, Receiver,
-    Reconnect, Redirected, Retry, Sender, SenderSink, SharedError, Socket, Stats, Transport, TrySendError,
-    UpgradedParts, Violation, WebSocketStream,
+    Backoff, ByteStream, ClientBuilder, CloseCode, CloseFrame, Closed, Config, Deflate, Error, HeaderText,
+    InvalidControl, InvalidHeader, InvalidRedirect, InvalidResponse, InvalidSubprotocol, InvalidUrl, Kind,
+    LimitExceeded, Message, MessageReader, MessageRef, MessageWriter, NextOrRoom, Phase, Pong, ProxyCause, ProxyError,
+    ReadyState, Receiver, Reconnect, Redirected, Retry, Sender, SenderSink, SharedError, Socket, Stats, Transport,
+    TrySendError, UpgradedParts, Violation, WebSocketStream,
     compat::{
         BinaryType, CloseError, CloseEvent, Event, InvalidStateError, ListenerId, ListenerOptions, MessageEvent,
         WeakWebSocket, WebSocket, WebSocketBuilder,
@@ -64,6 +64,8 @@ fn connections_their_halves_and_what_they_lend_go_anywhere() {
     goes_anywhere!(
         WebSocketStream,
         WebSocketStream<DuplexStream>,
+        ByteStream,
+        ByteStream<DuplexStream>,
         MessageReader<'_>,
         MessageWriter<'_>,
         UpgradedParts<Transport>,

@@ -8,7 +8,7 @@ use testkit::{
     peer::Peer,
     server::Script,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wsflow::{CloseCode, Config, Error, Kind, LimitExceeded, Message, Phase, WebSocketStream};
 
 use crate::support::error;
@@ -189,6 +189,16 @@ async fn a_message_that_is_too_large() {
     let failed = ws.next().await.expect("an item").expect_err("an error");
     assert_documented!("a message above the limit", failed, Error::Limit(LimitExceeded::MessageSize { .. }));
     assert_eq!(failed.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
+}
+
+#[tokio::test]
+async fn a_text_on_a_byte_stream() {
+    let (mut peer, ws) = open(Config::default());
+    peer.text("x").await;
+    let failed = ws.into_byte_stream().read_u8().await.expect_err("an error");
+    let failed: &Error = failed.get_ref().and_then(|cause| cause.downcast_ref()).expect("an error of this crate");
+    assert_documented!("a text on a byte stream", failed, Error::UnexpectedText);
+    assert_eq!(failed.close_code(), Some(CloseCode::UNSUPPORTED_DATA));
 }
 
 #[tokio::test]
