@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the client against servers that others wrote: Python's `websockets` and Node's `ws`, over ws and wss.
-# Installs them below the target directory. More: tests/interop.rs and tests/market_feed.sh.
+# Installs them below the target directory. More: tests/interop.rs, tests/gateway.rs and tests/market_feed.sh.
 #
 # usage: tests/interop.sh [--install]
 set -euo pipefail
@@ -29,6 +29,6 @@ if [[ ${1-} == --install ]]; then exit; fi
 
 INTEROP_PYTHON=$ROOT/venv/bin/python INTEROP_NODE=$(command -v node) NODE_PATH=$ROOT/node_modules
 export INTEROP_PYTHON INTEROP_NODE NODE_PATH INTEROP_MAIN_JOB=callback_vs_stream
-cargo build --quiet "${FEATURES[@]}" --example callback_vs_stream --example market_feed --test interop
-cargo test --quiet "${FEATURES[@]}" --test interop
+cargo build --quiet "${FEATURES[@]}" --example callback_vs_stream --example market_feed --test interop --test gateway
+cargo test --quiet "${FEATURES[@]}" --test interop --test gateway
 tests/market_feed.sh
