@@ -59,12 +59,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.protocol.is_done() {
                 return Poll::Ready(None);
             }
-            match self.next_event(Delivery::Chunks { from: 0, max: max.max(1) }) {
-                Some(Event::Chunk(chunk)) => {
+            match self.next_event(Delivery::Chunks { from: 0, max: max.max(1) }, ControlFrames::Hidden) {
+                Some(Incoming::Chunk(chunk)) => {
                     self.wakers.wake_other(Role::Writer);
                     return Poll::Ready(Some(chunk));
                 }
-                Some(Event::Message(_) | Event::Handled) => continue,
+                Some(Incoming::Message(_) | Incoming::Control(_) | Incoming::Handled) => continue,
                 None => {}
             }
             let step = self.poll_step(Role::Writer, cx);
