@@ -240,7 +240,7 @@ async fn halves_keep_control_frames_from_the_first_poll_on() {
 }
 
 /// B301. The oldest frees what it cost: the connection reads and answers on.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_a_kind_the_latest_sixteen_are_kept_for_a_receiver() {
     let (mut peer, _sender, mut receiver) = halves(Config::default().read_high_water_mark(4096));
     assert!(receiver.next_event().now_or_never().is_none());
@@ -285,7 +285,7 @@ async fn control_frames_that_wait_cost_room() {
 }
 
 /// B301. Where control frames alone take all room, who waits for a message does not wait for ever.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn control_frames_that_nobody_takes_keep_no_message_back() {
     let (mut peer, _sender, mut receiver) = halves(Config::default().read_high_water_mark(1));
     assert!(receiver.next_event().now_or_never().is_none());
