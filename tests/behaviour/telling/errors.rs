@@ -477,7 +477,10 @@ async fn what_the_caller_gave_is_named() {
         (error(builder().protocols(["a", "A"]).connect().await), "invalid subprotocol: names[1] is listed before"),
         (error(builder().header("host", "x").connect().await), "invalid header: \"host\" is set by the handshake"),
         (error(WebSocketStream::connect("ftp://h/").await), "invalid URL: the scheme is \"ftp\""),
-        (ws.send_ping(vec![0; 126]).expect_err("sent"), "invalid control frame: a ping payload of 126 bytes"),
+        (
+            ws.send_ping(vec![0; 126]).expect_err("sent"),
+            "invalid control frame: a payload of 126 bytes for a ping or a pong",
+        ),
         (Error::TooManyPings { limit: 16 }, "too many pings: 16 wait for their pongs already"),
     ] {
         assert!(failed.to_string().starts_with(text), "{failed}");
