@@ -22,7 +22,7 @@ use crate::{
     connection::Connection,
     error::Error,
     limits::MAX_IDLE_PLACES,
-    outbox::{Amount, Entry, Failure, Outbox, PingRequest, Report, Standing, Taken},
+    outbox::{Amount, Entry, Failure, Outbox, PingRequest, PingsAndPongs, Report, Standing, Taken},
     trace::Lifespan,
 };
 
@@ -203,12 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             Some(Failure::Abandoned) => self.connection.abandon_message(0),
             Some(Failure::Overflow(_) | Failure::Aborted) | None => {}
         }
-        for payload in self.taken.pongs.drain(..) {
-            // Nothing can be sent any more: whoever asked learns it by the end.
-            let _ = self.connection.pong(payload);
-        }
-        for PingRequest { payload, answer, asked } in self.taken.pings.drain(..) {
-            self.connection.ping_for(payload, answer, asked);
+        if let Some(control) = self.taken.control.take() {
+            self.take_control(*control);
         }
         let count = self.taken.entries.len();
         for (_, entry) in self.taken.entries.drain(..) {
@@ -225,6 +221,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
             };
         }
         if count == 0 { 0 } else { due.saturating_sub(count).min(self.taken.left) }
+    }
+
+    #[cold]
+    fn take_control(&mut self, PingsAndPongs { pings, pongs }: PingsAndPongs) {
+        for payload in pongs {
+            // Nothing can be sent any more: whoever asked learns it by the end.
+            let _ = self.connection.pong(payload);
+        }
+        for PingRequest { payload, answer, asked } in pings {
+            self.connection.ping_for(payload, answer, asked);
+        }
     }
 
     /// Takes what has come.
@@ -263,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// Begins to close, if that is asked for: only now, since a Close of the peer's that has come already is answered, and not
     /// crossed. Returns whether it did.
     fn close(&mut self) -> bool {
-        let Some(frame) = self.taken.close.take() else { return false };
+        let Some(frame) = self.taken.close.take().map(|frame| *frame) else { return false };
         // The frame was checked when it was asked for.
         let _ = self.connection.close(frame);
         self.arrivals.close_begun();
@@ -313,7 +320,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Arrivals> Task<S, A> {
     /// Frees the memory of a burst.
     fn shrink(&mut self) {
         self.taken.entries.shrink_to(MAX_IDLE_PLACES);
-        self.taken.pings.shrink_to(MAX_IDLE_PLACES);
-        self.taken.pongs.shrink_to(MAX_IDLE_PLACES);
     }
 }

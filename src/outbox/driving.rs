@@ -2,13 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc, task::Context};
 
-use bytes::Bytes;
-
 use super::{
     Outbox,
     entry::Entry,
     queue::{Amount, Position},
-    requests::{Failure, PingRequest},
+    requests::{Failure, PingsAndPongs},
     state::{Aftermath, Phase, State},
 };
 use crate::{
@@ -23,11 +21,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) entries: VecDeque<(Position, Entry)>,
-    pub(crate) pings: Vec<PingRequest>,
-    pub(crate) pongs: VecDeque<Bytes>,
+    pub(crate) control: Option<Box<PingsAndPongs>>,
     pub(crate) failure: Option<Box<Failure>>,
     /// Our Close frame, which follows all that was taken.
-    pub(crate) close: Option<CloseFrame>,
+    pub(crate) close: Option<Box<CloseFrame>>,
     pub(crate) has_senders: bool,
     /// Entries that the connection may take now and that it had no room for.
     pub(crate) left: usize,
@@ -36,8 +33,7 @@ pub(crate) struct Taken {
 impl State {
     fn take(&mut self, room: Option<usize>, taken: &mut Taken) {
         taken.has_senders = self.senders > 0;
-        std::mem::swap(&mut taken.pings, &mut self.requests.pings);
-        std::mem::swap(&mut taken.pongs, &mut self.requests.pongs);
+        taken.control = self.requests.control.take();
         taken.failure = self.requests.take_failure().or(taken.failure.take());
         taken.left = 0;
         let is_failing = taken.failure.as_ref().is_some_and(|failure| !matches!(**failure, Failure::Overflow(_)));
@@ -171,7 +167,7 @@ impl Outbox {
             Some((state.queue.end(last), state.turn.take(), std::mem::take(&mut state.requests)))
         });
         let Some((_queue, _turn, requests)) = dropped else { return };
-        for ping in requests.pings {
+        for ping in requests.control.map(|control| control.pings).unwrap_or_default() {
             ping.answer.tell(Err(error.clone()));
         }
     }

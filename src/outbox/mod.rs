@@ -37,7 +37,7 @@ pub(crate) use self::{
     driving::{Report, Standing, Taken},
     entry::Entry,
     queue::Amount,
-    requests::{Failure, PingRequest},
+    requests::{Failure, PingRequest, PingsAndPongs},
     sink::{SinkFlush, SinkPlace},
     turn::PartWriter,
 };
@@ -52,7 +52,7 @@ use crate::{
     close::{CloseFrame, Closed},
     error::Error,
     message::Message,
-    protocol::{Compression, Pong, PongAnswer, ReadyState, push_latest, validate_payload},
+    protocol::{Compression, Pong, PongAnswer, ReadyState, validate_payload},
     stats::Stats,
     stopwatch::Stopwatch,
     sync::{Hint, Mutex, WakerSlot},
@@ -202,7 +202,7 @@ impl Outbox {
             state.abandon_forgotten(sender, after);
             state.check_open()?;
             validate_payload(&payload)?;
-            push_latest(&mut state.requests.pongs, payload);
+            state.requests.pong(payload);
             state.wake_task(after);
             Ok(())
         })
@@ -220,7 +220,7 @@ impl Outbox {
                 if state.turn.is_some() {
                     state.abandon(0, after);
                 } else {
-                    state.requests.close = Some(frame);
+                    state.requests.close = Some(Box::new(frame));
                     state.begin_closing(Error::Closing { by_peer: None }, after);
                 }
                 ReadyState::Open

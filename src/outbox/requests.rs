@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     close::CloseFrame,
     error::Error,
-    protocol::{PongAnswer, PongWatch, check_pings},
+    protocol::{PongAnswer, PongWatch, check_pings, push_latest},
 };
 
 /// A ping that somebody asked for.
@@ -41,15 +41,22 @@ impl Failure {
     }
 }
 
+/// Pings and pongs that somebody asked for.
+#[derive(Debug, Default)]
+pub(crate) struct PingsAndPongs {
+    pub(crate) pings: Vec<PingRequest>,
+    /// The latest.
+    pub(crate) pongs: VecDeque<Bytes>,
+}
+
+/// Boxed is what most connections never ask for.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    pub(super) pings: Vec<PingRequest>,
-    /// Those that somebody may wait for.
+    pub(super) control: Option<Box<PingsAndPongs>>,
+    /// Pings that somebody may wait for.
     waiting_pings: Vec<PongWatch>,
-    /// The latest.
-    pub(super) pongs: VecDeque<Bytes>,
     /// The Close frame that is to follow what is queued.
-    pub(super) close: Option<CloseFrame>,
+    pub(super) close: Option<Box<CloseFrame>>,
     failure: Option<Box<Failure>>,
 }
 
@@ -57,10 +64,16 @@ impl Requests {
     /// Asks for a ping, unless too many wait. `unsent`: those that the connection has not sent.
     pub(super) fn ping(&mut self, request: PingRequest, unsent: usize) -> Result<(), Error> {
         self.waiting_pings.retain(PongWatch::is_waiting);
-        check_pings(self.waiting_pings.len(), self.pings.len() + unsent)?;
+        let asked = self.control.as_ref().map_or(0, |control| control.pings.len());
+        check_pings(self.waiting_pings.len(), asked + unsent)?;
         self.waiting_pings.push(request.answer.watch());
-        self.pings.push(request);
+        self.control.get_or_insert_default().pings.push(request);
         Ok(())
+    }
+
+    /// Asks for a pong.
+    pub(super) fn pong(&mut self, payload: Bytes) {
+        push_latest(&mut self.control.get_or_insert_default().pongs, payload);
     }
 
     /// The first failure counts, but for one that leaves nothing to do.

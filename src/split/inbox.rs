@@ -92,7 +92,7 @@ struct State {
     /// How many items came so far.
     arrived: u64,
     /// Control frames that wait, once the receiver has asked for them.
-    frames: Option<PlacedFrames>,
+    frames: Option<Box<PlacedFrames>>,
     /// The cost of what is in the queue, or was taken from it and not yet handed out.
     held: usize,
     phase: Phase,
@@ -332,7 +332,7 @@ impl State {
 
     /// How many items come before the next control frame.
     fn next_frame(&self) -> u64 {
-        self.frames.as_ref().and_then(PlacedFrames::first_place).unwrap_or(u64::MAX)
+        self.frames.as_deref().and_then(PlacedFrames::first_place).unwrap_or(u64::MAX)
     }
 
     /// Their cost counts already. One that makes room for a later one costs nothing any more.
