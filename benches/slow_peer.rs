@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench --bench slow_peer                # the tables of docs/slow_peers.md, some three minutes
-//! python3 tests/lossy_link.py --loss 0 --delay 25 COMMAND --listen 10.99.0.1 --through 10.99.0.2    # over a long way
+//! python3 tests/lossy_link.py --loss 0 --delay 25 COMMAND --bench --listen 10.99.0.1 --through 10.99.0.2    # over a long way
 //! ```
 //!
 //! CPU time is that of the process, without the peer's thread.
@@ -218,6 +218,8 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name)?;
         Some(arguments.get(at + 1)?.parse().expect("an address"))
     };
+    // Without `--bench` it only shows that it runs.
+    let is_short = !arguments.iter().any(|argument| argument == "--bench");
     let local = IpAddr::from([127, 0, 0, 1]);
     let way = Way { listen: option("--listen").unwrap_or(local), through: option("--through").unwrap_or(local) };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -226,8 +228,11 @@ fn main() {
             "| the peer reads | low-water mark | taken after 1 s | longest without progress | a ping asked for after 3 s |"
         );
         println!("|---|---|---|---|---|");
-        for each in [2 * KIB, 10 * KIB, 16 * KIB, 200 * KIB] {
-            for lowat in LOWATS {
+        let slow = [2 * KIB, 10 * KIB, 16 * KIB, 200 * KIB];
+        for each in if is_short { &slow[3..] } else { &slow[..] } {
+            let each = *each;
+            for lowat in if is_short { &LOWATS[2..3] } else { &LOWATS[..] } {
+                let lowat = *lowat;
                 let row = runtime.block_on(slow_peer(way, lowat, each));
                 println!("| {} KiB/s | {} | {row} |", each * 5 / KIB, name(lowat));
             }
@@ -238,8 +243,11 @@ fn main() {
     println!("\n| fed, bytes | low-water mark | MB/s | CPU a message |");
     println!("|---|---|---|---|");
     // In turn, so that a change of the machine shows in all of them.
-    let (rounds, duration) =
-        if way.listen == local { (5, Duration::from_millis(400)) } else { (1, Duration::from_secs(8)) };
+    let (rounds, duration) = match way.listen == local {
+        true if is_short => (1, Duration::from_millis(10)),
+        true => (5, Duration::from_millis(400)),
+        false => (1, Duration::from_secs(8)),
+    };
     for &len in sizes {
         let mut measured = LOWATS.map(|_| Vec::new());
         for _ in 0..rounds {

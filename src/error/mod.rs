@@ -416,7 +416,7 @@ from_parts! {
     LimitExceeded => Limit,
 }
 
-/// Of a server that is not known yet: see [`Error::at`].
+/// Of a server that is not known yet: who connects adds it.
 impl From<InvalidResponse> for Error {
     fn from(cause: InvalidResponse) -> Self {
         Self::Handshake(Arc::new(HandshakeError { server: None, cause }))
