@@ -8,7 +8,6 @@ use std::{
 
 use bytes::BytesMut;
 use loom::{future::block_on, sync::Arc, thread};
-use tokio::sync::oneshot;
 
 use super::{Amount, Entry, Failure, Outbox, PartWriter, Report, SenderId, SinkFlush, Taken};
 use crate::{
@@ -61,6 +60,7 @@ fn all_has_left() -> Report {
         is_flushed: true,
         send_error: None,
         peer_close: None,
+        unsent_pings: 0,
         stats: Stats::default(),
         read_pause: Stopwatch::default(),
     }
@@ -172,7 +172,7 @@ fn a_close_reaches_who_waits_and_the_task() {
 fn two_pings_at_the_same_time_both_reach_the_task() {
     loom::model(|| {
         let outbox = outbox();
-        let ping = |sender| meanwhile(&outbox, move |outbox| outbox.ping(sender, oneshot::channel().0).unwrap());
+        let ping = |sender| meanwhile(&outbox, move |outbox| drop(outbox.ping(sender, None).unwrap()));
         let asked = [ping(ONE), ping(TWO)];
         let mut pings = 0;
         wait_for(&outbox, |taken| {
