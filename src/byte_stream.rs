@@ -65,8 +65,8 @@ use crate::{
 ///
 /// What the peer sends before its own Close is kept for the reader meanwhile, at most
 /// [`Config::read_buffer_max`](crate::Config::read_buffer_max) bytes. Beyond it the transport is not read until the reader takes
-/// something, and [`Config::close_timeout`](crate::Config::close_timeout) ends the connection; what the reader takes then
-/// starts that time anew.
+/// something, and [`Config::close_timeout`](crate::Config::close_timeout) ends the connection. That time starts again whenever
+/// the reader takes something.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream<S> {
         }
     }
 
-    /// Moves the chunk to what is kept, as far as there is room. Returns whether that was all of it.
+    /// Moves the chunk into the kept bytes, as far as there is room. Returns whether all of it fitted.
     fn keep(&mut self) -> bool {
         let max = self.connection().read_buffer_max();
         let room = max.saturating_sub(self.kept.len());

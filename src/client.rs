@@ -147,9 +147,9 @@ impl ClientBuilder {
     ///
     /// The URI must be absolute. Of the headers that the handshake owns, `Sec-WebSocket-Protocol` is taken as
     /// [`protocols`](Self::protocols), and `Host` is sent in place of the URI's host; unlike with [`host`](Self::host) a TLS
-    /// server must still prove the URI's. Two of them, or one that is no host, are [`InvalidUrl::Host`]. The others,
-    /// `Sec-WebSocket-Key` among them, are ignored and made anew. All
-    /// others that [`header`](Self::header) refuses, and those that `Connection` names, are dropped, since they are for one hop.
+    /// server must still prove the URI's. Two of them, or one that is no host, are [`InvalidUrl::Host`]. The handshake
+    /// makes the others itself, such as `Sec-WebSocket-Key`, and ignores those given. Headers for one hop are dropped: those that
+    /// [`header`](Self::header) refuses, and those that `Connection` names.
     /// Method and version are not looked at.
     pub fn from_request(request: http::Request<()>) -> Self {
         let target = Target::parse(&request.uri().to_string());
@@ -626,7 +626,7 @@ impl ClientBuilder {
         }
     }
 
-    /// What `server` is to be reached through.
+    /// The proxy through which `server` is reached, if there is one.
     #[cfg(feature = "proxy")]
     fn proxy_for(&self, server: &Target) -> Option<&Endpoint> {
         self.options.proxy.endpoint(server, self.options.dialer.is_unix())

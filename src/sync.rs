@@ -70,8 +70,8 @@ impl<T> Mutex<T> {
     }
 }
 
-/// What a state behind a lock says, for who asks without the lock. It may miss a change that comes at the same time: who
-/// would wait for that looks under the lock.
+/// A flag that is read without a lock. It may miss a change that comes at the same time: a task that would wait for the change
+/// looks under the lock.
 #[derive(Debug)]
 pub(crate) struct Hint(AtomicBool);
 
@@ -80,7 +80,6 @@ impl Hint {
         Self(AtomicBool::new(is_set))
     }
 
-    /// The caller holds the lock.
     #[inline]
     pub(crate) fn set(&self, is_set: bool) {
         self.0.store(is_set, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use crate::{
 
 /// An upgrade that is made elsewhere: [`ClientBuilder::into_request`](crate::ClientBuilder::into_request) gives it together
 /// with the request, and [`check`](Self::check) judges the response.
-#[must_use = "the response is to be checked"]
+#[must_use = "check the response with it"]
 pub struct Upgrade {
     request: Request,
     key: String,

@@ -364,8 +364,8 @@ impl WebSocketBuilder {
 
     /// Begins to connect, on a task of the current tokio runtime, and returns at once.
     ///
-    /// What it gives is to be kept: dropped, it aborts the attempt. As a statement it is a warning, and an error where a
-    /// program denies those:
+    /// Keep the socket that it returns: its drop aborts the attempt. The compiler warns where the socket is not used, and
+    /// refuses it where warnings are denied:
     ///
     /// ```compile_fail
     /// #![deny(unused_must_use)]

@@ -74,8 +74,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The reader took something of what [`poll_chunk_or_closed`](Self::poll_chunk_or_closed) gave, where nothing was read any
-    /// more before it did: the peer has its time anew, and who closes goes on.
+    /// The reader took something while [`poll_chunk_or_closed`](Self::poll_chunk_or_closed) had no room to read more: the peer's
+    /// time starts again, and the task that closes is woken.
     pub(crate) fn handle_taken_by_reader(&mut self) {
         self.handle_taken(Instant::now());
         self.wakers.wake_other(Role::Reader);

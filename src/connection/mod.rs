@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.protocol.handle_taken(at.into_std());
     }
 
-    /// Nothing more comes or leaves: the transport is to be dropped.
+    /// Ends the connection at once. The caller drops the transport.
     pub(crate) fn abort(&mut self) {
         self.protocol.abort();
     }

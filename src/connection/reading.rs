@@ -221,8 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         has_ended
     }
 
-    /// Before the peer's Close is handed out: answers it, behind what is queued, as far as the transport takes that. Who looks
-    /// at it may not poll again.
+    /// Answers the peer's Close before it is handed out, as far as the transport takes what is queued before the answer. The
+    /// caller may not poll again.
     #[cold]
     fn write_answer(&mut self, cx: &mut Context<'_>) {
         let _ = self.poll_write(Role::Reader, cx, FlushMode::All);

@@ -87,7 +87,7 @@ impl InvalidResponse {
         Self::Malformed(format!("it begins with \"{}\"", Excerpt(&String::from_utf8_lossy(line))).into())
     }
 
-    /// The header has this value, of which `wrong` is to be said.
+    /// The header has this value; `wrong` says what is wrong with it.
     pub(crate) fn extension(value: &str, wrong: &str) -> Self {
         Self::Extension(format!("\"{}\": {wrong}", Excerpt(value)).into())
     }

@@ -116,9 +116,7 @@ fn instead_of(name: &str) -> &'static str {
         "content-length" | "expect" | "te" | "trailer" | "transfer-encoding" => {
             "is about a body, and the request of the handshake has none"
         }
-        "keep-alive" | "proxy-connection" => {
-            "is about the connection, of which the handshake alone says what becomes of it"
-        }
+        "keep-alive" | "proxy-connection" => "is about the connection, which the handshake alone decides about",
         _ => "is set by the handshake itself",
     }
 }

@@ -8,7 +8,7 @@ use super::{Server, text};
 ///
 /// It dereferences to the error itself: `cause.kind()` of an [`io::Error`](std::io::Error), `cause.downcast_ref()` of
 /// any other. Its `Display` shows that error and all its sources, joined by `: `, and nothing twice. Its `Debug` is that of
-/// the error, of which the start is shown.
+/// the error. Only its start is shown.
 pub struct SharedError<E: ?Sized> {
     error: Arc<E>,
     /// Whom the attempt to connect was for that it ended.

@@ -22,8 +22,7 @@ pub(crate) struct Exchanged {
     pub(crate) head: Response<()>,
     /// What was read beyond it.
     pub(crate) read_buf: BytesMut,
-    /// Whether the transport had taken all of the request by then. Where it had not, the connection is of no more use: only a
-    /// refusal is to be believed.
+    /// Whether the transport had taken all of the request by then. If not, the connection is lost, and only a refusal counts.
     pub(crate) is_sent: bool,
 }
 

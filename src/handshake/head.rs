@@ -73,8 +73,8 @@ fn skip_empty_lines(buf: &mut BytesMut) -> usize {
 /// What all status lines begin with that are read.
 const PROTOCOL: &[u8] = b"HTTP/1.";
 
-/// Judges what has come of a head of which `seen` bytes were judged before. A server of another protocol may say no more,
-/// and wait.
+/// Judges the start of a head as it comes; `seen` bytes were judged before. It does not wait for a whole line: a server of
+/// another protocol may send no more.
 fn judge_start(buf: &[u8], seen: usize) -> Result<(), InvalidResponse> {
     let start = &buf[..buf.len().min(PROTOCOL.len())];
     // The first half of an empty line.

@@ -142,7 +142,7 @@ pub(crate) fn is_owned(name: &HeaderName) -> bool {
     OWNED.contains(&name.as_str())
 }
 
-/// Adds a header, of which there may be as many as the map has room for.
+/// Adds a header, as long as the map has room for it.
 pub(crate) fn add(headers: &mut HeaderMap, (name, value): (HeaderName, HeaderValue)) -> Result<(), InvalidHeader> {
     headers.try_append(name, value).map(|_| ()).map_err(|_| InvalidHeader::TooMany)
 }

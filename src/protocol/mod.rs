@@ -375,7 +375,7 @@ impl Protocol {
         self.pending_end = Some(pending_end);
     }
 
-    /// Returns what is to be shown of it.
+    /// Returns the control frame, if control frames are shown.
     fn handle_item(&mut self, item: Item, now: Instant, control: ControlFrames) -> Option<ControlFrame> {
         match item {
             Item::Message(_) | Item::Chunk(_) | Item::Discarded => {
@@ -670,7 +670,7 @@ impl Protocol {
         }
     }
 
-    /// The transport is to be dropped at once: who waits for a pong is told.
+    /// Ends the connection at once, and tells those that wait for a pong. The caller drops the transport.
     pub(crate) fn abort(&mut self) {
         self.handle_end(Some(Error::Aborted));
     }

@@ -76,8 +76,8 @@ impl Backoff {
     /// After how many attempts in a row that failed [`Reconnect`](crate::Reconnect) gives up: it yields the error of the last
     /// one, and ends. Default `None`: never; 0 counts as 1.
     ///
-    /// Each connection that is yielded begins the count anew, however soon it ends. The policy is asked all the same, and can
-    /// end it earlier.
+    /// Each connection that is yielded resets the count, however soon it ends. The policy is still asked, and can end it
+    /// earlier.
     pub fn max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.max_attempts = attempts.into();
         self

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
 };
 
@@ -14,7 +13,7 @@ use crate::{
     error::Error,
     event::{ControlFrame, ControlFrames},
     limits::{MAX_IDLE_PLACES, MAX_ON_THE_WAY, MESSAGE_COST},
-    sync::{Mutex, WakerSlot, move_all},
+    sync::{Hint, Mutex, WakerSlot, move_all},
 };
 
 /// A message that has come, or a chunk of one, and what it costs until it is handed out.
@@ -119,7 +118,7 @@ enum Phase {
 pub(crate) struct Inbox {
     mark: usize,
     /// Whether it counts when something is taken: a close waits for the peer.
-    times_takes: AtomicBool,
+    times_takes: Hint,
     state: Mutex<State>,
 }
 
@@ -149,7 +148,7 @@ impl Inbox {
             last_taken: None,
             counted_takes: MAX_ON_THE_WAY,
         };
-        Self { mark, times_takes: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { mark, times_takes: Hint::new(false), state: Mutex::new(state) }
     }
 
     pub(super) fn mark(&self) -> usize {
@@ -226,7 +225,7 @@ impl Inbox {
     /// Whether the receiver calls [`note_take`](Self::note_take).
     #[inline]
     pub(super) fn times_takes(&self) -> bool {
-        self.times_takes.load(Ordering::Relaxed)
+        self.times_takes.is_set()
     }
 
     /// Something of this cost is handed out.
@@ -273,7 +272,7 @@ impl Inbox {
 
     /// From now on it counts when something is taken while this is full.
     pub(super) fn time_takes(&self) {
-        self.times_takes.store(true, Ordering::Relaxed);
+        self.times_takes.set(true);
     }
 
     /// When something was taken last while this was full, if that counts.

@@ -252,7 +252,7 @@ mod tests {
         let other = other.expect_err("not found");
         assert_eq!((other.kind(), other.to_string().as_str()), (io::ErrorKind::NotFound, "no such name"));
         assert!(server.is_asked_nothing() && server.is_idle(), "threads end when nothing is left");
-        // Later ones ask anew.
+        // A later lookup asks again.
         let mut again = lookup("one");
         begin(&mut again).await;
         server.asked().1.send(Ok(vec![address(3)])).expect("it waits");

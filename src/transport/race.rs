@@ -265,7 +265,7 @@ mod tests {
             (&[Refuses(0), Accepts(0)], (1, 0), &[0, 0]),
             (&[Refuses(100), Silent, Accepts(10)], (2, 360), &[0, 100, 350]),
             (&[Silent, Silent, Silent, Accepts(0)], (3, 750), &[0, 250, 500, 750]),
-            // An older one fails: the next one begins, too, and the 250 ms count anew from there.
+            // An older one fails: the next one begins at once, and the one after it 250 ms later.
             (&[Refuses(300), Silent, Silent, Accepts(0)], (3, 550), &[0, 250, 300, 550]),
             // Two that fail at once make room for two.
             (&[Refuses(260), Refuses(10), Silent, Accepts(5)], (3, 265), &[0, 250, 260, 260]),

@@ -87,7 +87,7 @@ impl Masks {
         Mask(key)
     }
 
-    /// Draws keys anew. Returns the first of them.
+    /// Draws new keys. Returns the first of them.
     #[cold]
     fn refill(&mut self) -> [u8; 4] {
         generator().fill_bytes(self.pool.as_flattened_mut());
@@ -96,7 +96,7 @@ impl Masks {
     }
 }
 
-/// The thread's generator, seeded anew if a fork has copied this thread since: else both processes would draw the same keys.
+/// The thread's generator. It is seeded again if a fork has copied this thread: both processes would draw the same keys.
 /// It looks at the process id once for each pool.
 fn generator() -> rand::rngs::ThreadRng {
     thread_local! {
