@@ -61,3 +61,20 @@ impl Task {
         self.0.swap(0, Ordering::SeqCst) > 0
     }
 }
+
+/// Polls as one task, which must not have to wait.
+///
+/// # Panics
+///
+/// If it waits.
+pub fn now<F: Future>(future: F) -> F::Output {
+    match Task::new().poll_once(future) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Whether it waits, polled as one task.
+pub fn is_waiting<F: Future>(future: F) -> bool {
+    Task::new().poll_once(future).is_pending()
+}

@@ -9,7 +9,7 @@ use std::{
 use testkit::{
     frame::{BINARY, encode},
     heap,
-    task::Task,
+    task::{Task, now},
 };
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use wsflow::{ByteStream, Config, WebSocketStream};
@@ -56,13 +56,6 @@ impl AsyncWrite for Repeating {
 fn open(message: usize, takes: bool, config: Config) -> ByteStream<Repeating> {
     let bytes = if message == 0 { Vec::new() } else { encode(true, 0, BINARY, &vec![7; message]) };
     WebSocketStream::from_upgraded(Repeating { bytes, at: 0, takes }, config.without_timers()).into_byte_stream()
-}
-
-fn now<F: Future>(future: F) -> F::Output {
-    match Task::new().poll_once(future) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
-    }
 }
 
 /// B313.

@@ -4,30 +4,15 @@ mod reading;
 mod shutdown;
 mod writing;
 
-use std::{io, task::Poll};
+use std::io;
 
-use testkit::{
-    script_io::{Script, ScriptIo, script_io},
-    task::Task,
-};
+use testkit::script_io::{Script, ScriptIo, script_io};
 use wsflow::{ByteStream, Config, Error, WebSocketStream};
 
 /// A stream whose task is polled by hand.
 fn open(config: Config) -> (ByteStream<ScriptIo>, Script) {
     let (io, script) = script_io();
     (WebSocketStream::from_upgraded(io, config.without_timers()).into_byte_stream(), script)
-}
-
-/// Polls as one task, which must not have to wait.
-fn now<F: Future>(future: F) -> F::Output {
-    match Task::new().poll_once(future) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
-fn is_waiting<F: Future>(future: F) -> bool {
-    Task::new().poll_once(future).is_pending()
 }
 
 /// The error of this crate that an error of IO is about.

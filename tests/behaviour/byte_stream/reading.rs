@@ -8,6 +8,7 @@ use testkit::{
     frame::{BINARY, CLOSE, CONTINUATION, PING, PONG, RSV1, TEXT, close_body, encode},
     peer::Peer,
     script_io::{Step, script_io},
+    task::{is_waiting, now},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional, duplex, split},
@@ -15,7 +16,7 @@ use tokio::{
 };
 use wsflow::{ByteStream, Config, Deflate, Error, LimitExceeded, Message, UpgradedParts, WebSocketStream};
 
-use super::{cause, is_waiting, now, open, pattern};
+use super::{cause, open, pattern};
 use testkit::script_io::{Script, ScriptIo};
 
 const KIB: usize = 1024;

@@ -6,7 +6,7 @@ use testkit::{
     frame::{BINARY, CLOSE, TEXT, close_body, encode},
     peer::Peer,
     script_io::Step,
-    task::Task,
+    task::{Task, is_waiting, now},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, DuplexStream, split},
@@ -14,7 +14,7 @@ use tokio::{
 };
 use wsflow::{ByteStream, Config, Error, Phase, WebSocketStream};
 
-use super::{cause, is_waiting, now, open, pattern};
+use super::{cause, open, pattern};
 
 const KIB: usize = 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,12 +9,12 @@ use std::{
 use testkit::{
     frame::{BINARY, close_body, encode},
     script_io::Step,
-    task::Task,
+    task::{Task, is_waiting, now},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, BufWriter};
 use wsflow::{Config, Error};
 
-use super::{cause, is_waiting, now, open, pattern};
+use super::{cause, open, pattern};
 
 const KIB: usize = 1024;
 

@@ -9,7 +9,7 @@ use testkit::{
     deflate::{Compressor, deflated},
     frame::{BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, RSV1, TEXT, close_body, encode},
     script_io::{Script, ScriptIo, Step, script_io},
-    task::Task,
+    task::{Task, is_waiting, now},
 };
 use tokio::io::AsyncReadExt as _;
 use wsflow::{
@@ -29,18 +29,6 @@ fn open_compressed(config: Config) -> (Ws, Script) {
     let config = config.deflate(Deflate::default()).without_timers();
     let parts = UpgradedParts::new(io).extensions("permessage-deflate").config(config);
     (WebSocketStream::from_upgraded_parts(parts).expect("permessage-deflate"), script)
-}
-
-/// Polls as one task, which must not have to wait.
-fn now<F: Future>(future: F) -> F::Output {
-    match Task::new().poll_once(future) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
-    }
-}
-
-fn is_waiting<F: Future>(future: F) -> bool {
-    Task::new().poll_once(future).is_pending()
 }
 
 fn begin(ws: &mut Ws) -> MessageReader<'_, ScriptIo> {
